@@ -1,0 +1,1 @@
+"""One file per way to limit CPU, all with the same face."""

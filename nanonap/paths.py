@@ -1,0 +1,11 @@
+"""Where generated things live: under ``artifacts/`` beside tasks.py, wherever the user stands."""
+
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+GOSRC = PROJECT / "gosrc"
+ARTIFACTS = PROJECT / "artifacts"
+TOOLCHAINS = ARTIFACTS / "toolchains"
+BUILD = ARTIFACTS / "build"
+PATCHED = ARTIFACTS / "patched"
+RESULTS = ARTIFACTS / "results"

@@ -1,0 +1,1 @@
+"""Go toolchains, pinned and fetched, and the programs built with them."""
