@@ -1,0 +1,49 @@
+"""Functions of an image by name: from pclntab always, checked against the symbol table where there is one."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from patcher.code import Instruction, decode_function
+from patcher.errors import MalformedBinary, ShapeMismatch
+from patcher.image import GoImage
+from patcher.pclntab import Function, FunctionTable
+
+_LONGEST_FUNCTION = 1 << 16  # bytes; the runtime functions read here have at most some thousands
+
+
+@dataclass(frozen=True)
+class Functions:
+    """The functions of one image. Every look-up raises ShapeMismatch or MalformedBinary, never returns a guess."""
+
+    image: GoImage
+
+    @cached_property
+    def table(self) -> FunctionTable:
+        """The function table (pclntab)."""
+        return FunctionTable(self.image)
+
+    def all(self, name: str) -> tuple[Function, ...]:
+        """Every function of that name: an ABI wrapper bears the same name in pclntab as what it wraps."""
+        found = self.table.find(name)
+        symbol = self.image.symbol(name)
+        if symbol is not None and found and symbol not in [each.start for each in found]:
+            raise MalformedBinary(
+                f"{self.image.path}: {name} is at {symbol:#x} by the symbol table and at {found[0].start:#x} by pclntab"
+            )
+        return found
+
+    def one(self, name: str) -> Function:
+        """The only function of that name."""
+        found = self.all(name)
+        if len(found) != 1:
+            raise ShapeMismatch(f"{self.image.path}: expected one function {name}, found {len(found)}")
+        return found[0]
+
+    def instructions(self, function: Function) -> tuple[Instruction, ...]:
+        """A function's instructions, up to its padding. Raises ShapeMismatch if it does not decode in full."""
+        size = function.end - function.start
+        if size > _LONGEST_FUNCTION:
+            raise ShapeMismatch(
+                f"{function.name} at {function.start:#x}: expected at most {_LONGEST_FUNCTION} bytes, found {size}"
+            )
+        return decode_function(function.name, self.image.read(function.start, size), function.start)

@@ -1,0 +1,155 @@
+"""Strategy ``sleep``: ``time.Sleep`` waits in clock_nanosleep(CLOCK_MONOTONIC) on its own thread.
+
+The stub stands in ``time.Sleep`` behind the test for a positive duration, at the full-frame SP delta, and does what
+a blocking system call does: ``entersyscallblock``, the wait, ``exitsyscall`` (runtime/proc.go). An interrupted
+wait goes on with the time that remains. Any other refusal falls back to nanosleep.
+
+It costs an OS thread for every sleeping goroutine, and it bypasses a synctest bubble's clock.
+
+While the goroutine waits, the garbage collector reads its frame by the stack map of the call's return address, so
+every slot that any map of ``time.Sleep`` calls a pointer is zeroed first, and the timespec is kept off them.
+"""
+
+from dataclasses import dataclass
+
+from patcher import errors
+from patcher.asm import assemble
+from patcher.code import Instruction
+from patcher.edit import Plan
+from patcher.functions import Functions
+from patcher.pclntab import Function
+from patcher.room import Room, replace_run
+from patcher.shape import Walk, family, register, slot, take_frame
+from patcher.stackmap import pointer_slots
+
+NAME = "sleep"
+SLEEP = "time.Sleep"
+ENTER = "runtime.entersyscallblock"
+LEAVE = "runtime.exitsyscall"
+_OUTGOING = 0x10  # leave the words free that callees may use for spilled arguments, if the frame has room
+
+
+@dataclass(frozen=True)
+class Site:
+    """``time.Sleep``: the stub goes to ``[body, epilogue)``; slots are offsets from rsp in the full frame."""
+
+    function: Function
+    frame: int
+    body: int
+    epilogue: int
+    timespec: int
+    pointers: tuple[int, ...]
+    enter: int
+    leave: int
+
+
+def plan(functions: Functions, room: Room) -> Plan:
+    """The edit for this image. Raises ShapeMismatch, or UsesSynctest where the binary links testing/synctest."""
+    del room
+    if functions.table.find("internal/synctest.Run") or functions.table.has_prefix("testing/synctest."):
+        raise errors.UsesSynctest(
+            f"{functions.image.path}: links testing/synctest, whose clock strategy sleep would bypass; use netpoll"
+        )
+    site = locate(functions)
+    text = _assembly(site)
+    size = len(assemble(text, site.body))
+    if site.body + size > site.epilogue:
+        raise errors.ShapeMismatch(
+            f"{SLEEP}: expected {size} bytes of room at {site.body:#x}, found {site.epilogue - site.body}"
+        )
+    edit, code = replace_run(
+        functions.image, SLEEP, "wait in clock_nanosleep on this thread", site.body, site.body + size, text
+    )
+    return Plan(NAME, (edit,), (code,), ("clock_nanosleep",))
+
+
+def locate(functions: Functions) -> Site:
+    """Recognise ``time.Sleep`` and choose where the timespec goes."""
+    function = functions.one(SLEEP)
+    instructions = functions.instructions(function)
+    walk = Walk(SLEEP, instructions)
+    frame = take_frame(walk)
+    walk.test("a")
+    epilogue = walk.jump("jle")
+    following = walk.peek()
+    if following is None:
+        raise errors.ShapeMismatch(f"{SLEEP}: expected a body, found the function's end")
+    body = following.address
+    _check_epilogue(walk, frame, epilogue)
+    _check_jumps(instructions, body, epilogue)
+    pointers = pointer_slots(functions, function, frame)
+    return Site(
+        function=function,
+        frame=frame,
+        body=body,
+        epilogue=epilogue,
+        timespec=_timespec(frame, pointers),
+        pointers=pointers,
+        enter=functions.one(ENTER).start,
+        leave=functions.one(LEAVE).start,
+    )
+
+
+def _check_epilogue(walk: Walk, frame: int, epilogue: int) -> None:
+    """``add rsp, n; pop rbp; ret``, or before Go 1.21 ``mov rbp, [rsp+n-8]; add rsp, n; ret``."""
+    walk.go_to(epilogue, "the epilogue")
+    following = walk.peek()
+    old_form = following is not None and following.mnemonic == "mov"
+    if old_form:
+        walk.move("mov rbp, [rsp+n-8]", register("bp"), slot(8, frame))
+    added = walk.take("add rsp, n", lambda i: i.mnemonic == "add" and family(i.operands[0]) == "sp")
+    if added.immediate(1) != frame + 8 * old_form:
+        raise errors.ShapeMismatch(f"{SLEEP}: expected a frame of {frame:#x} to be freed, found {added}")
+    if not old_form:
+        walk.take("pop rbp", lambda i: i.mnemonic == "pop" and family(i.operands[0]) == "bp")
+    walk.take("ret", lambda i: i.mnemonic == "ret")
+
+
+def _check_jumps(instructions: tuple[Instruction, ...], body: int, epilogue: int) -> None:
+    for each in instructions:
+        if body <= each.address < epilogue:
+            continue
+        if each.is_branch and (each.target is None or body <= each.target < epilogue):
+            raise errors.ShapeMismatch(f"{SLEEP}: expected no jump into the body from outside, found {each}")
+
+
+def _timespec(frame: int, pointers: tuple[int, ...]) -> int:
+    """Two neighbouring words of the frame that no stack map calls a pointer."""
+    words = [*range(_OUTGOING, frame - 8, 8), *range(0, min(_OUTGOING, frame - 8), 8)]
+    for word in words:
+        if word not in pointers and word + 8 not in pointers:
+            return word
+    raise errors.ShapeMismatch(f"{SLEEP}: expected two neighbouring words without pointers in a frame of {frame:#x}")
+
+
+def _assembly(site: Site) -> str:
+    zeroed = "\n".join(f"        mov   [rsp+{each:#x}], rdx" for each in site.pointers)
+    return f"""
+        xor   edx, edx
+{zeroed}
+        mov   ecx, 1000000000
+        div   rcx
+        mov   [rsp+{site.timespec:#x}], rax
+        mov   [rsp+{site.timespec + 8:#x}], rdx
+        call  {site.enter:#x}           # entersyscallblock
+      again:
+        mov   edi, 1                    # CLOCK_MONOTONIC
+        xor   esi, esi                  # relative
+        lea   rdx, [rsp+{site.timespec:#x}]
+        mov   r10, rdx                  # what remains replaces what was asked
+        mov   eax, 230                  # clock_nanosleep
+        syscall
+        test  eax, eax
+        je    done
+        cmp   eax, -4                   # EINTR
+        je    again
+      refused:
+        lea   rdi, [rsp+{site.timespec:#x}]
+        mov   rsi, rdi
+        mov   eax, 35                   # nanosleep
+        syscall
+        cmp   eax, -4
+        je    refused
+      done:
+        call  {site.leave:#x}           # exitsyscall
+        jmp   {site.epilogue:#x}"""

@@ -1,0 +1,94 @@
+"""Strategy ``usleep``: ``runtime.usleep`` waits in clock_nanosleep(CLOCK_MONOTONIC) instead of nanosleep.
+
+``runtime.usleep`` (runtime/sys_linux_amd64.s) is the only user of nanosleep: sysmon and the runtime's back-off
+loops call it, ``time.Sleep`` never does. So this strategy cannot change ``time.Sleep``; it is here to show that.
+
+Its body of 47 bytes between prologue and epilogue does not hold both system calls (58 at the least), so they stand
+in the padding behind the code, reached and left by ``jmp``: a leaf without a call. The profiler attributes samples
+in it to ``runtime._ExternalCode``.
+"""
+
+from dataclasses import dataclass
+
+from patcher import errors
+from patcher.code import Imm
+from patcher.edit import Plan
+from patcher.functions import Functions
+from patcher.pclntab import Function
+from patcher.room import Room, replace_run
+from patcher.shape import Walk, constant, family, register, slot, take_frame
+
+NAME = "usleep"
+USLEEP = "runtime.usleep"
+NANOSLEEP = 35
+
+
+@dataclass(frozen=True)
+class Site:
+    """The place of the system call in ``usleep``: ``[start, end)`` sets it up and makes it; the timespec is at [rsp]."""
+
+    function: Function
+    frame: int
+    start: int
+    end: int
+
+
+def plan(functions: Functions, room: Room) -> Plan:
+    """A jump in place of the system call, and the two calls in the padding. Raises ShapeMismatch or NoRoom."""
+    site = locate(functions)
+    waits, waits_code = room.place(
+        "clock_nanosleep, or nanosleep where that is refused",
+        f"""
+        mov   edi, 1                    # CLOCK_MONOTONIC
+        xor   esi, esi                  # relative
+        mov   rdx, rsp                  # the timespec
+        xor   r10d, r10d                # EINTR ends the sleep early, as in stock: no remaining time is asked for
+        mov   eax, 230                  # clock_nanosleep
+        syscall
+        test  eax, eax
+        je    back
+        cmp   eax, -4                   # EINTR
+        je    back
+        mov   rdi, rsp
+        xor   esi, esi
+        mov   eax, 35                   # nanosleep, as stock
+        syscall
+      back:
+        jmp   {site.end:#x}""",
+    )
+    leave, leave_code = replace_run(
+        functions.image, USLEEP, "to the waits in the padding", site.start, site.end, f"jmp {waits.address:#x}"
+    )
+    return Plan(NAME, (leave, waits), (leave_code, waits_code), ("clock_nanosleep",))
+
+
+def locate(functions: Functions) -> Site:
+    """The one function of that name that is no wrapper, recognised by its operands."""
+    candidates = [
+        each
+        for each in functions.all(USLEEP)
+        if any(i.mnemonic in ("syscall", "div") for i in functions.instructions(each))
+    ]
+    if len(candidates) != 1:
+        raise errors.ShapeMismatch(
+            f"{functions.image.path}: expected one {USLEEP} with a system call, found {len(candidates)}"
+        )
+    function = candidates[0]
+    walk = Walk(USLEEP, functions.instructions(function))
+    frame = take_frame(walk)
+    walk.move("mov edx, 0", register("d"), constant(0))
+    walk.move("mov eax, [microseconds]", register("a"), slot(4, frame + 16))
+    walk.move("mov ecx, 1000000", register("c"), constant(1_000_000))
+    walk.take("div ecx", lambda i: i.mnemonic == "div" and family(i.operands[0]) == "c")
+    walk.move("mov [rsp], rax", slot(8, 0), register("a"))
+    walk.move("mov eax, 1000", register("a"), constant(1000))
+    walk.take("mul edx", lambda i: i.mnemonic == "mul" and family(i.operands[0]) == "d")
+    walk.move("mov [rsp+8], rax", slot(8, 8), register("a"))
+    start = walk.move("mov rdi, rsp", register("di"), register("sp")).address
+    walk.move("mov esi, 0", register("si"), constant(0))
+    walk.move(f"mov eax, {NANOSLEEP}", register("a"), lambda o: o == Imm(NANOSLEEP))
+    end = walk.take("syscall", lambda i: i.mnemonic == "syscall").end
+    for each in walk.instructions:
+        if each.is_branch:
+            raise errors.ShapeMismatch(f"{USLEEP}: expected no jump, found {each}")
+    return Site(function, frame, start, end)
