@@ -1,1 +1,22 @@
-"""The binary side: locate the runtime's sleep paths, place stubs, prove them, rewrite in place."""
+"""The binary side: locate the runtime's sleep paths, place stubs, prove them, rewrite in place.
+
+The public API: ``inspect``, ``patch``, ``verify``, ``revert``. All raise subclasses of nanonap.errors.NanonapError.
+"""
+
+from patcher.inspection import Inspection, inspect
+from patcher.manifest import Manifest
+from patcher.patching import DEFAULT_STRATEGY, STRATEGIES, Patched, patch
+from patcher.undoing import Verified, revert, verify
+
+__all__ = [
+    "DEFAULT_STRATEGY",
+    "STRATEGIES",
+    "Inspection",
+    "Manifest",
+    "Patched",
+    "Verified",
+    "inspect",
+    "patch",
+    "revert",
+    "verify",
+]

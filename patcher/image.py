@@ -1,5 +1,6 @@
 """A Go binary as it lies on disk: the one place that calls LIEF."""
 
+import io
 import os
 import stat
 import struct
@@ -72,10 +73,10 @@ class GoImage:
     elf: lief.ELF.Binary
 
     def offset_of(self, address: int, size: int = 1) -> int:
-        """The file offset of ``size`` bytes at a virtual address. Raises MalformedBinary if they are not in the file."""
+        """The file offset of ``size`` bytes at a virtual address. Raises MalformedBinary if not in the file."""
         for segment in self.segments:
             start = address - segment.address
-            if 0 <= start and start + size <= segment.file_size:
+            if start >= 0 and start + size <= segment.file_size:
                 return segment.offset + start
         raise errors.MalformedBinary(
             f"{self.path}: {size} bytes at address {address:#x} are expected in the file and are in no segment"
@@ -172,11 +173,15 @@ class GoImage:
 
 def read_image(path: Path) -> GoImage:
     """Read a Go binary. Raises the error that names what is wrong with it; never anything else for bad input."""
-    data = _read_file(path)
+    return parse_image(path, read_file(path))
+
+
+def parse_image(path: Path, data: bytes) -> GoImage:
+    """The same for a file's content; ``path`` is only named in errors."""
     _check_header(path, data)
     if UPX_MAGIC in data[:4096]:
         raise errors.PackedBinary(f"{path}: packed by UPX; unpack it first (upx -d), then patch the result")
-    parsed = lief.ELF.parse(str(path), _parser_config())
+    parsed = lief.ELF.parse(io.BytesIO(data), _parser_config())
     if parsed is None:
         raise errors.MalformedBinary(f"{path}: has an ELF header and no readable tables behind it; is it truncated?")
     segments = tuple(_segments(parsed))
@@ -191,9 +196,7 @@ def read_image(path: Path) -> GoImage:
         for each in parsed.sections
         if each.type not in (lief.ELF.Section.TYPE.NOBITS, lief.ELF.Section.TYPE.SHT_NULL_)
     )
-    build = read_build_info(
-        path, data, next(((e.offset, e.size) for e in sections if e.name == ".go.buildinfo"), None)
-    )
+    build = read_build_info(path, data, next(((e.offset, e.size) for e in sections if e.name == ".go.buildinfo"), None))
     kind = parsed.header.file_type
     return GoImage(
         path=path,
@@ -209,7 +212,8 @@ def read_image(path: Path) -> GoImage:
     )
 
 
-def _read_file(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """A regular file's content. Raises InputNotFound or NotARegularFile."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise errors.NotARegularFile(f"{path}: not a regular file; name a Go executable")

@@ -42,10 +42,12 @@ class FunctionTable:
     def __init__(self, image: GoImage) -> None:
         """Find the table by its section, or by its header's magic where sections are missing or renamed."""
         self._image = image
+        self._depths: dict[tuple[Function, int], int | None] = {}  # a proof asks for each PC hundreds of times
         self.address = self._find()
         header = _HEADER.unpack(image.read(self.address, _HEADER.size))
         self._has_start_line = header[0] == _MAGIC_120
-        self._count, self._stated_text = header[5], header[7]
+        self._count: int = header[5]
+        self._stated_text: int = header[7]
         names, self._names_end, _files, pctab, functions = header[8:13]
         start = image.offset_of(self.address)
         self._limit = next(
@@ -117,7 +119,9 @@ class FunctionTable:
 
         None where the table states nothing.
         """
-        return self._value(function, self._u32(function.record + 16), address)
+        if (function, address) not in self._depths:
+            self._depths[function, address] = self._value(function, self._u32(function.record + 16), address)
+        return self._depths[function, address]
 
     def pcdata(self, function: Function, table: int, address: int) -> int:
         """The value of a PCDATA table at ``address``; -1 where the function has none (runtime's pcdatavalue)."""

@@ -14,7 +14,7 @@ _P_FILESZ = 32  # offset of p_filesz in an ELF64 program header; p_memsz follows
 _NOP, _INT3 = b"\x90", b"\xcc"
 
 
-def replace_run(image: GoImage, function: str, purpose: str, start: int, end: int, text: str) -> tuple[Edit, Code]:
+def replace_run(image: GoImage, function: str, purpose: str, *, start: int, end: int, text: str) -> tuple[Edit, Code]:
     """An edit that puts ``text`` in place of ``[start, end)``, and the instructions to prove.
 
     What is left over is filled: by nops where the new code runs on into ``end``, else by int3, which no path

@@ -31,10 +31,7 @@ def family(operand: Operand) -> str:
 def on_stack(operand: Operand, size: int = 0) -> bool:
     """True for ``[rsp + n]`` without an index, of ``size`` bytes where a size is asked for."""
     return (
-        isinstance(operand, Mem)
-        and operand.base == "rsp"
-        and not operand.index
-        and (not size or operand.size == size)
+        isinstance(operand, Mem) and operand.base == "rsp" and not operand.index and (not size or operand.size == size)
     )
 
 
@@ -125,7 +122,7 @@ def take_frame(walk: Walk) -> int:
         walk.take("lea r12, [rsp - n]", lambda i: on_stack(i.operands[1]))
     following = walk.peek()
     if following is not None and following.mnemonic == "cmp" and isinstance(following.operands[1], Mem):
-        walk.take("cmp rsp, [r14+16]", lambda i: _is_stack_check(i))
+        walk.take("cmp rsp, [r14+16]", _is_stack_check)
         walk.jump("jbe")
     following = walk.peek()
     if following is not None and following.mnemonic == "push":

@@ -48,9 +48,7 @@ def _maps(functions: Functions, function: Function, index: int) -> tuple[int, tu
         return 0, ()
     count, width = struct.unpack("<ii", functions.image.read(address, 8))
     if not 0 <= count <= _MOST_MAPS or not 0 <= width <= _MOST_SLOTS:
-        raise ShapeMismatch(
-            f"{function.name}: expected a stack map at {address:#x}, found counts {count} and {width}"
-        )
+        raise ShapeMismatch(f"{function.name}: expected a stack map at {address:#x}, found counts {count} and {width}")
     size = (width + 7) // 8
     data = functions.image.read(address + 8, count * size) if size else b""
     return width, tuple(int.from_bytes(data[i * size : (i + 1) * size], "little") for i in range(count))

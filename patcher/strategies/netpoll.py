@@ -58,9 +58,11 @@ def plan(functions: Functions, room: Room) -> Plan:
     head, tail = _assembly(site)
     runs = (
         replace_run(
-            functions.image, NETPOLL, "convert the delay, wait with epoll_pwait2", site.start, site.exit, head
+            functions.image, NETPOLL, "convert the delay, epoll_pwait2", start=site.start, end=site.exit, text=head
         ),
-        replace_run(functions.image, NETPOLL, "fall back, hand on the result", site.retry, site.join, tail),
+        replace_run(
+            functions.image, NETPOLL, "fall back, hand on the result", start=site.retry, end=site.join, text=tail
+        ),
     )
     return Plan(NAME, tuple(edit for edit, _ in runs), tuple(code for _, code in runs), ("epoll_pwait2",))
 
@@ -180,7 +182,7 @@ def _take_named_call(functions: Functions, walk: Walk, name: str) -> int:
     callee = functions.table.at(call.immediate(0))
     if callee is not None and callee.name.rpartition(".")[2].lower().startswith(("epollpwait2", "epollwait2")):
         raise errors.AlreadyPrecise(
-            f"{functions.image.path}: its runtime calls {callee.name} and sleeps to the nanosecond; no patch is needed"
+            f"{functions.image.path}: its runtime calls {callee.name} and is precise by itself; no patch is needed"
         )
     if callee is None or callee.name.rpartition(".")[2] != name:
         found = callee.name if callee else "no function"
@@ -272,11 +274,11 @@ def _assembly(site: Site) -> tuple[str, str]:
       converted:
         mov   [rsp+{site.wait_slot:#x}], ecx"""
     wait = site.start + len(assemble(convert, site.start))
-    check = f"""
+    check = """
         test  eax, eax
-        jns   {{done}}
+        jns   {done}
         cmp   eax, -4                   # EINTR means what it always meant
-        je    {{done}}"""
+        je    {done}"""
     stock = f"""
         mov   edx, {EVENTS}
         mov   r10d, ebx

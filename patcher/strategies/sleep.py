@@ -58,7 +58,12 @@ def plan(functions: Functions, room: Room) -> Plan:
             f"{SLEEP}: expected {size} bytes of room at {site.body:#x}, found {site.epilogue - site.body}"
         )
     edit, code = replace_run(
-        functions.image, SLEEP, "wait in clock_nanosleep on this thread", site.body, site.body + size, text
+        functions.image,
+        SLEEP,
+        "wait in clock_nanosleep on this thread",
+        start=site.body,
+        end=site.body + size,
+        text=text,
     )
     return Plan(NAME, (edit,), (code,), ("clock_nanosleep",))
 
@@ -98,7 +103,7 @@ def _check_epilogue(walk: Walk, frame: int, epilogue: int) -> None:
     if old_form:
         walk.move("mov rbp, [rsp+n-8]", register("bp"), slot(8, frame))
     added = walk.take("add rsp, n", lambda i: i.mnemonic == "add" and family(i.operands[0]) == "sp")
-    if added.immediate(1) != frame + 8 * old_form:
+    if added.immediate(1) != frame + (8 if old_form else 0):
         raise errors.ShapeMismatch(f"{SLEEP}: expected a frame of {frame:#x} to be freed, found {added}")
     if not old_form:
         walk.take("pop rbp", lambda i: i.mnemonic == "pop" and family(i.operands[0]) == "bp")
@@ -115,7 +120,7 @@ def _check_jumps(instructions: tuple[Instruction, ...], body: int, epilogue: int
 
 def _timespec(frame: int, pointers: tuple[int, ...]) -> int:
     """Two neighbouring words of the frame that no stack map calls a pointer."""
-    words = [*range(_OUTGOING, frame - 8, 8), *range(0, min(_OUTGOING, frame - 8), 8)]
+    words: list[int] = [*range(_OUTGOING, frame - 8, 8), *range(0, min(_OUTGOING, frame - 8), 8)]
     for word in words:
         if word not in pointers and word + 8 not in pointers:
             return word

@@ -25,7 +25,7 @@ NANOSLEEP = 35
 
 @dataclass(frozen=True)
 class Site:
-    """The place of the system call in ``usleep``: ``[start, end)`` sets it up and makes it; the timespec is at [rsp]."""
+    """``usleep``: ``[start, end)`` sets up the system call and makes it; the timespec is at [rsp]."""
 
     function: Function
     frame: int
@@ -57,7 +57,12 @@ def plan(functions: Functions, room: Room) -> Plan:
         jmp   {site.end:#x}""",
     )
     leave, leave_code = replace_run(
-        functions.image, USLEEP, "to the waits in the padding", site.start, site.end, f"jmp {waits.address:#x}"
+        functions.image,
+        USLEEP,
+        "to the waits in the padding",
+        start=site.start,
+        end=site.end,
+        text=f"jmp {waits.address:#x}",
     )
     return Plan(NAME, (leave, waits), (leave_code, waits_code), ("clock_nanosleep",))
 

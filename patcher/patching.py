@@ -1,0 +1,130 @@
+"""The patch itself: from a path to a proven file with its manifest."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanonap.errors import OutputExists, UsageError
+from nanonap.files import beside, write_text
+from patcher.edit import Edit, Plan
+from patcher.errors import FakeTime, ThreadCost, UnsupportedGo
+from patcher.functions import Functions
+from patcher.image import GoImage, parse_image, read_file
+from patcher.manifest import FileFacts, Manifest, describe_go, path_of
+from patcher.proof import Proof, prove
+from patcher.recognise import refuse_patched
+from patcher.rewrite import apply, check_difference, check_edits, check_output, copy_attributes, write_bytes
+from patcher.room import Room
+from patcher.strategies import netpoll, slack, sleep, usleep
+
+STRATEGIES = {module.NAME: module for module in (netpoll, sleep, usleep, slack)}
+DEFAULT_STRATEGY = netpoll.NAME
+
+
+@dataclass(frozen=True)
+class Patched:
+    """A written patch: the output, its manifest, and what could not be kept of the input's attributes."""
+
+    out: Path
+    manifest: Manifest
+    warnings: tuple[str, ...]
+
+
+def patch(
+    binary: Path,
+    out: Path,
+    strategy: str = DEFAULT_STRATEGY,
+    *,
+    slack_ns: int | None = None,
+    accept_thread_cost: bool = False,
+    force: bool = False,
+) -> Patched:
+    """Patch ``binary`` into ``out`` with a manifest beside it; nothing is written unless every proof holds.
+
+    Raises a subclass of NanonapError that says what is wrong and what to do.
+    """
+    check_options(strategy, slack_ns)
+    source = read_file(binary)
+    manifest_path = path_of(out)
+    check_output(binary, out, force)
+    if manifest_path.exists() and not force:
+        raise OutputExists(f"{manifest_path}: exists already; choose another --out, or overwrite it with --force")
+    if strategy == sleep.NAME and not accept_thread_cost:
+        raise ThreadCost(
+            f"{binary}: strategy sleep holds one OS thread for every sleeping goroutine; "
+            "use netpoll, or accept it with --accept-thread-cost"
+        )
+    image = parse_image(binary, source)
+    manifest, edits = make_manifest(image, strategy, slack_ns)
+    named = False
+    try:
+        with beside(out) as temporary:
+            write_bytes(temporary, apply(image.data, edits))
+            check_difference(temporary, image.data, edits)
+            warnings = copy_attributes(binary, temporary)
+            write_text(manifest_path, manifest.text())
+            named = True
+    except BaseException:
+        if named:  # the binary did not get its name after its manifest did
+            manifest_path.unlink(missing_ok=True)
+        raise
+    return Patched(out, manifest, tuple(warnings))
+
+
+def check_options(strategy: str, slack_ns: int | None) -> None:
+    """Raises UsageError for an unknown strategy, or a slack that is none."""
+    if strategy not in STRATEGIES:
+        raise UsageError(f"--strategy {strategy}: unknown; choose one of {', '.join(STRATEGIES)}")
+    if slack_ns is not None and not 1 <= slack_ns <= slack.MOST_NS:
+        raise UsageError(
+            f"--slack-ns {slack_ns}: must be at least 1 (the kernel takes 0 for “back to the default”); "
+            "leave the option out to keep the slack"
+        )
+    if strategy == slack.NAME and slack_ns is None:
+        raise UsageError("--strategy slack sets the timer slack: say how much with --slack-ns N (N ≥ 1)")
+
+
+def make_manifest(image: GoImage, strategy: str, slack_ns: int | None) -> tuple[Manifest, tuple[Edit, ...]]:
+    """Plan, prove and describe a patch without writing it."""
+    functions = Functions(image)
+    refuse_unfit(functions)
+    plans, growth = make_plans(functions, strategy, slack_ns)
+    proofs = [prove(functions, each, slack_ns) for each in plans]
+    edits = tuple(edit for each in plans for edit in each.edits) + growth
+    check_edits(image, edits)
+    manifest = Manifest(
+        strategy=strategy,
+        slack_ns=slack_ns,
+        go=describe_go(image),
+        input=FileFacts.of(image.data),
+        output=FileFacts.of(apply(image.data, edits)),
+        edits=edits,
+        code=tuple(code for each in plans for code in each.code),
+        new_syscalls=tuple(name for each in plans for name in each.new_syscalls),
+        proof=Proof(sum(each.cases for each in proofs), sum(each.passed for each in proofs)),
+    )
+    return manifest, edits
+
+
+def refuse_unfit(functions: Functions) -> None:
+    """Refuse what no strategy may touch: our own patches, simulated clocks, libraries without an entry."""
+    image = functions.image
+    refuse_patched(functions)
+    if "faketime" in image.build.tags:
+        raise FakeTime(f"{image.path}: built with the faketime tag; its clock is simulated, there is nothing to mend")
+    if image.build.release != (0, 0) and image.build.release < (1, 19):
+        raise UnsupportedGo(f"{image.path}: built by {image.build.version}; Go 1.19 and later can be patched")
+
+
+def make_plans(functions: Functions, strategy: str, slack_ns: int | None) -> tuple[tuple[Plan, ...], tuple[Edit, ...]]:
+    """The strategy's plan, the slack's where one is asked for, and the program header's growth if padding is used."""
+    room = Room(functions.image)
+    plans = []
+    if strategy == netpoll.NAME:
+        plans.append(netpoll.plan(functions, room))
+    elif strategy == sleep.NAME:
+        plans.append(sleep.plan(functions, room))
+    elif strategy == usleep.NAME:
+        plans.append(usleep.plan(functions, room))
+    if slack_ns is not None:
+        plans.append(slack.plan(functions, room, slack_ns))
+    return tuple(plans), room.growth()

@@ -1,0 +1,271 @@
+"""A bare x86-64 machine that runs a binary's own bytes: the one place that calls Unicorn.
+
+It maps the image's pages as they are asked for, with edits laid over them, answers system calls from a script, and
+records what the code did. Nothing of the binary is ever run on the real processor.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import unicorn
+from unicorn import x86_const as x86
+from unicorn.unicorn import Uc, UcError
+
+from patcher.edit import Edit
+from patcher.errors import ProofFailed
+from patcher.image import PAGE, GoImage
+
+STACK = 0x7000_0000_0000
+STACK_SIZE = 0x10000
+TOP = STACK + STACK_SIZE - 0x2000  # rsp at a function's entry: the caller's frame lies above
+G = 0x7100_0000_0000  # a runtime.g whose stack bounds never ask for more stack
+RETURN = 0x7200_0000_0000  # where a function's return address points
+FILL = 0xA5  # what memory holds that nobody has written
+_MOST_INSTRUCTIONS = 5_000
+
+_REGISTERS = {
+    name: getattr(x86, f"UC_X86_REG_{name.upper()}")
+    for name in [
+        "rax",
+        "rbx",
+        "rcx",
+        "rdx",
+        "rsi",
+        "rdi",
+        "rbp",
+        "rsp",
+        "r8",
+        "r9",
+        "r10",
+        "r11",
+        "r12",
+        "r13",
+        "r14",
+        "r15",
+        "rip",
+    ]
+}
+_ARGUMENTS = ("rdi", "rsi", "rdx", "r10", "r8", "r9")
+_KEPT_BY_CALLS = frozenset({"rsp", "rbp", "r14", "rip"})  # Go's ABIInternal: rbp, g, and the stack
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the kernel answers: rax, and the time that it says remains of an interrupted sleep."""
+
+    result: int
+    remaining: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class SystemCall:
+    """A system call as it was made. ``pointed`` holds 16 bytes behind each argument that points into the stack."""
+
+    number: int
+    arguments: tuple[int, ...]
+    pointed: tuple[bytes | None, ...]
+    rsp: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a Go function that is not run: its name, rsp before the call, and its return address."""
+
+    name: str
+    rsp: int
+    return_address: int
+    stack: bytes
+
+
+Event = SystemCall | Call
+
+
+@dataclass
+class Run:
+    """What one run did, and the state where it stopped (``stop``: the address)."""
+
+    events: list[Event] = field(default_factory=list)
+    steps: list[tuple[int, int]] = field(default_factory=list)  # (rip, rsp) before each instruction
+    writes: list[tuple[int, int]] = field(default_factory=list)  # (address, size), the calls' own left out
+    registers: dict[str, int] = field(default_factory=dict)
+    stack: bytes = b""
+    stop: int = 0
+
+    def system_calls(self) -> list[SystemCall]:
+        """The system calls alone."""
+        return [each for each in self.events if isinstance(each, SystemCall)]
+
+    def word(self, address: int, size: int = 8) -> int:
+        """An unsigned word of the stack as it was at the stop."""
+        return int.from_bytes(self.stack[address - STACK : address - STACK + size], "little")
+
+
+class Machine:
+    """One image, with or without edits. Runs are independent of each other."""
+
+    def __init__(
+        self,
+        image: GoImage,
+        edits: Iterable[Edit] = (),
+        memory: Mapping[int, bytes] | None = None,
+        watch: Iterable[int] | None = None,
+    ) -> None:
+        """Map nothing of the image yet; pages come as the code reaches them.
+
+        ``memory`` are bytes that the running program would have set before: address → content. With ``watch``,
+        steps and writes are not recorded and only those addresses can be stops: five times as fast.
+        """
+        self._image = image
+        self._laid = [(each.address, each.new) for each in edits] + list((memory or {}).items())
+        self._engine = Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+        for base, size in ((STACK, STACK_SIZE), (G, PAGE), (RETURN, PAGE)):
+            self._engine.mem_map(base, size)
+        self._run = Run()
+        self._answers: list[Answer] = []
+        self._stops: dict[int, int] = {}
+        self._calls: Mapping[int, str] = {}
+        self._fault: str | None = None
+        hook = self._engine.hook_add
+        hook(unicorn.UC_HOOK_MEM_UNMAPPED, self._on_unmapped)
+        if watch is None:
+            hook(unicorn.UC_HOOK_MEM_WRITE, self._on_write)
+            hook(unicorn.UC_HOOK_CODE, self._on_step)
+        else:
+            for address in (*watch, RETURN):
+                hook(unicorn.UC_HOOK_CODE, self._on_step, None, address, address)
+        hook(unicorn.UC_HOOK_INSN, self._on_syscall, None, 1, 0, x86.UC_X86_INS_SYSCALL)
+
+    def run(
+        self,
+        start: int,
+        registers: Mapping[str, int],
+        answers: Sequence[Answer],
+        stops: Mapping[int, int] | None = None,
+        calls: Mapping[int, str] | None = None,
+        words: Mapping[int, int] | None = None,
+    ) -> Run:
+        """Run from ``start`` until the function returns or an address in ``stops`` is reached for the n-th time.
+
+        ``stops`` maps addresses to n; ``words`` are laid on the stack first.
+
+        ``calls`` maps entries of Go functions to names: a call of one is recorded, spoils every register that a
+        callee may spoil, and returns. Raises ProofFailed where the code leaves known memory, runs on for too
+        long, or makes a system call that the script has no answer for.
+        """
+        self._run, self._answers, self._fault = Run(), list(answers), None
+        self._stops, self._calls = {RETURN: 1, **(stops or {})}, calls or {}
+        self._reset(registers, words or {})
+        try:
+            self._engine.emu_start(start, 0, count=_MOST_INSTRUCTIONS)
+        except UcError as error:
+            at = self._engine.reg_read(x86.UC_X86_REG_RIP)
+            raise ProofFailed(self._fault or f"the code faults at {at:#x}: {error}") from error
+        if self._fault:
+            raise ProofFailed(self._fault)
+        run = self._run
+        run.stop = self._engine.reg_read(x86.UC_X86_REG_RIP)
+        if run.stop not in self._stops:
+            raise ProofFailed(f"the code at {start:#x} does not come to an end")
+        run.registers = {name: self._engine.reg_read(register) for name, register in _REGISTERS.items()}
+        run.stack = bytes(self._engine.mem_read(STACK, STACK_SIZE))
+        return run
+
+    def _reset(self, registers: Mapping[str, int], words: Mapping[int, int]) -> None:
+        engine = self._engine
+        engine.mem_write(STACK, bytes([FILL]) * STACK_SIZE)
+        engine.mem_write(G, bytes(PAGE))
+        engine.mem_write(G + 8, G.to_bytes(8, "little"))  # fs:[-8] is g, for code that reloads it
+        engine.reg_write(x86.UC_X86_REG_FS_BASE, G + 16)
+        engine.mem_write(TOP, RETURN.to_bytes(8, "little"))
+        for name, register in _REGISTERS.items():
+            engine.reg_write(register, _junk(name))
+        engine.reg_write(x86.UC_X86_REG_XMM15, 0)
+        for name, value in {"rsp": TOP, "rbp": TOP + 0x100, "r14": G, **registers}.items():
+            engine.reg_write(_REGISTERS[name], value & 0xFFFFFFFFFFFFFFFF)
+        for address, value in words.items():
+            engine.mem_write(address, (value & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little"))
+
+    def _on_step(self, engine: Uc, address: int, size: int, _data: object) -> None:
+        del size
+        if address in self._stops:
+            self._stops[address] -= 1
+            if not self._stops[address]:
+                engine.emu_stop()
+                return
+        if address in self._calls:
+            self._call(engine, self._calls[address])
+        else:
+            self._run.steps.append((address, engine.reg_read(x86.UC_X86_REG_RSP)))
+
+    def _call(self, engine: Uc, name: str) -> None:
+        """Record a call and be the callee: spoil what it may, return."""
+        rsp = engine.reg_read(x86.UC_X86_REG_RSP)
+        back = int.from_bytes(engine.mem_read(rsp, 8), "little")
+        self._run.events.append(Call(name, rsp + 8, back, bytes(engine.mem_read(STACK, STACK_SIZE))))
+        for register_name, register in _REGISTERS.items():
+            if register_name not in _KEPT_BY_CALLS:
+                engine.reg_write(register, _junk(f"{register_name} after {name}"))
+        engine.reg_write(x86.UC_X86_REG_RSP, rsp + 8)
+        engine.reg_write(x86.UC_X86_REG_RIP, back)
+
+    def _on_syscall(self, engine: Uc, _data: object) -> None:
+        read = {name: engine.reg_read(_REGISTERS[name]) for name in (*_ARGUMENTS, "rax", "rsp")}
+        arguments = tuple(read[name] for name in _ARGUMENTS)
+        pointed = tuple(
+            bytes(engine.mem_read(each, 16)) if STACK <= each <= STACK + STACK_SIZE - 16 else None for each in arguments
+        )
+        self._run.events.append(SystemCall(read["rax"], arguments, pointed, read["rsp"]))
+        if not self._answers:
+            self._fault = f"system call {read['rax']} is made once more than the answers before it call for"
+            engine.emu_stop()
+            return
+        answer = self._answers.pop(0)
+        engine.reg_write(x86.UC_X86_REG_RAX, answer.result & 0xFFFFFFFFFFFFFFFF)
+        engine.reg_write(x86.UC_X86_REG_RCX, _junk("rcx after syscall"))
+        engine.reg_write(x86.UC_X86_REG_R11, _junk("r11 after syscall"))
+        if answer.remaining is not None:
+            pointer = read["r10"] if read["rax"] == 230 else read["rsi"]
+            if pointer:
+                data = b"".join(each.to_bytes(8, "little") for each in answer.remaining)
+                engine.mem_write(pointer, data)
+
+    def _on_write(self, engine: Uc, access: int, address: int, size: int, value: int, _data: object) -> None:
+        del engine, access, value
+        self._run.writes.append((address, size))
+
+    def _on_unmapped(self, engine: Uc, access: int, address: int, size: int, value: int, _data: object) -> bool:
+        del value
+        page = address - address % PAGE
+        if access == unicorn.UC_MEM_WRITE_UNMAPPED:
+            self._fault = f"the code writes to {address:#x}, which is not its stack"
+            return False
+        content = self._page(page)
+        if content is None:
+            self._fault = f"the code reads {size} bytes at {address:#x}, where the program has nothing"
+            return False
+        engine.mem_map(page, PAGE)
+        engine.mem_write(page, content)
+        return True
+
+    def _page(self, page: int) -> bytes | None:
+        """A page as the kernel would map it, edits included; None where no segment is."""
+        content = bytearray(PAGE)
+        known = False
+        for each in self._image.segments:
+            low, high = max(page, each.address), min(page + PAGE, each.address + each.memory_size)
+            known = known or low < high
+            stop = min(high, each.address + each.file_size)
+            if low < stop:
+                start = each.offset + low - each.address
+                content[low - page : stop - page] = self._image.data[start : start + stop - low]
+        for address, data in self._laid:
+            low, high = max(page, address), min(page + PAGE, address + len(data))
+            if low < high:
+                known = True
+                content[low - page : high - page] = data[low - address : high - address]
+        return bytes(content) if known else None
+
+
+def _junk(name: str) -> int:
+    """A value that nothing can take for a right one, other for each register and reason, the same in every run."""
+    return 0x5AFE_0000_0000_0000 | int.from_bytes(name.encode()[-6:].rjust(6, b"\xee"), "little")

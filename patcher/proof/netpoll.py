@@ -1,0 +1,156 @@
+"""The proof of ``netpoll``: the stock function, run beside, is what the patched one is measured by.
+
+The patched function may differ in one thing: for a positive delay it first asks epoll_pwait2. Every other system
+call, what it returns to, and every word of the frame that later code reads must be as in stock.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from patcher.edit import Plan
+from patcher.errors import ProofFailed
+from patcher.functions import Functions
+from patcher.proof.machine import RETURN, STACK, TOP, Answer, Machine, Run, SystemCall
+from patcher.proof.unwind import check_stack_depth
+from patcher.strategies.netpoll import EVENT_BYTES, EVENTS, SPILL, Site, locate
+
+EPOLL_PWAIT, EPOLL_PWAIT2 = 281, 441
+EPERM, EINTR, EBADF, EINVAL, ENOSYS = 1, 4, 9, 22, 38
+_NS = 10**9
+
+DELAYS_NS = (
+    -(1 << 63), -1, 0, 1, 999, 999_999, 10**6, 10**6 + 1, 1_500_000, 2_000_000 - 1,
+    _NS - 1, _NS, _NS + 1, 10**15 - 1, 10**15, 1 << 62, (1 << 63) - 1,
+)  # fmt: skip
+
+# What the kernel answers to epoll_pwait2 (None: it is not asked) and then to each epoll_pwait.
+_NEW_CALL = (128, 3, 0, -EINTR)
+_REFUSALS = (-ENOSYS, -EPERM, -EINVAL, -EBADF, -4095)
+_STOCK_CALLS = ((7,), (0,), (-EBADF,), (-EINTR, -EINTR, 2))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A delay, what epoll_pwait2 answers if it is asked, and what each epoll_pwait answers after it."""
+
+    delay_ns: int
+    refused_or_answered: int | None
+    stock: tuple[int, ...]
+
+
+def cases() -> Iterator[Case]:
+    """Every delay with every script that can happen to it."""
+    for delay in DELAYS_NS:
+        if delay <= 0:
+            yield from (Case(delay, None, script) for script in _STOCK_CALLS)
+            continue
+        yield from (Case(delay, answer, ()) for answer in _NEW_CALL)
+        # A timed wait that is interrupted returns to the caller, so stock makes one call.
+        yield from (Case(delay, refusal, script[:1]) for refusal in _REFUSALS for script in _STOCK_CALLS)
+
+
+def prove(functions: Functions, plan: Plan) -> list[Run]:
+    """Run every case on stock and patched code. Raises ProofFailed, naming the case; gives the patched runs."""
+    site = locate(functions)
+    memory = {site.epfd: (5).to_bytes(4, "little")}  # netpollinit has run: epfd is a descriptor
+    stock, patched = Machine(functions.image, (), memory, [site.join]), Machine(functions.image, plan.edits, memory)
+    runs = []
+    for case in cases():
+        try:
+            runs.append(_prove_case(functions, site, stock, patched, case))
+        except ProofFailed as error:
+            raise ProofFailed(
+                f"netpoll with a delay of {case.delay_ns} ns, epoll_pwait2 → {case.refused_or_answered}, "
+                f"epoll_pwait → {list(case.stock)}: {error}"
+            ) from error
+    return runs
+
+
+def _prove_case(functions: Functions, site: Site, stock: Machine, patched: Machine, case: Case) -> Run:
+    new_stands = case.refused_or_answered is not None and not case.stock
+    answers = (case.refused_or_answered,) if new_stands else case.stock
+    expected = _run(stock, site, case.delay_ns, tuple(each for each in answers if each is not None))
+    script = case.stock if case.refused_or_answered is None else (case.refused_or_answered, *case.stock)
+    found = _run(patched, site, case.delay_ns, script)
+    check_stack_depth(functions, site.function, found)
+    calls = found.system_calls()
+    if case.refused_or_answered is not None:
+        _check_new_call(site, calls.pop(0) if calls else None, case.delay_ns, expected.system_calls()[0])
+    if not new_stands:
+        _check_stock_calls(calls, expected.system_calls())
+    _check_state(site, found, expected)
+    return found
+
+
+def _run(machine: Machine, site: Site, delay_ns: int, answers: tuple[int, ...]) -> Run:
+    """From netpoll's entry to the join with an answer that is handed on; after -EINTR the code behind it decides."""
+    handed_on = answers[-1] != -EINTR
+    # A refused epoll_pwait2 does not reach the join; each answer of epoll_pwait does.
+    arrivals = len(answers) - (answers[0] in _REFUSALS and len(answers) > 1)
+    stops = {site.join: arrivals} if handed_on else {}
+    return machine.run(site.function.start, {"rax": delay_ns}, [Answer(each) for each in answers], stops)
+
+
+def _check_new_call(site: Site, call: SystemCall | None, delay_ns: int, stock: SystemCall) -> None:
+    if call is None or call.number != EPOLL_PWAIT2:
+        raise ProofFailed(f"expected epoll_pwait2 (441) first, found {call.number if call else 'no system call'}")
+    descriptor, events, most, timeout, mask, _size = call.arguments
+    if (descriptor & 0xFFFFFFFF, events, most & 0xFFFFFFFF) != _wait_arguments(stock)[:3] or mask:
+        raise ProofFailed(f"expected epoll_pwait2 with stock's descriptor and events, found {call.arguments}")
+    if (most & 0xFFFFFFFF) != EVENTS or events != call.rsp + site.events:
+        raise ProofFailed(f"expected room for {EVENTS} events at [rsp+{site.events:#x}], found {call.arguments}")
+    timespec = call.pointed[3]
+    if timespec is None or not call.rsp <= timeout <= call.rsp + SPILL - 16:
+        raise ProofFailed(f"expected the timespec in the spill space, found it at {timeout:#x}")
+    seconds, nanoseconds = (int.from_bytes(timespec[i : i + 8], "little") for i in (0, 8))
+    if (seconds, nanoseconds) != divmod(delay_ns, _NS):
+        raise ProofFailed(f"expected a timeout of {divmod(delay_ns, _NS)}, found {(seconds, nanoseconds)}")
+
+
+def _wait_arguments(call: SystemCall) -> tuple[int, ...]:
+    """What the kernel reads of epoll_pwait's arguments: three ints, a pointer, and no mask."""
+    descriptor, events, most, timeout, mask, _size = call.arguments
+    return descriptor & 0xFFFFFFFF, events, most & 0xFFFFFFFF, timeout & 0xFFFFFFFF, mask
+
+
+def _check_stock_calls(found: list[SystemCall], expected: list[SystemCall]) -> None:
+    numbers = [each.number for each in found]
+    if numbers != [each.number for each in expected] or set(numbers) - {EPOLL_PWAIT}:
+        raise ProofFailed(f"expected the stock waits {[e.number for e in expected]}, found {numbers}")
+    for ours, theirs in zip(found, expected, strict=True):
+        if _wait_arguments(ours) != _wait_arguments(theirs):
+            raise ProofFailed(
+                f"expected epoll_pwait{_wait_arguments(theirs)} as in stock, found {_wait_arguments(ours)}"
+            )
+
+
+def _check_state(site: Site, found: Run, expected: Run) -> None:
+    """Registers and memory that later code reads: results, the stack, rbp, g, the frame, the caller's frame."""
+    names = ["rsp", "rbp", "r14", "rip"]
+    if site.errno_in_rbx and found.stop == site.join:
+        names.append("rbx")
+    if found.stop == RETURN or not expected.registers["rbx"] or not site.errno_in_rbx:
+        names.append("rax")
+    for name in names:
+        mask = 0xFFFFFFFF if name == "rax" and found.stop != RETURN else 0xFFFFFFFFFFFFFFFF  # n is an int32
+        if found.registers[name] & mask != expected.registers[name] & mask:
+            raise ProofFailed(
+                f"expected {name} = {expected.registers[name] & mask:#x} as in stock, "
+                f"found {found.registers[name] & mask:#x}"
+            )
+    base = TOP - site.frame - 8
+    _check_frame(site, found, expected, base)
+    for address, size in found.writes:
+        if not base <= address <= TOP - size:
+            raise ProofFailed(f"expected writes inside netpoll's frame only, found one at {address:#x}")
+
+
+def _check_frame(site: Site, found: Run, expected: Run, base: int) -> None:
+    """Every word from the frame's bottom to the top of the stack, but scratch: spill space, events, call results."""
+    if found.stop == RETURN:
+        return  # the frame is gone; the caller's is checked by the writes
+    kept = ((0x28, site.events), (site.events + EVENT_BYTES, site.frame + 8))
+    for low, high in kept:
+        start, stop = base + low - STACK, base + high - STACK
+        if found.stack[start:stop] != expected.stack[start:stop]:
+            raise ProofFailed(f"expected the frame's [rsp+{low:#x}, rsp+{high:#x}) as in stock, found other bytes")

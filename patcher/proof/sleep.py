@@ -1,0 +1,116 @@
+"""The proof of ``sleep``: a duration goes in, the goroutine leaves its P, the kernel waits so long, it comes back."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from patcher.edit import Plan
+from patcher.errors import ProofFailed
+from patcher.functions import Functions
+from patcher.proof.machine import RETURN, TOP, Answer, Call, Machine, Run, SystemCall
+from patcher.proof.unwind import check_live_slots, check_no_preemption, check_stack_depth
+from patcher.strategies.sleep import Site, locate
+
+CLOCK_NANOSLEEP, NANOSLEEP, CLOCK_MONOTONIC = 230, 35, 1
+EPERM, EINTR, EINVAL, ENOSYS = 1, 4, 22, 38
+_NS = 10**9
+DURATIONS_NS = (1, 999, 50_000, 10**6, _NS - 1, _NS, _NS + 1, 1_500_000_000, 1 << 62, (1 << 63) - 1)
+_REMAINS = (3, 141_592_653)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A duration and what the kernel answers: to clock_nanosleep, and once it is refused, to nanosleep."""
+
+    duration_ns: int
+    answers: tuple[Answer, ...]
+
+
+def cases() -> Iterator[Case]:
+    """Every duration: slept through, interrupted, refused, refused and interrupted; and durations that are no wait."""
+    interrupted = Answer(-EINTR, _REMAINS)
+    for duration in DURATIONS_NS:
+        yield Case(duration, (Answer(0),))
+        yield Case(duration, (interrupted, interrupted, Answer(0)))
+        for errno in (ENOSYS, EPERM, EINVAL):
+            yield Case(duration, (Answer(-errno), Answer(0)))
+            yield Case(duration, (Answer(-errno), interrupted, Answer(0)))
+            yield Case(duration, (Answer(-errno), Answer(-errno)))
+    for duration in (0, -1, -(1 << 63)):
+        yield Case(duration, ())
+
+
+def prove(functions: Functions, plan: Plan) -> list[Run]:
+    """Run every case. Raises ProofFailed, naming it."""
+    site = locate(functions)
+    check_no_preemption(functions, site.function, plan.code)
+    machine = Machine(functions.image, plan.edits)
+    runs = []
+    for case in cases():
+        try:
+            runs.append(_prove_case(functions, site, machine, case))
+        except ProofFailed as error:
+            answers = [each.result for each in case.answers]
+            raise ProofFailed(f"time.Sleep of {case.duration_ns} ns, answers {answers}: {error}") from error
+    return runs
+
+
+def _prove_case(functions: Functions, site: Site, machine: Machine, case: Case) -> Run:
+    run = machine.run(
+        site.function.start,
+        {"rax": case.duration_ns},
+        case.answers,
+        calls={site.enter: "entersyscallblock", site.leave: "exitsyscall"},
+    )
+    check_stack_depth(functions, site.function, run)
+    calls = [each for each in run.events if isinstance(each, Call)]
+    for call in calls:
+        if call.rsp != TOP - site.frame - 8:
+            raise ProofFailed(f"expected {call.name} to be called on the full frame, found rsp {call.rsp:#x}")
+        check_live_slots(functions, site.function, site.frame, call)
+    _check_order(run, case)
+    _check_waits(run.system_calls(), case)
+    _check_state(site, run)
+    return run
+
+
+def _check_order(run: Run, case: Case) -> None:
+    """The waits stand between entersyscallblock and exitsyscall, each of which is called once."""
+    found = [each.name if isinstance(each, Call) else "wait" for each in run.events]
+    expected = ["entersyscallblock", *["wait"] * len(case.answers), "exitsyscall"] if case.answers else []
+    if found != expected:
+        raise ProofFailed(f"expected {expected}, found {found}")
+
+
+def _check_waits(waits: list[SystemCall], case: Case) -> None:
+    asked = divmod(case.duration_ns, _NS)
+    number = CLOCK_NANOSLEEP
+    for wait, answer in zip(waits, case.answers, strict=True):
+        if wait.number != number:
+            raise ProofFailed(f"expected system call {number}, found {wait.number}")
+        if number == CLOCK_NANOSLEEP:
+            clock, flags, request, remaining = wait.arguments[:4]
+            timespec = wait.pointed[2]
+            if (clock & 0xFFFFFFFF, flags & 0xFFFFFFFF) != (CLOCK_MONOTONIC, 0):
+                raise ProofFailed(f"expected CLOCK_MONOTONIC and no flags, found {clock} and {flags}")
+        else:
+            request, remaining = wait.arguments[:2]
+            timespec = wait.pointed[0]
+        if timespec is None or remaining != request:
+            raise ProofFailed(f"expected the request on the stack and what remains in its place, found {remaining:#x}")
+        found = tuple(int.from_bytes(timespec[i : i + 8], "little") for i in (0, 8))
+        if found != asked:
+            raise ProofFailed(f"expected a wait of {asked}, found {found}")
+        if answer.result == -EINTR:
+            asked = answer.remaining or asked
+        elif answer.result:
+            number = NANOSLEEP
+
+
+def _check_state(site: Site, run: Run) -> None:
+    expected = {"rsp": TOP + 8, "rbp": TOP + 0x100, "rip": RETURN}
+    for name, value in expected.items():
+        if run.registers[name] != value:
+            raise ProofFailed(f"expected {name} = {value:#x} after the return, found {run.registers[name]:#x}")
+    for address, size in run.writes:
+        if not TOP - site.frame - 16 <= address <= TOP - size:  # 16: the calls' return addresses
+            raise ProofFailed(f"expected writes inside time.Sleep's frame only, found one at {address:#x}")

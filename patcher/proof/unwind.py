@@ -1,0 +1,65 @@
+"""Rule 2 of code placed in a Go binary: what pclntab says of a PC must be true of the code there.
+
+The unwinder maps every PC to a function, an SP delta and a stack map (runtime/traceback.go, stkframe.go). A wrong
+delta is "unexpected return pc"; a stack map that calls a slot a live pointer is believed by the garbage collector.
+"""
+
+from patcher.edit import Code
+from patcher.errors import ProofFailed
+from patcher.functions import Functions
+from patcher.pclntab import PCDATA_UNSAFE_POINT, UNSAFE, Function
+from patcher.proof.machine import STACK, TOP, Call, Run
+from patcher.stackmap import live_slots
+
+
+def check_stack_depth(functions: Functions, function: Function, run: Run) -> None:
+    """At every executed instruction of ``function`` rsp must be as deep as pclntab states for that PC."""
+    for address, rsp in run.steps:
+        if not function.start <= address < function.end:
+            continue
+        stated = functions.table.sp_delta(function, address)
+        if stated != TOP - rsp:
+            raise ProofFailed(
+                f"{function.name} at {address:#x}: the stack is {TOP - rsp:#x} bytes deep, "
+                f"pclntab states {'nothing' if stated is None else hex(stated)}; the unwinder would go astray"
+            )
+
+
+def check_no_preemption(functions: Functions, function: Function, code: tuple[Code, ...]) -> None:
+    """No instruction of a stub in compiled code may be an async-safe point: its registers have no pointer maps."""
+    for each in code:
+        for address in range(each.start, each.end):
+            if not function.start <= address < function.end:
+                continue
+            if functions.table.pcdata(function, PCDATA_UNSAFE_POINT, address) != UNSAFE:
+                raise ProofFailed(
+                    f"{function.name} at {address:#x}: pclntab allows asynchronous preemption in the stub"
+                )
+
+
+def check_live_slots(functions: Functions, function: Function, frame: int, call: Call) -> None:
+    """During a call, every slot that the stack map of its return address calls a live pointer must be nil."""
+    if not function.start < call.return_address < function.end:
+        raise ProofFailed(f"the call of {call.name} returns to {call.return_address:#x}, outside {function.name}")
+    for slot in live_slots(functions, function, frame, call.return_address):
+        at = call.rsp + slot - STACK
+        value = int.from_bytes(call.stack[at : at + 8], "little")
+        if value:
+            raise ProofFailed(
+                f"{function.name}: during the call of {call.name} the stack map at {call.return_address:#x} calls "
+                f"[rsp+{slot:#x}] a live pointer and the stub leaves {value:#x} there"
+            )
+
+
+def check_executed(code: tuple[Code, ...], starts: frozenset[int], runs: list[Run]) -> None:
+    """Every instruction of the new code must have been executed by some case, else it is unproven.
+
+    ``starts`` are the addresses of the new instructions.
+    """
+    executed = {address for run in runs for address, _ in run.steps}
+    missed = sorted(starts - executed)
+    if missed:
+        raise ProofFailed(
+            f"{len(missed)} instructions of the stub were reached by no case, the first at {missed[0]:#x} "
+            f"(of {sum(each.end - each.start for each in code)} bytes of new code)"
+        )

@@ -1,0 +1,75 @@
+"""The proof of ``usleep``: the same timespec as the stock function passes, to clock_nanosleep first."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from patcher.edit import Plan
+from patcher.errors import ProofFailed
+from patcher.functions import Functions
+from patcher.proof.machine import TOP, Answer, Machine, Run, SystemCall
+from patcher.proof.unwind import check_stack_depth
+from patcher.strategies.usleep import Site, locate
+
+CLOCK_NANOSLEEP, NANOSLEEP, CLOCK_MONOTONIC = 230, 35, 1
+EPERM, EINTR, EINVAL, ENOSYS = 1, 4, 22, 38
+MICROSECONDS = (0, 1, 20, 999, 1000, 10_000, 999_999, 1_000_000, 1_000_001, 2_500_000, (1 << 32) - 1)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Microseconds, and what the kernel answers to clock_nanosleep and to nanosleep after a refusal."""
+
+    microseconds: int
+    answers: tuple[int, ...]
+
+
+def cases() -> Iterator[Case]:
+    """Every duration: slept through, interrupted (which ends the sleep, as in stock), refused."""
+    for microseconds in MICROSECONDS:
+        yield from (Case(microseconds, (answer,)) for answer in (0, -EINTR))
+        yield from (Case(microseconds, (-errno, then)) for errno in (ENOSYS, EPERM, EINVAL) for then in (0, -EINTR))
+
+
+def prove(functions: Functions, plan: Plan) -> list[Run]:
+    """Run every case on stock and patched code. Raises ProofFailed, naming it."""
+    site = locate(functions)
+    stock, patched = Machine(functions.image), Machine(functions.image, plan.edits)
+    runs = []
+    for case in cases():
+        try:
+            runs.append(_prove_case(functions, site, stock, patched, case))
+        except ProofFailed as error:
+            raise ProofFailed(
+                f"runtime.usleep of {case.microseconds} µs, answers {list(case.answers)}: {error}"
+            ) from error
+    return runs
+
+
+def _prove_case(functions: Functions, site: Site, stock: Machine, patched: Machine, case: Case) -> Run:
+    argument = {TOP + 8: 0xFFFFFFFF << 32 | case.microseconds}  # ABI0: a uint32, what lies above it is not its own
+    expected = stock.run(site.function.start, {}, [Answer(case.answers[-1])], words=argument)
+    found = patched.run(site.function.start, {}, [Answer(each) for each in case.answers], words=argument)
+    check_stack_depth(functions, site.function, found)
+    wanted = expected.system_calls()[0].pointed[0]
+    calls = found.system_calls()
+    if [each.number for each in calls] != [CLOCK_NANOSLEEP, NANOSLEEP][: len(case.answers)]:
+        raise ProofFailed(f"expected clock_nanosleep, then nanosleep if refused, found {[c.number for c in calls]}")
+    _check_clock_nanosleep(calls[0], wanted)
+    if len(calls) > 1 and (calls[1].pointed[0] != wanted or calls[1].arguments[1]):
+        raise ProofFailed("expected nanosleep as in stock, found other arguments")
+    for name in ("rsp", "rbp", "r14", "rip"):
+        if found.registers[name] != expected.registers[name]:
+            raise ProofFailed(f"expected {name} as in stock, found {found.registers[name]:#x}")
+    if found.writes != expected.writes:
+        raise ProofFailed("expected stock's writes to the frame and no others")
+    if any(each.rsp != calls[0].rsp or TOP - each.rsp != site.frame + 8 for each in calls):
+        raise ProofFailed("expected the waits on the full frame")
+    return found
+
+
+def _check_clock_nanosleep(call: SystemCall, wanted: bytes | None) -> None:
+    clock, flags, _request, remaining = call.arguments[:4]
+    if (clock & 0xFFFFFFFF, flags & 0xFFFFFFFF, remaining) != (CLOCK_MONOTONIC, 0, 0) or call.pointed[2] != wanted:
+        raise ProofFailed(
+            f"expected clock_nanosleep(CLOCK_MONOTONIC, 0, stock's timespec, NULL), found {call.arguments}"
+        )

@@ -1,0 +1,129 @@
+"""Edits laid over a file: in place, of equal size, written beside and renamed, and nothing else changed."""
+
+import itertools
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from nanonap.errors import OutputExists, OutputNotWritable
+from nanonap.files import as_ours
+from patcher.edit import Edit
+from patcher.errors import MalformedBinary, ProofFailed, SameFile, ShapeMismatch
+from patcher.image import GoImage
+
+
+def check_output(source: Path, out: Path, force: bool) -> None:
+    """Refuse an output that cannot be before any work is done.
+
+    Raises SameFile, OutputExists (without ``force``) or OutputNotWritable.
+    """
+    if out.exists() and source.exists() and out.samefile(source):
+        raise SameFile(f"{out}: output and input are the same file; choose another --out (revert undoes a patch)")
+    if out.is_dir():
+        raise OutputNotWritable(f"{out}: a directory; name a file with --out")
+    if out.exists() and not force:
+        raise OutputExists(f"{out}: exists already; choose another --out, or overwrite it with --force")
+    if not out.parent.is_dir():
+        raise OutputNotWritable(f"{out.parent}: no such folder; make it, or choose another --out")
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise OutputNotWritable(f"{out.parent}: not writable for this user; choose another --out")
+
+
+def check_edits(image: GoImage, edits: Sequence[Edit]) -> None:
+    """Edits must not overlap, must replace what is there, and no relocation may write into one."""
+    ordered = sorted(edits, key=lambda each: each.offset)
+    for edit in ordered:
+        if len(edit.old) != len(edit.new) or image.data[edit.offset : edit.offset + len(edit.old)] != edit.old:
+            raise ProofFailed(
+                f"{edit.function} at {edit.address:#x}: the edit does not fit the file; please report this"
+            )
+    for before, after in itertools.pairwise(ordered):
+        if before.offset + len(before.old) > after.offset:
+            raise ProofFailed(f"the edits at {before.address:#x} and {after.address:#x} overlap; please report this")
+    for address in image.relocated_addresses():
+        for edit in edits:
+            if edit.address - 8 < address < edit.end:
+                raise ShapeMismatch(
+                    f"{edit.function}: expected no relocation at {edit.address:#x} … {edit.end:#x}, "
+                    f"found one at {address:#x}"
+                )
+
+
+def apply(data: bytes, edits: Iterable[Edit]) -> bytes:
+    """The file with the edits' new bytes. Raises MalformedBinary where an edit lies beyond its end."""
+    changed = bytearray(data)
+    for edit in edits:
+        if edit.offset < 0 or edit.offset + len(edit.new) > len(changed):
+            raise MalformedBinary(f"an edit at offset {edit.offset:#x} lies beyond the file's end")
+        changed[edit.offset : edit.offset + len(edit.new)] = edit.new
+    return bytes(changed)
+
+
+def undo(data: bytes, edits: Iterable[Edit]) -> bytes:
+    """The file with the edits' old bytes back in place."""
+    return apply(data, (_inverse(each) for each in edits))
+
+
+def _inverse(edit: Edit) -> Edit:
+    return Edit(edit.function, edit.purpose, edit.address, edit.offset, edit.new, edit.old, "")
+
+
+def check_difference(written: Path, before: bytes, edits: Iterable[Edit]) -> None:
+    """What lies on disk must be the input with exactly the edits, read back and compared byte by byte."""
+    after = written.read_bytes()
+    if len(after) != len(before):
+        raise ProofFailed(f"{written}: {len(before)} bytes were expected on disk, {len(after)} found")
+    position = 0
+    for edit in sorted(edits, key=lambda each: each.offset):
+        if after[position : edit.offset] != before[position : edit.offset]:
+            raise ProofFailed(f"{written}: differs from the input outside the edits, before offset {edit.offset:#x}")
+        position = edit.offset + len(edit.new)
+        if after[edit.offset : position] != edit.new:
+            raise ProofFailed(f"{written}: does not hold the edit at offset {edit.offset:#x}")
+    if after[position:] != before[position:]:
+        raise ProofFailed(f"{written}: differs from the input behind the last edit")
+
+
+def copy_attributes(source: Path, target: Path) -> list[str]:
+    """Give ``target`` the owner, mode and extended attributes of ``source``; a warning for each that it cannot.
+
+    The order matters: chown(2) clears set-user-ID bits and file capabilities.
+    """
+    status, warnings = source.stat(), []
+    try:
+        os.chown(target, status.st_uid, status.st_gid)
+    except OSError as error:
+        if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+            warnings.append(f"owner {status.st_uid}:{status.st_gid} could not be kept ({_reason(error)})")
+    try:
+        target.chmod(status.st_mode & 0o7777)
+    except OSError as error:
+        warnings.append(f"mode {status.st_mode & 0o7777:o} could not be kept ({_reason(error)})")
+    if target.stat().st_mode & 0o7777 != status.st_mode & 0o7777:
+        warnings.append(f"mode {status.st_mode & 0o7777:o} could not be kept (the file system or kernel changed it)")
+    for name in _attributes(source, warnings):
+        try:
+            os.setxattr(target, name, os.getxattr(source, name))
+        except OSError as error:
+            warnings.append(f"extended attribute {name} could not be kept ({_reason(error)})")
+    return warnings
+
+
+def _attributes(source: Path, warnings: list[str]) -> list[str]:
+    try:
+        return os.listxattr(source)
+    except OSError as error:
+        warnings.append(f"extended attributes could not be read ({_reason(error)})")
+        return []
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def write_bytes(target: Path, data: bytes) -> None:
+    """Fill a temporary file. Raises DiskFull or OutputNotWritable."""
+    try:
+        target.write_bytes(data)
+    except OSError as error:
+        raise as_ours(error, target) from error
