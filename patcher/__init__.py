@@ -5,7 +5,7 @@ The public API: ``inspect``, ``patch``, ``verify``, ``revert``. All raise subcla
 
 from patcher.inspection import Inspection, inspect
 from patcher.manifest import Manifest
-from patcher.patching import DEFAULT_STRATEGY, STRATEGIES, Patched, patch
+from patcher.patching import DEFAULT_STRATEGY, STRATEGIES, Patched, default_output, patch
 from patcher.undoing import Verified, revert, verify
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Manifest",
     "Patched",
     "Verified",
+    "default_output",
     "inspect",
     "patch",
     "revert",

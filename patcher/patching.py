@@ -70,6 +70,11 @@ def patch(
     return Patched(out, manifest, tuple(warnings))
 
 
+def default_output(binary: Path, strategy: str, slack_ns: int | None) -> Path:
+    """Where a patch goes that was not told: beside its input, ``service.netpoll+slack1``."""
+    return binary.with_name(f"{binary.name}.{strategy}" + (f"+slack{slack_ns}" if slack_ns else ""))
+
+
 def check_options(strategy: str, slack_ns: int | None) -> None:
     """Raises UsageError for an unknown strategy, or a slack that is none."""
     if strategy not in STRATEGIES:

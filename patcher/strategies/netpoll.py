@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from patcher import errors
 from patcher.asm import assemble
-from patcher.code import Instruction, Mem
+from patcher.code import Imm, Instruction, Mem
 from patcher.edit import Plan
 from patcher.functions import Functions
 from patcher.pclntab import Function
@@ -172,7 +172,10 @@ def _take_stack_call(functions: Functions, walk: Walk, events: int) -> int:
     call = _take_named_call(functions, walk, "epollwait")
     # Behind an ABI0 call the compiler sets xmm15 and r14 anew; the stub changes neither.
     walk.take("xorps xmm15, xmm15", lambda i: i.mnemonic == "xorps" and family(i.operands[0]) == "xmm15")
-    walk.move("mov r14, fs:[-8]", register("r14"), lambda o: isinstance(o, Mem) and o.segment == "fs")
+    following = walk.peek()
+    if following is not None and isinstance(following.operands[-1], Imm):
+        walk.move("mov r14, -8", register("r14"), constant(-8))  # in a PIE the offset comes in a register
+    walk.move("mov r14, fs:[g]", register("r14"), lambda o: isinstance(o, Mem) and o.segment == "fs")
     walk.move("mov eax, [rsp+24]", register("a"), slot(4, 24))
     return call
 

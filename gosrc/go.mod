@@ -1,0 +1,3 @@
+module nanonap
+
+go 1.19

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"runtime"
+	"sort"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// nap sleeps for d and gives the clock just before and just after.
+type nap func(d time.Duration) (before, after int64)
+
+// A method is one way to sleep. open is called once on each sleeper's own goroutine and may keep state.
+type method struct {
+	open func() nap
+	// holdsThread: the wait is a raw system call that the scheduler does not see. The sleeper keeps its
+	// processor (P) and its thread, and signals are blocked so that none can end the wait early.
+	holdsThread bool
+}
+
+var methods = map[string]method{
+	"sleep":   {open: openSleep},
+	"timer":   {open: openTimer},
+	"ticker":  {open: openTicker},
+	"context": {open: openContext},
+	"usleep":  {open: openUsleep, holdsThread: true},
+	"floor":   {open: openFloor, holdsThread: true},
+}
+
+func methodNames() []string {
+	names := make([]string, 0, len(methods))
+	for name := range methods {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+func openSleep() nap {
+	return func(d time.Duration) (before, after int64) {
+		before = nanotime()
+		time.Sleep(d)
+		return before, nanotime()
+	}
+}
+
+// openTimer uses one timer for all sleeps: a timer that fired and was received from may be Reset in every release.
+func openTimer() nap {
+	timer := time.NewTimer(0)
+	<-timer.C
+	return func(d time.Duration) (before, after int64) {
+		before = nanotime()
+		timer.Reset(d)
+		<-timer.C
+		return before, nanotime()
+	}
+}
+
+// openTicker makes a ticker for each sleep: before Go 1.23 Stop and Reset may leave a stale tick in the channel,
+// which would end the next sleep early.
+func openTicker() nap {
+	return func(d time.Duration) (before, after int64) {
+		before = nanotime()
+		ticker := time.NewTicker(d)
+		<-ticker.C
+		after = nanotime()
+		ticker.Stop()
+		return before, after
+	}
+}
+
+func openContext() nap {
+	return func(d time.Duration) (before, after int64) {
+		before = nanotime()
+		ctx, cancel := context.WithTimeout(context.Background(), d)
+		<-ctx.Done()
+		after = nanotime()
+		cancel()
+		return before, after
+	}
+}
+
+func openUsleep() nap {
+	holdThread()
+	return func(d time.Duration) (before, after int64) {
+		usec := uint32((d + time.Microsecond - 1) / time.Microsecond)
+		before = nanotime()
+		usleep(usec)
+		return before, nanotime()
+	}
+}
+
+func openFloor() nap {
+	holdThread()
+	request := new(syscall.Timespec)
+	return func(d time.Duration) (before, after int64) {
+		*request = syscall.NsecToTimespec(int64(d))
+		before = nanotime()
+		_, _, errno := syscall.RawSyscall6(syscall.SYS_CLOCK_NANOSLEEP, clockMonotonic, 0, uintptr(unsafe.Pointer(request)), 0, 0, 0)
+		after = nanotime()
+		if errno != 0 {
+			fail("clock_nanosleep: %v", errno)
+		}
+		return before, after
+	}
+}
+
+func holdThread() {
+	runtime.LockOSThread()
+	blockSignals()
+}

