@@ -2,6 +2,7 @@
 
 import functools
 import json as json_module
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ def front_door(body: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(body)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up as Ctrl-C does
         try:
             body(*args, **kwargs)
         except KeyboardInterrupt:

@@ -123,13 +123,8 @@ def refuse_unfit(functions: Functions) -> None:
 def make_plans(functions: Functions, strategy: str, slack_ns: int | None) -> tuple[tuple[Plan, ...], tuple[Edit, ...]]:
     """The strategy's plan, the slack's where one is asked for, and the program header's growth if padding is used."""
     room = Room(functions.image)
-    plans = []
-    if strategy == netpoll.NAME:
-        plans.append(netpoll.plan(functions, room))
-    elif strategy == sleep.NAME:
-        plans.append(sleep.plan(functions, room))
-    elif strategy == usleep.NAME:
-        plans.append(usleep.plan(functions, room))
+    own = {each.NAME: each.plan for each in (netpoll, sleep, usleep)}
+    plans = [own[strategy](functions, room)] if strategy in own else []
     if slack_ns is not None:
         plans.append(slack.plan(functions, room, slack_ns))
     return tuple(plans), room.growth()
