@@ -4,8 +4,10 @@ It maps the image's pages as they are asked for, with edits laid over them, answ
 records what the code did. Nothing of the binary is ever run on the real processor.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import unicorn
 from unicorn import x86_const as x86
@@ -266,6 +268,7 @@ class Machine:
         return bytes(content) if known else None
 
 
+@cache
 def _junk(name: str) -> int:
-    """A value that nothing can take for a right one, other for each register and reason, the same in every run."""
-    return 0x5AFE_0000_0000_0000 | int.from_bytes(name.encode()[-6:].rjust(6, b"\xee"), "little")
+    """A value that nothing can take for a right one: other in every byte for each register and reason, never small."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") | 1 << 63 | 1 << 31 | 1
