@@ -184,7 +184,7 @@ def bench(
     json: bool = False,
 ) -> None:
     """Measure patched against stock, interleaved (3 minutes)."""
-    from bench import run_bench
+    from bench.main import run_bench
 
     if quick and full:
         raise UsageError("--quick and --full exclude each other")
@@ -209,7 +209,7 @@ def bench(
 @front_door
 def report(_: Context, folder: str, format: str = "html") -> None:
     """Redraw a result's tables and figures from its raw samples."""
-    from bench import redraw
+    from bench.main import redraw
 
     redraw(Path(folder), format)
 

@@ -1,0 +1,137 @@
+"""From a result's raw data to its summary: cells, costs, verdicts, warnings. The same data give the same summary."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.arms import floor_of
+from bench.cells import Cell, Cells, Cost, make_cells, make_costs
+from bench.resampling import CONFIDENCE, RESAMPLES, interval, quantile
+from bench.result import Result
+from bench.stability import warnings
+from bench.verdicts import all_verdicts, difference_of, ratio_of
+
+SCHEMA = 1
+Costs = dict[tuple[str, str, str], Cost]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A result's cells, costs, and the summary of them."""
+
+    cells: Cells
+    costs: Costs
+    summary: dict[str, Any]
+
+
+def analyse(result: Result) -> Analysis:
+    """Everything that is computed from a result."""
+    cells, costs = make_cells(result), make_costs(result)
+    return Analysis(cells, costs, _summary(result, cells, costs))
+
+
+def _summary(result: Result, cells: Cells, costs: Costs) -> dict[str, Any]:
+    """summary.json. Times in ns, ratios plain; ``*_ci`` are [low, high] of 95 %, None from fewer than two runs."""
+    return {
+        "schema": SCHEMA,
+        "partial": result.partial,
+        "verdicts": [verdict.as_dict() for verdict in all_verdicts(cells, costs)],
+        "warnings": warnings(result, cells),
+        "cells": [_cell(cell, cells, costs) for cell in cells.values()],
+        "costs": _costs(result, cells, costs),
+        "host": result.runs[0]["host"],
+        "go_version": result.runs[0]["go_version"],
+        "binaries": {run["arm"]: run["binary_sha256"] for run in result.runs},
+        "intervals": {"confidence": CONFIDENCE, "resamples": RESAMPLES, "unit": "run", "method": "percentile"},
+        "bench": result.about,
+    }
+
+
+def _cell(cell: Cell, cells: Cells, costs: Costs) -> dict[str, Any]:
+    key, ordered = cell.key, cell.ordered
+    stock = cells.get(key._replace(arm="stock"))
+    floor = cells.get(key._replace(arm=floor_of(key.arm)))
+    over_stock, over_stock_ci = ratio_of(cell, stock) if stock is not None else (None, None)
+    over_floor, over_floor_ci = ratio_of(cell, floor) if floor is not None else (None, None)
+    minus_floor, minus_floor_ci = difference_of(cell, floor) if floor is not None else (None, None)
+    # A ratio to itself is 1 and has no uncertainty.
+    itself, its_floor = stock is cell, floor is cell
+    return {
+        "arm": key.arm,
+        "condition": cell.condition,
+        "requested_ns": key.requested_ns,
+        "runs": len(cell.by_run),
+        "n": int(ordered.size),
+        "min_ns": int(ordered[0]),
+        "p50_ns": cell.p50_ns,
+        "p50_ci": interval(cell.p50_distribution),
+        "p90_ns": quantile(ordered, 0.9),
+        "p99_ns": quantile(ordered, 0.99),
+        "max_ns": int(ordered[-1]),
+        "stdev_ns": float(np.std(ordered, ddof=1)) if ordered.size > 1 else None,
+        "overshoot_p50_ns": cell.p50_ns - key.requested_ns,
+        "p50_over_stock": over_stock,
+        "p50_over_stock_ci": None if itself else over_stock_ci,
+        "p50_over_floor": over_floor,
+        "p50_over_floor_ci": None if its_floor else over_floor_ci,
+        "p50_minus_floor_ns": minus_floor,
+        "p50_minus_floor_ci": None if its_floor else minus_floor_ci,
+        "run_spread": cell.spread,
+        "throttled_share": _throttled(cell.runs),
+        "cpu_ns_per_sleep": _cpu(costs.get((key.arm, key.quota, key.load))) if key.load[:4] != "burn" else None,
+    }
+
+
+def _costs(result: Result, cells: Cells, costs: Costs) -> list[dict[str, Any]]:
+    """A row per arm of the cost workload; system call rates are from the counted runs, which ran without quota."""
+    counted = result.about.get("syscalls") or {}
+    rows = []
+    for key, cell in cells.items():
+        if not key.load.startswith("sleepers"):
+            continue
+        cost = costs[key.arm, key.quota, key.load]
+        sleeps = sum(cost.sleeps)
+        switches, threads = cost.counter("nvcsw"), cost.counter("threads_peak")
+        missed = [int(run.get("missed") or 0) for run in cost.runs]
+        cpu, wall_ns = cost.counter("cpu_ns"), sum(run["wall_ns"] for run in cost.runs)
+        stock = costs.get(("stock", key.quota, key.load))
+        calls = counted.get(key.arm) if key.condition == ("none", "sleepers:50") else None
+        rows.append(
+            {
+                "arm": key.arm,
+                "condition": cell.condition,
+                "requested_ns": key.requested_ns,
+                "runs": len(cost.runs),
+                "n": sleeps,
+                "late_p50_ns": cell.p50_ns - key.requested_ns,
+                "late_p99_ns": quantile(cell.ordered, 0.99) - key.requested_ns,
+                "cpu_ns_per_sleep": _cpu(cost),
+                "cpu_ns_per_sleep_ci": interval(cost.distribution),
+                "cpu_over_stock": _over(_cpu(cost), _cpu(stock)),
+                "cpu_share": sum(cpu) / wall_ns if cpu and wall_ns else None,
+                "switches_per_sleep": sum(switches) / sleeps if switches else None,
+                "threads_peak": max(threads) if threads else None,
+                "missed_share": sum(missed) / sleeps,
+                "epoll_per_second": calls["epoll_per_second"] if calls else None,
+                "counter": calls["counter"] if calls else None,
+            }
+        )
+    return rows
+
+
+def _throttled(runs: list[dict[str, Any]]) -> float | None:
+    """The share of quota periods in which the kernel stopped the group; None without a quota or where it is unknown."""
+    counts = [(run["counters"].get("nr_throttled"), run["counters"].get("nr_periods")) for run in runs]
+    if any(None in pair for pair in counts):
+        return None
+    throttled, periods = (sum(column) for column in zip(*counts, strict=True))
+    return throttled / periods if periods else 0.0
+
+
+def _cpu(cost: Cost | None) -> float | None:
+    return cost.cpu_ns_per_sleep if cost is not None else None
+
+
+def _over(value: float | None, base: float | None) -> float | None:
+    return value / base if value is not None and base else None

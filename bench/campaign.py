@@ -1,0 +1,89 @@
+"""Measuring: block after block, within the time allowed, recorded run by run, stopped cleanly."""
+
+import time
+
+from bench import host, syscalls
+from bench.conditions import COST
+from bench.display import Display
+from bench.errors import RunFailed
+from bench.interrupt import Stop
+from bench.quota.base import Backend
+from bench.record import Record
+from bench.runner import measure
+from bench.schedule import LEAST_BLOCKS, Budget, Mode, Run
+from nanonap.errors import NanonapError
+from nanonap.terminal import messages
+
+
+class Campaign:
+    """The runs of one bench. Times count from ``started_ns`` (time.monotonic_ns)."""
+
+    def __init__(
+        self,
+        mode: Mode,
+        schedule: list[list[Run]],
+        backend: Backend,
+        gomaxprocs: int,
+        record: Record,
+        started_ns: int,
+    ) -> None:
+        """Nothing runs yet."""
+        self._mode, self._schedule, self._backend = mode, schedule, backend
+        self._gomaxprocs, self._record, self._started_ns = gomaxprocs, record, started_ns
+        self._budget, self._stop = Budget(mode), Stop()
+        # One run of the cost workload per arm is counted, from the first block, which is always measured.
+        self._to_count = [run for run in schedule[0] if run.condition == COST]
+
+    def measure(self) -> NanonapError | None:
+        """Run all that fits. Returns what cut it short (Interrupted, RunFailed, DiskFull, …), or None."""
+        with self._stop.listening(), Display() as display:
+            try:
+                self._blocks(display)
+                self._syscalls(display)
+            except NanonapError as error:
+                return error
+        return None
+
+    def _blocks(self, display: Display) -> None:
+        for number, block in enumerate(self._schedule):
+            left = self._schedule[number:]
+            afterwards_ns = self._budget.estimate_ns(self._to_count)
+            if number >= LEAST_BLOCKS and not self._budget.affordable(left[:1], self._elapsed_ns(), afterwards_ns):
+                self._note(f"{len(left)} of {len(self._schedule)} blocks were dropped to end within {self._limit()}")
+                return
+            block_name = f"block {number + 1}/{len(self._schedule)}"
+            for position, run in enumerate(block):
+                coming = [*block[position:], *(later for after in left[1:] for later in after), *self._to_count]
+                what = f"{run.arm.name}, {run.condition}"
+                display.show(block_name, what, self._elapsed_ns(), self._budget.estimate_ns(coming))
+                measured = measure(run, self._gomaxprocs, self._backend, self._stop)
+                self._budget.add(run, measured.took_ns)
+                self._record.add(measured, self._backend.name, self._gomaxprocs, host.facts())
+            self._record.about["blocks_done"] = number + 1
+
+    def _syscalls(self, display: Display) -> None:
+        if not self._to_count:
+            return
+        counter = syscalls.find_counter()
+        if counter is None:
+            self._note(f"epoll calls were not counted: neither perf nor strace works here; {syscalls.REMEDY}")
+            return
+        counts = self._record.about["syscalls"]
+        for position, run in enumerate(self._to_count):
+            left_ns = self._budget.estimate_ns(self._to_count[position:])
+            display.show(f"counting calls ({counter.name})", run.arm.name, self._elapsed_ns(), left_ns)
+            try:
+                counts[run.arm.name] = syscalls.count(counter, run, self._gomaxprocs, self._stop)
+            except RunFailed as error:
+                # The measured runs are whole without it.
+                self._note(f"epoll calls of {run.arm.name} were not counted: {error}")
+
+    def _elapsed_ns(self) -> int:
+        return time.monotonic_ns() - self._started_ns
+
+    def _limit(self) -> str:
+        return f"{self._mode.limit_ns // 60_000_000_000} min"
+
+    def _note(self, text: str) -> None:
+        self._record.about["notes"].append(text)
+        messages().print(f"[yellow]warning[/] {text}", highlight=False)

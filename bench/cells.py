@@ -1,0 +1,136 @@
+"""From raw samples to cells: an arm, a condition, a requested duration, and the runs that measured it."""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from bench.arms import in_order
+from bench.resampling import Numbers, median_distribution, quantile, ratio_distribution
+from bench.result import Result
+
+
+class Key(NamedTuple):
+    """What a cell is about. ``quota`` and ``load`` as options write them."""
+
+    arm: str
+    quota: str
+    load: str
+    requested_ns: int
+
+    @property
+    def condition(self) -> tuple[str, str]:
+        """(quota, load)."""
+        return self.quota, self.load
+
+    @property
+    def seed(self) -> int:
+        """The bootstrap's seed: fixed by the key, so that the same data give the same figures everywhere."""
+        return zlib.crc32(repr(tuple(self)).encode())
+
+
+@dataclass
+class Cell:
+    """The samples of a key, run by run: ``by_run`` holds (block, actual_ns of that run's samples)."""
+
+    key: Key
+    condition: dict[str, Any]
+    by_run: list[tuple[int, NDArray[np.int64]]]
+    runs: list[dict[str, Any]] = field(repr=False)
+
+    @cached_property
+    def ordered(self) -> NDArray[np.int64]:
+        """All samples, ascending, ns."""
+        return np.sort(np.concatenate([values for _, values in self.by_run]))
+
+    @cached_property
+    def p50_ns(self) -> int:
+        """The pooled median."""
+        return quantile(self.ordered, 0.5)
+
+    @cached_property
+    def run_medians(self) -> NDArray[np.int64]:
+        """Each run's median, in the order of the blocks."""
+        return np.array([quantile(np.sort(values), 0.5) for _, values in self.by_run])
+
+    @cached_property
+    def p50_distribution(self) -> Numbers | None:
+        """The bootstrap distribution of the pooled median."""
+        return median_distribution([values for _, values in self.by_run], self.key.seed)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over mean of the runs' medians (from 10 % on pyperf warns); 0 for one run."""
+        medians = self.run_medians
+        return float(np.std(medians, ddof=1) / np.mean(medians)) if medians.size > 1 else 0.0
+
+
+Cells = dict[Key, Cell]
+
+
+def make_cells(result: Result) -> Cells:
+    """All cells of a result, ordered by condition as first met, requested duration, and arm."""
+    runs = {run["run_id"]: run for run in result.runs}
+    grouped: dict[Key, list[tuple[str, NDArray[np.int64]]]] = defaultdict(list)
+    parts = result.samples.sort("run_id", "index").partition_by(["run_id", "requested_ns"], as_dict=True)
+    for (run_id, requested_ns), part in parts.items():
+        run = runs[str(run_id)]
+        key = Key(run["arm"], run["condition"]["quota"], run["condition"]["load"], int(str(requested_ns)))
+        grouped[key].append((str(run_id), part["actual_ns"].to_numpy()))
+    return {key: _cell(key, grouped[key], runs) for key in sorted(grouped, key=_order)}
+
+
+def _cell(key: Key, measured: list[tuple[str, NDArray[np.int64]]], runs: Mapping[str, dict[str, Any]]) -> Cell:
+    by_block = sorted(measured, key=lambda pair: runs[pair[0]]["block"])
+    own = [runs[run_id] for run_id, _ in by_block]
+    return Cell(key, own[0]["condition"], [(runs[run_id]["block"], values) for run_id, values in by_block], own)
+
+
+def _order(key: Key) -> tuple[bool, bool, str, bool, str, int, tuple[int, str]]:
+    cost = key.load.startswith("sleepers")
+    return cost, key.quota != "none", key.quota, key.load != "quiet", key.load, key.requested_ns, in_order(key.arm)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """CPU time per sleep of an arm under a condition, over whole runs: all requested durations together."""
+
+    runs: list[dict[str, Any]] = field(repr=False)
+    sleeps: list[int]
+    seed: int
+
+    @property
+    def cpu_ns_per_sleep(self) -> float | None:
+        """ns; None where a run's CPU time or samples are not known."""
+        cpu = self.counter("cpu_ns")
+        return None if cpu is None or not sum(self.sleeps) else sum(cpu) / sum(self.sleeps)
+
+    @cached_property
+    def distribution(self) -> Numbers | None:
+        """The bootstrap distribution of cpu_ns_per_sleep."""
+        cpu = self.counter("cpu_ns")
+        return None if cpu is None else ratio_distribution(cpu, self.sleeps, self.seed)
+
+    def counter(self, name: str) -> list[int] | None:
+        """A counter of every run; None if any run does not know it."""
+        values = [run["counters"].get(name) for run in self.runs]
+        return None if None in values else values
+
+
+def make_costs(result: Result) -> dict[tuple[str, str, str], Cost]:
+    """Costs by (arm, quota, load)."""
+    sleeps = dict(result.samples.group_by("run_id").agg(pl.len()).iter_rows())
+    runs: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    for run in result.runs:
+        if sleeps.get(run["run_id"]):
+            runs[run["arm"], run["condition"]["quota"], run["condition"]["load"]].append(run)
+    return {
+        key: Cost(own, [sleeps[run["run_id"]] for run in own], zlib.crc32(repr(key).encode()))
+        for key, own in runs.items()
+    }

@@ -1,0 +1,103 @@
+"""Facts about the machine that a latency cannot be read without. No names of hosts or users."""
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from nanonap import __version__
+
+DEFAULT_TIMER_SLACK_NS = 50_000
+"""What the kernel gives a process under a fair-class policy (PR_SET_TIMERSLACK in prctl(2))."""
+_POLICIES = {
+    os.SCHED_OTHER: "SCHED_OTHER",
+    os.SCHED_FIFO: "SCHED_FIFO",
+    os.SCHED_RR: "SCHED_RR",
+    os.SCHED_BATCH: "SCHED_BATCH",
+    os.SCHED_IDLE: "SCHED_IDLE",
+}
+_CPU = Path("/sys/devices/system/cpu")
+# Runs are only compared when these agree (what changes from run to run is left out).
+_STEADY = ("kernel", "arch", "cpu_model", "cpus_online", "clocksource", "governor", "hypervisor", "boot")
+
+
+def facts() -> dict[str, Any]:
+    """The facts as recorded with every run; None where the machine does not say. Times in ns, memory in bytes."""
+    return {
+        "kernel": platform.release(),
+        "arch": platform.machine(),
+        "cpu_model": _cpuinfo("model name"),
+        "cpus_online": os.sysconf("SC_NPROCESSORS_ONLN"),
+        "cpus_allowed": cpus_allowed(),
+        "hypervisor": "hypervisor" in (_cpuinfo("flags") or "").split(),
+        "clocksource": _line(Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")),
+        "governor": _line(_CPU / "cpu0/cpufreq/scaling_governor"),
+        "idle_driver": _line(_CPU / "cpuidle/current_driver"),
+        "timer_slack_ns": _number(_line(Path("/proc/self/timerslack_ns"))),
+        "scheduler_policy": _POLICIES.get(os.sched_getscheduler(0), "other"),
+        "nice": os.getpriority(os.PRIO_PROCESS, 0),
+        "cgroup": _cgroup_version(),
+        "load_average": [round(value, 2) for value in os.getloadavg()],
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        "python": platform.python_version(),
+        "tool": __version__,
+        "boot": _boot(),
+    }
+
+
+def cpus_allowed() -> int:
+    """The CPUs this process may run on (sched_getaffinity(2)): what GOMAXPROCS is set to, as Go itself would."""
+    return len(os.sched_getaffinity(0))
+
+
+def disagreements(hosts: list[dict[str, Any]]) -> list[str]:
+    """Names of the steady facts in which these hosts' records differ: such runs do not compare."""
+    return [name for name in _STEADY if len({repr(host.get(name)) for host in hosts}) > 1]
+
+
+def describe(host: dict[str, Any]) -> str:
+    """One line for a person."""
+    virtual = "virtual machine" if host.get("hypervisor") else "bare metal"
+    slack = host.get("timer_slack_ns")
+    parts = [
+        f"{host.get('cpu_model') or host.get('arch')}, {host.get('cpus_online')} CPUs, {virtual}",
+        f"Linux {host.get('kernel')}",
+        f"clocksource {host.get('clocksource') or 'unknown'}",
+        f"governor {host.get('governor') or 'none'}",
+        f"timer slack {'unknown' if slack is None else f'{slack} ns'}",
+        f"{host.get('scheduler_policy')}, nice {host.get('nice')}",
+    ]
+    return "; ".join(parts)
+
+
+def _line(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip() or None
+    except OSError:
+        return None
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None else None
+
+
+def _cpuinfo(key: str) -> str | None:
+    for line in (_line(Path("/proc/cpuinfo")) or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == key:
+            return value.strip()
+    return None
+
+
+def _cgroup_version() -> str | None:
+    lines = (_line(Path("/proc/self/cgroup")) or "").splitlines()
+    unified = any(line.startswith("0::") for line in lines)
+    legacy = any(not line.startswith("0::") for line in lines)
+    return {(True, False): "v2", (False, True): "v1", (True, True): "hybrid"}.get((unified, legacy))
+
+
+def _boot() -> str | None:
+    # Tells whether two results share a boot, without giving away the machine's own identifier.
+    text = _line(Path("/proc/sys/kernel/random/boot_id"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12] if text else None

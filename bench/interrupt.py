@@ -1,0 +1,95 @@
+"""Ctrl-C and SIGTERM while measuring: noted, the running child ended, and acted upon at a safe place."""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import FrameType
+
+from nanonap.errors import Interrupted
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a child ended: its status (negative: the signal), what it wrote, whether it had to be ended for time."""
+
+    status: int
+    stdout: bytes
+    stderr: str
+    timed_out: bool
+
+
+class Stop:
+    """Runs one child at a time, and knows whether the user wants to stop.
+
+    A handler that raised would leave a group half-made or a record half-written, so it only notes the wish
+    and ends the child; `check` raises where nothing is half-done.
+    """
+
+    def __init__(self) -> None:
+        """Nobody wants to stop yet."""
+        self.signal: signal.Signals | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take SIGINT and SIGTERM while the block runs (in the main thread; elsewhere they cannot be taken)."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.signal = signal.Signals(number)
+        self._end_child()
+
+    def check(self) -> None:
+        """Raises Interrupted if the user wants to stop."""
+        if self.signal is not None:
+            raise Interrupted(f"interrupted by {self.signal.name}")
+
+    def run(self, argv: Sequence[str], timeout_s: float) -> Finished:
+        """Run a child to its end, or end it and all it started. Raises Interrupted, and OSError if it cannot start.
+
+        The child has a session of its own, so that the terminal's Ctrl-C comes here first and only here.
+        """
+        self.check()
+        with subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as child:
+            self._child = child
+            timed_out = False
+            try:
+                # The wish may have come before there was a child to end.
+                if self.signal is not None:
+                    self._end_child()
+                try:
+                    stdout, stderr = child.communicate(timeout=timeout_s)
+                except subprocess.TimeoutExpired:
+                    timed_out = True
+                    self._end_child()
+                    stdout, stderr = child.communicate()
+            finally:
+                self._end_child()
+                self._child = None
+        self.check()
+        return Finished(child.returncode, stdout, stderr.decode(errors="replace"), timed_out)
+
+    def _end_child(self) -> None:
+        child = self._child
+        # While it is not reaped the number is still the child's own; it may just have been, in the frame interrupted.
+        if child is not None and child.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)

@@ -1,0 +1,167 @@
+"""The measuring side's two doors: run a bench, redraw a result."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from bench import report
+from bench.analysis import analyse
+from bench.arms import Arm, discover, select
+from bench.campaign import Campaign
+from bench.conditions import Condition, conditions, requested_durations
+from bench.errors import QuotaUnavailable
+from bench.host import cpus_allowed
+from bench.quota.choose import Choice, choose
+from bench.record import Record, new_folder, point_latest
+from bench.result import load as load_result
+from bench.schedule import MODES, make_schedule
+from bench.terminal import print_summary
+from nanonap import __version__
+from nanonap.errors import Interrupted, NanonapError, UsageError
+from nanonap.paths import BUILD, PATCHED, PROJECT, RESULTS
+from nanonap.terminal import messages
+
+
+def run_bench(
+    mode: str = "default",
+    arms: str | None = None,
+    requested: str | None = None,
+    quota: str | None = None,
+    load: str | None = None,
+    backend: str = "auto",
+    seed: int | None = None,
+    out: Path | None = None,
+    go: str = "1.27.3",
+    as_json: bool = False,
+    *,
+    build_root: Path = BUILD,
+    patched_root: Path = PATCHED,
+    results: Path = RESULTS,
+) -> Path:
+    """Measure, write a result folder, show it on stdout (tables, or one JSON document); returns the folder.
+
+    ``mode`` is quick, default or full; the texts are those of ``invoke bench``'s options. What was measured before
+    Ctrl-C, SIGTERM or an error is kept, marked partial, and shown. Raises NanonapError: UsageError, NothingBuilt,
+    QuotaUnavailable, RunFailed, OutputExists, OutputNotWritable, DiskFull, Interrupted.
+    """
+    started_ns = time.monotonic_ns()
+    if mode not in MODES:
+        raise UsageError(f"no such mode: {mode}; there are {', '.join(MODES)}")
+    wanted, durations = conditions(quota, load), requested_durations(requested)
+    chosen = discover(build_root, patched_root, go, names=select(arms))
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    options = {"arms": arms, "requested": requested, "quota": quota, "load": load, "seed": str(seed)}
+    if backend != "auto":
+        options["backend"] = backend
+    choice = choose(backend if any(condition.quota.limited for condition in wanted) else "none")
+    try:
+        usable, notes = _usable(choice, wanted)
+        schedule = make_schedule(chosen, usable, durations, MODES[mode], seed)
+        about = {
+            "command": _command(mode, options),
+            "mode": mode,
+            "seed": seed,
+            "go_version": go,
+            "requested_ns": list(durations),
+            "blocks_planned": len(schedule),
+            **_about(chosen, usable, choice, notes),
+        }
+        record = Record(new_folder(results, out), about)
+        failure = Campaign(MODES[mode], schedule, choice.backend, cpus_allowed(), record, started_ns).measure()
+    finally:
+        choice.backend.close()
+    return _finish(record, failure, as_json, latest=out is None)
+
+
+def _finish(record: Record, failure: NanonapError | None, as_json: bool, *, latest: bool) -> Path:
+    """Keep and show what was measured; raise what cut it short."""
+    folder = record.folder
+    if failure is not None and not record.runs:
+        record.discard()
+        raise failure
+    if failure is not None:
+        record.about["notes"].append(f"cut short: {failure}")
+    try:
+        record.finish(partial=failure is not None)
+        summary = report.write_report(folder)
+        if latest:
+            point_latest(folder)
+    except KeyboardInterrupt as error:
+        kept = f"{len(record.runs)} runs are kept in {folder}; `invoke report {folder}` draws them"
+        raise Interrupted(f"interrupted while drawing; {kept}") from error
+    if as_json:
+        print(report.as_json({"result": str(folder), **summary}), end="")
+    else:
+        print_summary(summary, f"report: {folder / 'report.html'}")
+    if isinstance(failure, Interrupted):
+        raise Interrupted(f"{failure}; {len(record.runs)} runs are kept in {folder}, marked partial") from failure
+    if failure is not None:
+        raise failure
+    return folder
+
+
+def redraw(folder: Path, form: str = "html") -> None:
+    """Redraw a result from its raw data: ``html`` writes summary, figures and page into the folder and prints the
+    page's path; ``json``, ``markdown`` and ``benchfmt`` print to stdout and write nothing.
+
+    Raises UsageError, BadResult, OutputNotWritable, DiskFull.
+    """
+    if form not in report.FORMATS:
+        raise UsageError(f"no such format: {form}; there are {', '.join(report.FORMATS)}")
+    if form == "html":
+        report.write_report(folder)
+        print(folder / "report.html")
+        return
+    result = load_result(folder)
+    if form == "benchfmt":
+        print(report.as_benchfmt(result), end="")
+        return
+    summary = analyse(result).summary
+    print(report.as_json(summary) if form == "json" else report.as_markdown(summary), end="")
+
+
+def _usable(choice: Choice, wanted: Sequence[Condition]) -> tuple[list[Condition], list[str]]:
+    """The conditions that can be had here, and a note for each quota that cannot. Raises QuotaUnavailable for none."""
+    refusals: dict[str, QuotaUnavailable] = {}
+    for quota in dict.fromkeys(condition.quota for condition in wanted if condition.quota.limited):
+        refusal = choice.refusal(quota)
+        if refusal is not None:
+            refusals[str(quota)] = refusal
+    usable = [condition for condition in wanted if str(condition.quota) not in refusals]
+    if not usable:
+        raise next(iter(refusals.values()))
+    notes = [f"quota {quota} is not measured: {refusal}" for quota, refusal in refusals.items()]
+    for note in notes:
+        messages().print(f"[yellow]warning[/] {escape(note)}", highlight=False)
+    return usable, notes
+
+
+def _about(arms: Sequence[Arm], usable: Sequence[Condition], choice: Choice, notes: list[str]) -> dict[str, Any]:
+    return {
+        "tool": __version__,
+        "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "gomaxprocs": cpus_allowed(),
+        "backend": {"name": choice.backend.name, "why": choice.why},
+        "conditions": [str(condition) for condition in usable],
+        "blocks_done": 0,
+        "arms": [_arm(arm) for arm in arms],
+        "notes": notes,
+        "syscalls": {},
+    }
+
+
+def _arm(arm: Arm) -> dict[str, Any]:
+    # No folder outside of the project is named: a result may be published.
+    path = arm.path.relative_to(PROJECT) if arm.path.is_relative_to(PROJECT) else Path(arm.path.name)
+    return {**asdict(arm), "path": str(path)}
+
+
+def _command(mode: str, options: dict[str, str | None]) -> str:
+    words = ["invoke", "bench", *([] if mode == "default" else [f"--{mode}"])]
+    return " ".join(words + [f"--{name} {value}" for name, value in options.items() if value is not None])

@@ -1,0 +1,44 @@
+"""No limit: the command runs where the caller runs."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from bench.errors import QuotaUnavailable
+from bench.quota.base import Backend, Group, Quota, Throttling
+
+
+class NoGroup(Group):
+    """Nothing around the command."""
+
+    effective = Quota()
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """``argv`` as it is."""
+        return list(argv)
+
+    def counters(self) -> Throttling | None:
+        """None: nothing counts."""
+        return None
+
+    def close(self) -> None:
+        """Nothing to remove."""
+
+
+class NoBackend(Backend):
+    """The backend that sets no quota, for machines or users that cannot, and for conditions without one."""
+
+    name: ClassVar[str] = "none"
+
+    def prepare(self) -> None:
+        """Nothing to find."""
+
+    def open(self, quota: Quota) -> Group:
+        """A group without a limit. Raises QuotaUnavailable if one is asked for."""
+        if quota.limited:
+            raise QuotaUnavailable(
+                self.name, f"it sets no quota, and {quota} was asked for", "choose another --backend"
+            )
+        return NoGroup()
+
+    def close(self) -> None:
+        """Nothing was changed."""

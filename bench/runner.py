@@ -1,0 +1,119 @@
+"""One process per run, in its quota: started, bounded in time, its output read and checked."""
+
+import json
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import QuotaUnavailable, RunFailed
+from bench.interrupt import Finished, Stop
+from bench.quota.base import Backend, Quota, Throttling
+from bench.quota.cgroup import ENTER_FAILED
+from bench.quota.none import NoBackend
+from bench.schedule import Run
+
+COLUMNS = ("requested_ns", "actual_ns", "start_ns", "sleeper")
+SCHEMA = 1
+_NEEDED = ("n", "wall_ns", "cpu_ns", "nvcsw", "nivcsw", "threads_peak", "truncated", "timer_slack_ns", "gomaxprocs")
+# A stalled run is ended; a slow one is not. Ten times the expectation, and never less than half a minute.
+_PATIENCE, _LEAST_PATIENCE_S = 10, 30.0
+_STDERR_TAIL = 300
+
+
+@dataclass(frozen=True)
+class Output:
+    """What sleepbench wrote: its header, and the samples, int64 of shape (4, n) in the order of COLUMNS."""
+
+    header: dict[str, Any]
+    samples: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run that ended well. ``took_ns`` is the whole of it, start of the process to its record."""
+
+    run: Run
+    output: Output
+    started_utc: str
+    took_ns: int
+    effective: Quota
+    throttling: Throttling | None
+
+
+def measure(run: Run, gomaxprocs: int, backend: Backend, stop: Stop) -> Measured:
+    """Run one run in a group of its own. Raises RunFailed, QuotaUnavailable, Interrupted."""
+    before_ns = time.monotonic_ns()
+    started = datetime.now(UTC).isoformat(timespec="milliseconds")
+    # Without a quota there is nothing to limit, and a group of its own would only be one more difference.
+    chosen = backend if run.condition.quota.limited else NoBackend()
+    with chosen.open(run.condition.quota) as group:
+        counters = group.counters()
+        argv = group.command([str(run.arm.path), *run.options(gomaxprocs)])
+        finished = execute(argv, run, stop)
+        after = group.counters()
+        effective = group.effective
+    throttling = after.since(counters) if after is not None and counters is not None else None
+    output = parse(finished.stdout, run)
+    return Measured(run, output, started, time.monotonic_ns() - before_ns, effective, throttling)
+
+
+def execute(argv: Sequence[str], run: Run, stop: Stop) -> Finished:
+    """Run the command to its end. Raises RunFailed for any end but a good one, QuotaUnavailable, Interrupted."""
+    timeout_s = max(_LEAST_PATIENCE_S, _PATIENCE * run.expected_ns / 1e9)
+    try:
+        finished = stop.run(argv, timeout_s)
+    except OSError as error:
+        raise RunFailed(f"{_where(run)}: {argv[0]} cannot be started ({error.strerror}); build it again") from error
+    if finished.timed_out:
+        raise RunFailed(f"{_where(run)}: still running after {timeout_s:.0f} s, ended; its stderr: {_tail(finished)}")
+    if finished.status == ENTER_FAILED:
+        raise QuotaUnavailable("cgroup", f"the run could not enter its group ({_tail(finished)})", "run as root")
+    if finished.status != 0:
+        raise RunFailed(f"{_where(run)}: {_ending(finished.status)}; its stderr: {_tail(finished)}")
+    return finished
+
+
+def parse(stdout: bytes, run: Run) -> Output:
+    """Read sleepbench's output: a JSON line, then four columns of n little-endian int64. Raises RunFailed."""
+    line, newline, rest = stdout.partition(b"\n")
+    try:
+        header = json.loads(line)
+        missing = [name for name in (*_NEEDED, "schema", "columns") if name not in header]
+    except (ValueError, TypeError) as error:
+        raise RunFailed(f"{_where(run)}: its output does not start with a JSON header ({error})") from error
+    if not newline or missing:
+        raise RunFailed(f"{_where(run)}: its header lacks {', '.join(missing) or 'its end'}")
+    if header["schema"] != SCHEMA or tuple(header["columns"]) != COLUMNS:
+        form = f"schema {header['schema']} with columns {header['columns']}"
+        raise RunFailed(f"{_where(run)}: its output is of {form}; build it again")
+    expected = len(COLUMNS) * int(header["n"]) * 8
+    if len(rest) != expected:
+        raise RunFailed(f"{_where(run)}: {len(rest)} bytes of samples, and its header promises {expected}")
+    if not header["truncated"] and header["n"] != run.planned:
+        raise RunFailed(f"{_where(run)}: {header['n']} samples, and {run.planned} were asked for")
+    samples = np.frombuffer(rest, dtype="<i8").astype(np.int64).reshape(len(COLUMNS), int(header["n"]))
+    return Output(header, samples)
+
+
+def _where(run: Run) -> str:
+    return f"arm {run.arm.name} ({run.condition}, block {run.block + 1})"
+
+
+def _ending(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return f"ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"ended by signal {-status}"
+
+
+def _tail(finished: Finished) -> str:
+    text = " ".join(finished.stderr.split())
+    return text[-_STDERR_TAIL:] or "empty"

@@ -1,0 +1,167 @@
+"""Which run comes when: seeded, shuffled, interleaved blocks, and how many of them a mode's time allows."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.arms import Arm
+from bench.conditions import (
+    COST,
+    PRIMARY,
+    SLEEPERS_INTERVAL_NS,
+    SLEEPERS_PHASE_NS,
+    Condition,
+)
+from nanonap.durations import exact_ns
+
+# What a stock sleep shorter than 1 ms takes: runs are planned for the slowest arm, so that all fit.
+_SLOWEST_NS = 1_100_000
+_LATE_NS = 200_000
+_MAX_WARMUP = 20
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How much to measure. Times in ns."""
+
+    name: str
+    limit_ns: int  # for the whole command
+    reserve_ns: int  # of it, for the analysis and the report
+    blocks: int  # of quiet runs without quota, and of the cost workload
+    loaded_blocks: int  # of every other condition
+    share_ns: int  # time of one requested duration in a quiet run
+    least: int  # samples of a requested duration in a run, however long it is
+    cost_samples: int  # wake-ups of each sleeper of the cost workload
+    loaded_max_ns: int  # after this much measured time a run with neighbours or under quota starts no new sleep
+
+
+_S = 1_000_000_000
+MODES = {
+    mode.name: mode
+    for mode in (
+        Mode("quick", 30 * _S, 7 * _S, 4, 1, 20_000_000, 1, 120, 250_000_000),
+        Mode("default", 180 * _S, 14 * _S, 12, 6, 55_000_000, 2, 200, 500_000_000),
+        Mode("full", 3600 * _S, 90 * _S, 30, 30, 110_000_000, 3, 500, 1_500_000_000),
+    )
+}
+LEAST_BLOCKS = MODES["quick"].blocks
+"""Dropping blocks to keep the time goes down to what a quick bench measures, and no further."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process to run: ``plan`` is ((requested_ns, samples), …) for each sleeper."""
+
+    block: int
+    arm: Arm
+    condition: Condition
+    plan: tuple[tuple[int, int], ...]
+    max_time_ns: int
+    seed: int
+
+    def options(self, gomaxprocs: int) -> list[str]:
+        """sleepbench's options."""
+        plan = ",".join(f"{exact_ns(requested_ns)}*{samples}" for requested_ns, samples in self.plan)
+        options = ["-method", self.arm.method, "-plan", plan, "-seed", str(self.seed)]
+        options += ["-gomaxprocs", str(gomaxprocs), "-warmup", str(_warmup(self.plan[0][0]))]
+        options += ["-max-time", f"{self.max_time_ns}ns"]
+        load = self.condition.load
+        if load.kind == "burn":
+            options += ["-burn", str(load.count)]
+        if load.kind == "sleepers":
+            options += ["-sleepers", str(load.count), "-pace", "absolute", "-phase", exact_ns(SLEEPERS_PHASE_NS)]
+        return options
+
+    @property
+    def planned(self) -> int:
+        """Samples in all, if nothing cuts the run short."""
+        sleepers = self.condition.load.count if self.condition.load.kind == "sleepers" else 1
+        return sleepers * sum(samples for _, samples in self.plan)
+
+    @property
+    def expected_ns(self) -> int:
+        """How long the measured window takes at most, roughly: stock's sleeps, or what -max-time leaves of them."""
+        sleeps = sum(samples * max(wanted_ns + _LATE_NS, _SLOWEST_NS) for wanted_ns, samples in self.plan)
+        longest = max(wanted_ns for wanted_ns, _ in self.plan)
+        return min(sleeps, self.max_time_ns + longest) if self.max_time_ns else sleeps
+
+
+def make_schedule(
+    arms: Sequence[Arm], conditions: Sequence[Condition], requested_ns: Sequence[int], mode: Mode, seed: int
+) -> list[list[Run]]:
+    """The blocks: each has every arm once under each condition that is due in it, shuffled.
+
+    The quiet condition and the cost workload are due in every block, the others in ``mode.loaded_blocks`` of them,
+    spread evenly from the first on. The same seed gives the same schedule.
+    """
+    # Not for secrets: a seeded order that anyone can repeat.
+    dice = random.Random(seed)  # noqa: S311
+    primary = {PRIMARY, COST} & set(conditions)
+    blocks = []
+    for number in range(mode.blocks):
+        due = [
+            condition
+            for condition in conditions
+            if condition in primary or not primary or _is_due(number, mode.loaded_blocks, mode.blocks)
+        ]
+        runs = [
+            Run(number, arm, condition, *_plan(condition, requested_ns, mode), seed=dice.randrange(1, 2**31))
+            for condition in due
+            for arm in arms
+        ]
+        dice.shuffle(runs)
+        blocks.append(runs)
+    return blocks
+
+
+def _is_due(number: int, wanted: int, total: int) -> bool:
+    """Whether block ``number`` is one of ``wanted`` spread evenly over ``total`` (Bresenham's line, from 0 on)."""
+    return number * wanted % total < wanted
+
+
+def _plan(condition: Condition, requested_ns: Sequence[int], mode: Mode) -> tuple[tuple[tuple[int, int], ...], int]:
+    """((requested_ns, samples), …) and the limit in ns on the measured time, of a run under a condition."""
+    if condition.load.kind == "sleepers":
+        window_ns = mode.cost_samples * SLEEPERS_INTERVAL_NS
+        return ((SLEEPERS_INTERVAL_NS, mode.cost_samples),), 4 * window_ns
+    plan = tuple((wanted_ns, _samples(wanted_ns, mode)) for wanted_ns in sorted(requested_ns))
+    longest = sum(samples * (wanted_ns + _SLOWEST_NS) for wanted_ns, samples in plan)
+    return plan, 4 * longest if condition == PRIMARY else mode.loaded_max_ns
+
+
+def _samples(requested_ns: int, mode: Mode) -> int:
+    return max(mode.least, mode.share_ns // max(requested_ns, _SLOWEST_NS))
+
+
+def _warmup(first_ns: int) -> int:
+    return max(1, min(_MAX_WARMUP, _MAX_WARMUP * _SLOWEST_NS // max(first_ns, _SLOWEST_NS)))
+
+
+class Budget:
+    """Says how many blocks still fit. Fed with the time each run took; times in ns."""
+
+    def __init__(self, mode: Mode, overhead_ns: int = 40_000_000) -> None:
+        """``overhead_ns``: starting a process and reading its output, until runs have shown what it really is."""
+        self._mode, self._overhead_ns = mode, overhead_ns
+        self._spent: dict[tuple[str, Condition], list[int]] = {}
+
+    def add(self, run: Run, took_ns: int) -> None:
+        """A run took this long from start to record."""
+        self._spent.setdefault((run.arm.name, run.condition), []).append(took_ns)
+
+    def estimate_ns(self, runs: Sequence[Run]) -> int:
+        """How long these runs will take: the mean of what like runs took, or the plan's expectation."""
+        return sum(self._estimate_one_ns(run) for run in runs)
+
+    def _estimate_one_ns(self, run: Run) -> int:
+        seen = self._spent.get((run.arm.name, run.condition))
+        return sum(seen) // len(seen) if seen else run.expected_ns + self._overhead_ns
+
+    def affordable(self, blocks: Sequence[Sequence[Run]], elapsed_ns: int, afterwards_ns: int = 0) -> int:
+        """How many of the remaining ``blocks`` end within the mode's limit, leaving ``afterwards_ns`` free."""
+        left_ns = self._mode.limit_ns - self._mode.reserve_ns - elapsed_ns - afterwards_ns
+        for count, block in enumerate(blocks):
+            left_ns -= self.estimate_ns(block)
+            if left_ns < 0:
+                return count
+        return len(blocks)

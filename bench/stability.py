@@ -1,0 +1,103 @@
+"""What makes a result weak: said beside it, as pyperf does. Never a reason to measure again until it looks right."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from bench.cells import Cell, Cells, Key
+from bench.host import DEFAULT_TIMER_SLACK_NS, disagreements
+from bench.result import Result
+from bench.tables import asked
+
+ENOUGH_RUNS = 10
+UNSTABLE_FROM = 0.10
+_LEAST_FOR_DRIFT = 6
+_BUSY_LOAD = 0.5
+
+
+def warnings(result: Result, cells: Cells) -> list[str]:
+    """One line each, the gravest first. What the bench itself noted (a quota refused, blocks dropped) comes first."""
+    found: list[str] = []
+    if result.partial:
+        found.append("partial: the bench was cut short; its conditions and blocks are incomplete")
+    found += [str(note) for note in result.about.get("notes", [])]
+    if not result.about:
+        found.append("bench.json is missing: the command, the mode and the system call counts are not known")
+    found += _of_samples(result)
+    found += _of_host(result)
+    found += _of_slack(result.runs)
+    found += _of_runs(cells)
+    return found
+
+
+def _of_samples(result: Result) -> Iterator[str]:
+    early = result.samples.filter(pl.col("actual_ns") < pl.col("requested_ns"))
+    if early.height:
+        arms = {run["run_id"]: run["arm"] for run in result.runs}
+        named = sorted({arms[run_id] for run_id in early["run_id"].unique()})
+        worst = early.select((pl.col("requested_ns") - pl.col("actual_ns")).max()).item()
+        yield f"early: {early.height} sleeps ended too soon, by up to {worst} ns ({', '.join(named)})"
+    empty = {run["run_id"] for run in result.runs} - set(result.samples["run_id"].unique())
+    if empty:
+        yield f"{len(empty)} runs gave no sample: their time was over before the first sleep ended"
+
+
+def _of_host(result: Result) -> Iterator[str]:
+    hosts = [run["host"] for run in result.runs]
+    differing = disagreements(hosts)
+    if differing:
+        yield f"the runs come from machines that differ in {', '.join(differing)}: they do not compare"
+    slack = hosts[0].get("timer_slack_ns")
+    if slack not in (None, DEFAULT_TIMER_SLACK_NS):
+        yield f"timer slack was {slack} ns here, not the kernel's 50000: arms without +slack1 inherit it"
+    load = (hosts[0].get("load_average") or [0])[0]
+    if load > _BUSY_LOAD:
+        yield f"the machine was busy at the start (load average {load}): tails are not the programs' alone"
+
+
+def _of_slack(runs: list[dict[str, Any]]) -> Iterator[str]:
+    wrong = {
+        run["arm"]: run["timer_slack_ns"]
+        for run in runs
+        if run.get("slack_ns") is not None and run.get("timer_slack_ns") not in (None, run["slack_ns"])
+    }
+    for arm, slack_ns in wrong.items():
+        yield f"{arm}: its timer slack was {slack_ns} ns all the same: prctl(PR_SET_TIMERSLACK) was refused or undone"
+
+
+def _of_runs(cells: Cells) -> Iterator[str]:
+    by_condition: dict[tuple[str, str], list[tuple[Key, Cell]]] = defaultdict(list)
+    for key, cell in cells.items():
+        by_condition[key.condition].append((key, cell))
+    least = {condition: min(len(cell.by_run) for _, cell in members) for condition, members in by_condition.items()}
+    few = [f"{runs} at quota {quota}, load {load}" for (quota, load), runs in least.items() if runs < ENOUGH_RUNS]
+    if few:
+        yield f"fewer than {ENOUGH_RUNS} runs an arm, so the intervals are rough: {'; '.join(few)}"
+    for (quota, load), members in by_condition.items():
+        where = f"quota {quota}, load {load}"
+        unstable = [(cell.spread, key) for key, cell in members if cell.spread >= UNSTABLE_FROM]
+        if unstable:
+            spread, key = max(unstable)
+            yield (
+                f"{where}: in {len(unstable)} of {len(members)} cells the runs' medians spread by 10 % or more "
+                f"(most: {spread:.0%}, {key.arm} at {asked(key.requested_ns)})"
+            )
+        drifting = [(abs(change), key) for key, cell in members if abs(change := _drift(cell)) >= UNSTABLE_FROM]
+        if drifting:
+            change, key = max(drifting)
+            yield (
+                f"{where}: in {len(drifting)} of {len(members)} cells the later half of the blocks differs from the "
+                f"earlier by 10 % or more (most: {change:.0%}, {key.arm} at {asked(key.requested_ns)})"
+            )
+
+
+def _drift(cell: Cell) -> float:
+    """The later half's median over the earlier's, minus 1; 0 for too few runs to tell."""
+    medians = cell.run_medians
+    if medians.size < _LEAST_FOR_DRIFT:
+        return 0.0
+    half = medians.size // 2
+    return float(np.median(medians[half:]) / np.median(medians[:half])) - 1

@@ -1,0 +1,169 @@
+"""The tables of a result as plain text cells, the same for the terminal, Markdown and HTML."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nanonap.durations import format_ns
+
+Summary = dict[str, Any]
+_NONE = "–"
+_UNITS = (("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1_000), ("ns", 1))
+_FULL = ("arm", "n", "min", "p50", "p99", "max", "σ", "over p50", "× stock", "× floor", "CPU/sleep")
+_COST = ("arm", "late p50", "late p99", "CPU/sleep", "× stock", "of a core", "epoll/s", "switches/sleep", "threads")
+
+
+@dataclass(frozen=True)
+class Section:
+    """Rows under a heading (empty: none)."""
+
+    heading: str
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """``notes`` explain the columns; the first column holds names, the others figures."""
+
+    title: str
+    columns: Sequence[str]
+    sections: list[Section]
+    notes: list[str] = field(default_factory=list)
+
+
+def asked(requested_ns: int) -> str:
+    """A requested duration, exactly: ``50 µs``."""
+    unit, scale = next((pair for pair in _UNITS if requested_ns >= pair[1]), _UNITS[-1])
+    return f"{requested_ns / scale:.10g} {unit}"
+
+
+def condition_title(condition: dict[str, Any]) -> str:
+    """A condition for a person."""
+    quota, load = condition["quota"], condition["load"]
+    limit = "no quota" if quota == "none" else f"quota {quota} of a CPU (period 100 ms)"
+    if "/" in quota:
+        share, period = quota.split("/", 1)
+        limit = f"quota {share} of a CPU (period {period})"
+    kind, _, count = load.partition(":")
+    burners = "Beside 1 CPU burner" if count == "1" else f"Beside {count} CPU burners"
+    neighbours = {"burn": burners, "sleepers": f"{count} sleepers"}.get(kind, "Quiet")
+    return f"{neighbours}, {limit}"
+
+
+def by_condition(summary: Summary) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The cells of the sleeping conditions, without the cost workload, grouped by (quota, load), in their order."""
+    grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for cell in summary["cells"]:
+        if not cell["condition"]["load"].startswith("sleepers"):
+            grouped[cell["condition"]["quota"], cell["condition"]["load"]].append(cell)
+    return grouped
+
+
+def full_tables(summary: Summary) -> list[Table]:
+    """A table per condition, a section per requested duration, every column."""
+    return [_full(cells) for cells in by_condition(summary).values()]
+
+
+def terminal_tables(summary: Summary) -> list[Table]:
+    """The first condition in full; of the others p50 and p99, since nobody reads two hundred rows; the cost."""
+    groups = list(by_condition(summary).values())
+    return [*map(_full, groups[:1]), *map(_compact, groups[1:]), *cost_tables(summary)]
+
+
+def cost_tables(summary: Summary) -> list[Table]:
+    """The price of precision: a table per condition of the cost workload."""
+    grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in summary["costs"]:
+        grouped[row["condition"]["quota"], row["condition"]["load"]].append(row)
+    return [_cost(rows) for rows in grouped.values()]
+
+
+def _full(cells: list[dict[str, Any]]) -> Table:
+    sections = [Section(f"asked for {asked(each)}", [_row(cell) for cell in own]) for each, own in _requested(cells)]
+    runs = sorted({cell["runs"] for cell in cells})
+    counted = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
+    notes = [
+        f"{counted} runs an arm. over p50: median minus what was asked for. × floor: to the raw system call at the "
+        "same timer slack. CPU/sleep: over the whole run, all durations together.",
+        *_throttled(cells),
+    ]
+    return Table(condition_title(cells[0]["condition"]), _FULL, sections, notes)
+
+
+def _throttled(cells: list[dict[str, Any]]) -> list[str]:
+    shares = sorted({cell["throttled_share"] for cell in cells if cell["throttled_share"] is not None})
+    if not shares:
+        return []
+    return [f"The quota stopped the programs in {shares[0]:.0%} to {shares[-1]:.0%} of its periods, by arm."]
+
+
+def _row(cell: dict[str, Any]) -> list[str]:
+    times = ("min_ns", "p50_ns", "p99_ns", "max_ns", "stdev_ns", "overshoot_p50_ns")
+    ratios = ("p50_over_stock", "p50_over_floor")
+    return [
+        cell["arm"],
+        str(cell["n"]),
+        *(_time(cell[name]) for name in times),
+        *(_ratio(cell[name]) for name in ratios),
+        _time(cell["cpu_ns_per_sleep"]),
+    ]
+
+
+def _compact(cells: list[dict[str, Any]]) -> Table:
+    durations = sorted({cell["requested_ns"] for cell in cells})
+    known = {(cell["arm"], cell["requested_ns"]): cell for cell in cells}
+    rows = []
+    for arm in dict.fromkeys(cell["arm"] for cell in cells):
+        own = [known.get((arm, each)) for each in durations]
+        rows.append([arm, "p50", *(_time(cell["p50_ns"] if cell else None) for cell in own)])
+        rows.append(["", "p99", *(_time(cell["p99_ns"] if cell else None) for cell in own)])
+    columns = ["arm", "", *(asked(each) for each in durations)]
+    return Table(
+        condition_title(cells[0]["condition"]),
+        columns,
+        [Section("", rows)],
+        ["Columns: asked for.", *_throttled(cells)],
+    )
+
+
+def _cost(rows: list[dict[str, Any]]) -> Table:
+    counters = {row["counter"] for row in rows if row["counter"]}
+    count = rows[0]["condition"]["load"].partition(":")[2]
+    notes = [
+        f"{count} sleepers on absolute schedules, 20 µs apart, {asked(rows[0]['requested_ns'])} each. late: after "
+        "the deadline. switches: voluntary."
+    ]
+    if counters:
+        slowed = " (it slows the program: true rates are higher)" if "strace" in counters else ""
+        notes.append(f"epoll/s: waits entered a second, counted by {', '.join(counters)} in a run apart{slowed}.")
+    cells = [
+        [
+            row["arm"],
+            _time(row["late_p50_ns"]),
+            _time(row["late_p99_ns"]),
+            _time(row["cpu_ns_per_sleep"]),
+            _ratio(row["cpu_over_stock"]),
+            _NONE if row["cpu_share"] is None else f"{row['cpu_share']:.0%}",
+            _NONE if row["epoll_per_second"] is None else f"{row['epoll_per_second']:,.0f}",
+            _ratio(row["switches_per_sleep"]),
+            _NONE if row["threads_peak"] is None else str(row["threads_peak"]),
+        ]
+        for row in rows
+    ]
+    return Table(f"The price: {condition_title(rows[0]['condition'])}", _COST, [Section("", cells)], notes)
+
+
+def _requested(cells: list[dict[str, Any]]) -> list[tuple[int, list[dict[str, Any]]]]:
+    grouped: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for cell in cells:
+        grouped[cell["requested_ns"]].append(cell)
+    return sorted(grouped.items())
+
+
+def _time(value_ns: float | None) -> str:
+    return _NONE if value_ns is None else format_ns(value_ns)
+
+
+def _ratio(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}"
