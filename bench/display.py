@@ -16,7 +16,7 @@ class Display:
 
     def __init__(self) -> None:
         """Nothing is drawn before the block is entered."""
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[left]}"))
+        columns = (BarColumn(bar_width=24), TextColumn("{task.fields[left]}"), TextColumn("{task.description}"))
         self._progress = Progress(*columns, console=messages(), auto_refresh=False, transient=True)
         self._task = self._progress.add_task("starting", total=None, left="")
         self._part = ""

@@ -10,8 +10,6 @@ from typing import Any
 
 from rich.markup import escape
 
-from bench import report
-from bench.analysis import analyse
 from bench.arms import Arm, discover, select
 from bench.campaign import Campaign
 from bench.conditions import Condition, conditions, requested_durations
@@ -21,11 +19,12 @@ from bench.quota.choose import Choice, choose
 from bench.record import Record, new_folder, point_latest
 from bench.result import load as load_result
 from bench.schedule import MODES, make_schedule
-from bench.terminal import print_summary
 from nanonap import __version__
 from nanonap.errors import Interrupted, NanonapError, UsageError
 from nanonap.paths import BUILD, PATCHED, PROJECT, RESULTS
 from nanonap.terminal import messages
+
+FORMATS = ("html", "json", "markdown", "benchfmt")
 
 
 def run_bench(
@@ -59,23 +58,26 @@ def run_bench(
     options = {"arms": arms, "requested": requested, "quota": quota, "load": load, "seed": str(seed)}
     if backend != "auto":
         options["backend"] = backend
-    choice = choose(backend if any(condition.quota.limited for condition in wanted) else "none")
     try:
-        usable, notes = _usable(choice, wanted)
-        schedule = make_schedule(chosen, usable, durations, MODES[mode], seed)
-        about = {
-            "command": _command(mode, options),
-            "mode": mode,
-            "seed": seed,
-            "go_version": go,
-            "requested_ns": list(durations),
-            "blocks_planned": len(schedule),
-            **_about(chosen, usable, choice, notes),
-        }
-        record = Record(new_folder(results, out), about)
-        failure = Campaign(MODES[mode], schedule, choice.backend, cpus_allowed(), record, started_ns).measure()
-    finally:
-        choice.backend.close()
+        choice = choose(backend if any(condition.quota.limited for condition in wanted) else "none")
+        try:
+            usable, notes = _usable(choice, wanted)
+            schedule = make_schedule(chosen, usable, durations, MODES[mode], seed)
+            about = {
+                "command": _command(mode, options),
+                "mode": mode,
+                "seed": seed,
+                "go_version": go,
+                "requested_ns": list(durations),
+                "blocks_planned": len(schedule),
+                **_about(chosen, usable, choice, notes),
+            }
+            record = Record(new_folder(results, out), about)
+            failure = Campaign(MODES[mode], schedule, choice.backend, cpus_allowed(), record, started_ns).measure()
+        finally:
+            choice.backend.close()
+    except KeyboardInterrupt as error:
+        raise Interrupted("interrupted before the first run; nothing was measured") from error
     return _finish(record, failure, as_json, latest=out is None)
 
 
@@ -88,6 +90,8 @@ def _finish(record: Record, failure: NanonapError | None, as_json: bool, *, late
     if failure is not None:
         record.about["notes"].append(f"cut short: {failure}")
     try:
+        from bench import report, terminal  # noqa: PLC0415 - SciPy and Matplotlib: no error should wait for them
+
         record.finish(partial=failure is not None)
         summary = report.write_report(folder)
         if latest:
@@ -98,7 +102,7 @@ def _finish(record: Record, failure: NanonapError | None, as_json: bool, *, late
     if as_json:
         print(report.as_json({"result": str(folder), **summary}), end="")
     else:
-        print_summary(summary, f"report: {folder / 'report.html'}")
+        terminal.print_summary(summary, f"report: {folder / 'report.html'}")
     if isinstance(failure, Interrupted):
         raise Interrupted(f"{failure}; {len(record.runs)} runs are kept in {folder}, marked partial") from failure
     if failure is not None:
@@ -112,17 +116,18 @@ def redraw(folder: Path, form: str = "html") -> None:
 
     Raises UsageError, BadResult, OutputNotWritable, DiskFull.
     """
-    if form not in report.FORMATS:
-        raise UsageError(f"no such format: {form}; there are {', '.join(report.FORMATS)}")
+    if form not in FORMATS:
+        raise UsageError(f"no such format: {form}; there are {', '.join(FORMATS)}")
+    from bench import report  # noqa: PLC0415 - as above
+
     if form == "html":
         report.write_report(folder)
         print(folder / "report.html")
         return
-    result = load_result(folder)
     if form == "benchfmt":
-        print(report.as_benchfmt(result), end="")
+        print(report.as_benchfmt(load_result(folder)), end="")
         return
-    summary = analyse(result).summary
+    summary = report.summarize(folder)
     print(report.as_json(summary) if form == "json" else report.as_markdown(summary), end="")
 
 

@@ -17,8 +17,6 @@ from nanonap import __version__
 from nanonap.durations import exact_ns
 from nanonap.files import write_text
 
-FORMATS = ("html", "json", "markdown", "benchfmt")
-
 
 def write_report(folder: Path) -> Summary:
     """Write summary.json, the figures and report.html into a result folder, from its raw data; returns the summary.
@@ -30,6 +28,11 @@ def write_report(folder: Path) -> Summary:
     figures = draw_all(folder, analysis.cells, analysis.costs, _footnote(analysis.summary))
     write_text(folder / "report.html", as_html(analysis.summary, figures, analysis.cells))
     return analysis.summary
+
+
+def summarize(folder: Path) -> Summary:
+    """The summary of a result folder, from its raw data; writes nothing. Raises BadResult."""
+    return analyse(load(folder)).summary
 
 
 def as_json(document: dict[str, Any]) -> str:

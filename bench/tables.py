@@ -123,7 +123,7 @@ def _compact(cells: list[dict[str, Any]]) -> Table:
         condition_title(cells[0]["condition"]),
         columns,
         [Section("", rows)],
-        ["Columns: asked for.", *_throttled(cells)],
+        ["A column per time asked for; p50 above p99.", *_throttled(cells)],
     )
 
 

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"sync/atomic"
+	"syscall"
 )
 
 // profileHz is the rate of SIGPROF, ten times pprof's own.
@@ -24,7 +25,11 @@ const (
 // collect sleeps while the collector runs without pause. A stack that is scanned wrongly loses its nodes, and the
 // churn writes over them.
 func collect(o *options) (map[string]any, bool, error) {
-	c := &crew{}
+	figures, ok := collectDuring(&crew{}, o)
+	return figures, ok, nil
+}
+
+func collectDuring(c *crew, o *options) (map[string]any, bool) {
 	var gcs atomic.Int64
 	strain := startCollector(c, &gcs)
 	c.start(o.sleepers, func(i int) { sleepHolding(c, o, uint64(i)) })
@@ -32,10 +37,12 @@ func collect(o *options) (map[string]any, bool, error) {
 	<-strain
 	figures := c.figures()
 	figures["gcs"] = gcs.Load()
-	return figures, c.sound() && gcs.Load() > 0, nil
+	return figures, c.sound() && gcs.Load() > 0
 }
 
-// profile does the same with SIGPROF at 1 kHz.
+// profile does the same with SIGPROF at 1 kHz. The profiler's timers count CPU time, so they seldom meet a thread that
+// sleeps; each thread in turn is therefore sent SIGPROF as well, and the runtime takes it for a sample like any other
+// (runtime/signal_unix.go, validSIGPROF).
 func profile(o *options) (map[string]any, bool, error) {
 	file, err := os.Create(o.profile)
 	if err != nil {
@@ -46,12 +53,17 @@ func profile(o *options) (map[string]any, bool, error) {
 	if err := pprof.StartCPUProfile(file); err != nil {
 		return nil, false, err
 	}
-	figures, ok, err := collect(o)
+	c := &crew{}
+	result := make(chan sending, 1)
+	go func() { result <- send(c, []syscall.Signal{syscall.SIGPROF}) }()
+	figures, ok := collectDuring(c, o)
+	sent := <-result
 	pprof.StopCPUProfile()
-	if err != nil {
-		return nil, false, err
+	if sent.err != nil {
+		return nil, false, sent.err
 	}
-	return figures, ok, file.Close()
+	figures["sent"] = sent.count
+	return figures, ok && sent.count > 0, file.Close()
 }
 
 // startCollector collects and churns until the crew stops; the channel is closed when it has ended.

@@ -11,8 +11,7 @@ import (
 
 var sentSignals = []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGHUP}
 
-// signals sends the process signals during the sleeps, to the process and to each of its threads in turn, so that
-// the thread that waits for the sleepers is met there: its system call ends with EINTR, the sleep must not.
+// signals sends signals during the sleeps, and counts what os/signal delivers of them.
 func signals(o *options) (map[string]any, bool, error) {
 	c := &crew{}
 	delivered := make([]atomic.Int64, len(sentSignals))
@@ -27,7 +26,7 @@ func signals(o *options) (map[string]any, bool, error) {
 	}
 	c.start(o.sleepers, func(int) { c.sleep(o.requested) })
 	result := make(chan sending, 1)
-	go func() { result <- send(c) }()
+	go func() { result <- send(c, sentSignals) }()
 	c.finish(o.length)
 	sent := <-result
 	if sent.err != nil {
@@ -49,8 +48,10 @@ type sending struct {
 	err   error
 }
 
-// send sends at about 1 kHz until the crew stops.
-func send(c *crew) sending {
+// send sends the signals by turns at about 1 kHz until the crew stops, to the process and to each of its threads in
+// turn, so that the thread that waits for the sleepers is met there: its system call ends with EINTR, the sleep must
+// not.
+func send(c *crew, signals []syscall.Signal) sending {
 	pid := os.Getpid()
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
@@ -58,7 +59,7 @@ func send(c *crew) sending {
 	var tids []int
 	for !c.stop.Load() {
 		<-ticker.C
-		sig := sentSignals[count%int64(len(sentSignals))]
+		sig := signals[count%int64(len(signals))]
 		if len(tids) == 0 {
 			var err error
 			if tids, err = threadIDs(); err != nil {

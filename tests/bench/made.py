@@ -1,0 +1,91 @@
+"""Results made by hand, whose figures are known, and where a test's arms lie."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bench.record import RUNS, SAMPLES
+
+GO = "1.27.3"
+
+
+@dataclass(frozen=True)
+class Roots:
+    """Where the arms of a test lie."""
+
+    build: Path
+    patched: Path
+    results: Path
+
+    @property
+    def built(self) -> Path:
+        return self.build / GO / "default" / "sleepbench"
+
+
+@dataclass
+class FakeRun:
+    """A run as a bench would have recorded it: ``actual`` is requested_ns → actual_ns of its samples, in order."""
+
+    arm: str
+    actual: dict[int, list[int]]
+    block: int = 0
+    quota: str = "none"
+    load: str = "quiet"
+    cpu_ns: int | None = 1_000_000
+    threads: int = 5
+    throttling: tuple[int, int, int] | None = None
+    change: dict[str, Any] = field(default_factory=dict)
+
+    def line(self, run_id: str) -> dict[str, Any]:
+        periods, throttled, stopped_ns = self.throttling or (None, None, None)
+        return {
+            "schema": 1,
+            "run_id": run_id,
+            "arm": self.arm,
+            "strategy": None,
+            "slack_ns": 1 if self.arm.endswith("+slack1") else None,
+            "go_version": GO,
+            "binary_sha256": "0" * 64,
+            "condition": {"quota": self.quota, "load": self.load, "gomaxprocs": 2, "backend": "none"},
+            "block": self.block,
+            "seed": 1,
+            "started_utc": "2026-01-01T00:00:00.000+00:00",
+            "wall_ns": 200_000_000,
+            "host": {"kernel": "6.18.0", "cpu_model": "A CPU", "timer_slack_ns": 50_000, "load_average": [0.0, 0, 0]},
+            "counters": {
+                "cpu_ns": self.cpu_ns,
+                "nvcsw": 10,
+                "nivcsw": 1,
+                "threads_peak": self.threads,
+                "nr_periods": periods,
+                "nr_throttled": throttled,
+                "throttled_ns": stopped_ns,
+            },
+            "partial": False,
+            "missed": 0,
+            "timer_slack_ns": 1 if self.arm.endswith("+slack1") else 50_000,
+            **self.change,
+        }
+
+
+def write_result(folder: Path, runs: list[FakeRun], about: dict[str, Any] | None = None) -> Path:
+    """A result folder with these runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    lines = []
+    for number, run in enumerate(runs):
+        run_id = f"{number:05d}"
+        lines.append(json.dumps(run.line(run_id)) + "\n")
+        sleeps = [(requested, actual) for requested, own in run.actual.items() for actual in own]
+        rows += [
+            {"run_id": run_id, "requested_ns": requested, "index": index, "start_ns": index, "actual_ns": actual}
+            for index, (requested, actual) in enumerate(sleeps)
+        ]
+    (folder / RUNS).write_text("".join(lines))
+    pl.DataFrame(rows).write_parquet(folder / SAMPLES)
+    document = {"schema": 1, "notes": [], "syscalls": {}, **(about or {})}
+    (folder / "bench.json").write_text(json.dumps(document))
+    return folder

@@ -1,0 +1,162 @@
+"""Real groups in this machine's cgroup hierarchy: set, read back, entered, counted, removed."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.errors import QuotaUnavailable
+from bench.quota.base import Backend, Quota, parse_quota
+from bench.quota.cgroup import CgroupBackend, CgroupGroup, remove_group
+from bench.quota.choose import BACKEND_NAMES, choose
+from bench.quota.none import NoBackend
+from nanonap.errors import UsageError
+from nanonap.paths import PROJECT
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
+HALF = parse_quota("50%")
+# On a machine that others load too, a group may not get half a CPU to begin with; a tenth it gets.
+TENTH = parse_quota("10%")
+BURN_HALF_A_SECOND = "import time\nend = time.monotonic() + 0.5\nwhile time.monotonic() < end: pass"
+
+
+def own_groups(backend: Backend, pid: int) -> list[Path]:
+    assert isinstance(backend, CgroupBackend)
+    return list(backend.parent.glob(f"nanonap-{pid}-*"))
+
+
+@pytest.mark.parametrize("text", ["50%", "50%/10ms", "150%", "1%"])
+def test_the_kernel_says_the_quota_that_was_asked_for(backend: Backend, text: str) -> None:
+    with backend.open(parse_quota(text)) as group:
+        assert group.effective == parse_quota(text)
+
+
+def test_a_group_without_quota_is_without_limit(backend: Backend) -> None:
+    with backend.open(Quota()) as group:
+        assert not group.effective.limited
+
+
+def test_a_burner_in_the_group_is_throttled_and_counted(backend: Backend) -> None:
+    with backend.open(TENTH) as group:
+        before = group.counters()
+        subprocess.run(group.command([sys.executable, "-c", BURN_HALF_A_SECOND]), check=True)
+        after = group.counters()
+    assert before is not None
+    assert after is not None
+    used = after.since(before)
+    assert used.nr_periods >= used.nr_throttled > 0
+    assert used.throttled_ns > 0
+
+
+def test_the_command_is_inside_from_its_first_instruction_and_keeps_its_arguments(backend: Backend) -> None:
+    show = "import os, sys; print(open('/proc/self/cgroup').read()); print(sys.argv[1:], os.getpid())"
+    with backend.open(HALF) as group:
+        assert isinstance(group, CgroupGroup)
+        arguments = ["a b", "$HOME", "'; exit 1; '", "*"]
+        done = subprocess.run(
+            group.command([sys.executable, "-c", show, *arguments]), check=True, capture_output=True, text=True
+        )
+        assert group.folder.name in done.stdout
+        assert str(arguments) in done.stdout
+
+
+def test_a_closed_group_is_gone_with_all_that_ran_in_it(backend: Backend) -> None:
+    with backend.open(HALF) as group:
+        left = subprocess.Popen(group.command(["sleep", "100"]))
+        deep = subprocess.Popen(group.command(["sh", "-c", "sleep 100 & wait"]))
+        time.sleep(0.1)
+    assert left.wait(5) == deep.wait(5) == -signal.SIGKILL
+    assert own_groups(backend, os.getpid()) == []
+    group.close()
+
+
+def test_groups_of_dead_processes_are_removed_and_those_of_living_ones_kept(backend: Backend) -> None:
+    assert isinstance(backend, CgroupBackend)
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    alive = subprocess.Popen(["sleep", "100"])
+    stale = backend.parent / f"nanonap-{dead.pid}-1"
+    kept = backend.parent / f"nanonap-{alive.pid}-1"
+    other = backend.parent / "nanonap-keep-me"
+    leftover = subprocess.Popen(["sleep", "100"])
+    try:
+        for folder in (stale, kept, other):
+            folder.mkdir()
+        (stale / "cgroup.procs").write_text(str(leftover.pid))
+        type(backend)().prepare()
+        assert not stale.exists()
+        assert leftover.wait(5) == -signal.SIGKILL
+        assert kept.exists()
+        assert other.exists()
+    finally:
+        for process in (alive, leftover):
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            process.wait()
+        for folder in (stale, kept, other):
+            remove_group(folder)
+
+
+def test_what_the_kernel_refuses_is_said_with_reason_and_remedy_and_leaves_nothing(backend: Backend) -> None:
+    too_much = Quota(quota_ns=10**18, period_ns=100_000_000)
+    with pytest.raises(QuotaUnavailable) as caught:
+        backend.open(too_much)
+    assert "was refused" in caught.value.reason
+    assert caught.value.remedy
+    assert own_groups(backend, os.getpid()) == []
+
+
+def test_auto_says_which_backend_it_took_and_why(backend: Backend) -> None:
+    choice = choose("auto")
+    assert choice.backend.name == backend.name
+    assert "read back" in choice.why
+    assert choice.refusal(HALF) is None
+
+
+def test_an_unknown_backend_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=", ".join(BACKEND_NAMES)):
+        choose("docker")
+
+
+def test_without_a_backend_a_quota_is_refused_and_its_absence_is_not() -> None:
+    with pytest.raises(QuotaUnavailable):
+        NoBackend().open(HALF)
+    with NoBackend().open(Quota()) as group:
+        assert group.command(["true"]) == ["true"]
+        assert group.counters() is None
+
+
+READ_ONLY = """
+set -e
+for mount in $(awk '$(NF-2) ~ /^cgroup2?$/ {print $5}' /proc/self/mountinfo); do
+    mount -o remount,bind,ro "$mount"
+done
+exec "$@"
+"""
+
+
+@pytest.fixture
+def where_cgroups_are_read_only(backend: Backend) -> list[str]:
+    """A command that runs its arguments where nobody can make a group, in a mount namespace of its own."""
+    around = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", READ_ONLY, "sh"]
+    done = subprocess.run([*around, "true"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"needs root, to remount the cgroup file systems read-only in a namespace: {done.stderr.strip()}")
+    return around
+
+
+def test_where_no_group_can_be_made_auto_says_why_and_what_would_help(where_cgroups_are_read_only: list[str]) -> None:
+    script = (
+        "from bench.quota.choose import choose; from bench.quota.base import parse_quota\n"
+        "choice = choose(); print(choice.backend.name, choice.refusal(parse_quota('50%')))"
+    )
+    command = [*where_cgroups_are_read_only, sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    assert done.stdout.startswith("none ")
+    assert "Read-only file system" in done.stdout
+    assert "remount" in done.stdout

@@ -1,0 +1,114 @@
+"""What people may write for quotas, loads, durations and arms, and what they are told when they may not."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.arms import ARM_NAMES, floor_of, select
+from bench.conditions import COST, PRIMARY, Condition, conditions, parse_load, requested_durations
+from bench.quota.base import Quota, parse_quota
+from nanonap.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "quota_ns", "period_ns"),
+    [
+        ("50%", 50_000_000, 100_000_000),
+        ("50%/10ms", 5_000_000, 10_000_000),
+        ("150%", 150_000_000, 100_000_000),
+        ("12.5%", 12_500_000, 100_000_000),
+        ("1%", 1_000_000, 100_000_000),
+        ("100%/1ms", 1_000_000, 1_000_000),
+        ("10%/1s", 100_000_000, 1_000_000_000),
+    ],
+)
+def test_a_quota_is_a_share_of_one_cpu_over_a_period(text: str, quota_ns: int, period_ns: int) -> None:
+    assert parse_quota(text) == Quota(quota_ns, period_ns)
+
+
+def test_none_is_no_quota() -> None:
+    assert parse_quota("none") == Quota()
+    assert not parse_quota("none").limited
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("0.5%", "at least 1ms"),
+        ("50%/1ms", "at least 1ms"),
+        ("0%", "at least 1ms"),
+        ("33.33333%", "whole µs"),
+        ("50%/2s", "from 1ms to 1s"),
+        ("50%/500us", "from 1ms to 1s"),
+        ("50%/1.0000005s", "from 1ms to 1s"),
+        ("50", "is not a quota"),
+        ("half", "is not a quota"),
+        ("-50%", "is not a quota"),
+        ("50%/", "is not a quota"),
+        ("", "is not a quota"),
+    ],
+)
+def test_a_quota_that_the_kernel_would_refuse_is_refused_with_the_limit(text: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        parse_quota(text)
+
+
+@settings(deadline=None)
+@given(
+    quota_us=st.integers(1_000, 8_000_000),
+    period_us=st.sampled_from([1_000, 5_000, 10_000, 100_000, 250_000, 1_000_000]),
+)
+def test_a_quota_written_out_reads_back_as_itself(quota_us: int, period_us: int) -> None:
+    quota = Quota(quota_us * 1_000, period_us * 1_000)
+    assert parse_quota(str(quota)) == quota
+
+
+@pytest.mark.parametrize("text", ["quiet", "burn:1", "burn:16", "sleepers:50"])
+def test_a_load_written_out_reads_back_as_itself(text: str) -> None:
+    assert str(parse_load(text)) == text
+
+
+@pytest.mark.parametrize("text", ["burn", "burn:0", "burn:-1", "quiet:1", "sleepers:5000", "noise", ""])
+def test_a_load_that_cannot_be_meant_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"quiet, burn:1|from 1 to 1000"):
+        parse_load(text)
+
+
+def test_by_default_both_quotas_meet_both_loads_and_the_cost_workload_runs_without_quota() -> None:
+    half = parse_quota("50%")
+    burn = parse_load("burn:1")
+    expected = {PRIMARY, COST, Condition(Quota(), burn), Condition(half, PRIMARY.load), Condition(half, burn)}
+    assert set(conditions(None, None)) == expected
+
+
+def test_the_cost_workload_needs_to_be_asked_for_when_loads_are_named() -> None:
+    assert conditions("none", "quiet") == (PRIMARY,)
+    assert COST in conditions("none", "sleepers:50")
+    assert COST not in conditions("50%", None)
+
+
+def test_requested_durations_are_sorted_and_not_repeated() -> None:
+    assert requested_durations("1ms,50us,1000us") == (50_000, 1_000_000)
+
+
+@pytest.mark.parametrize("text", ["", ",", "0", "5", "-1ms", "1h", "20s"])
+def test_durations_that_cannot_be_meant_are_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        requested_durations(text)
+
+
+def test_arms_come_in_their_own_order_whatever_the_order_asked() -> None:
+    assert select("floor,stock") == ("stock", "floor")
+    assert select(None) == ARM_NAMES
+
+
+def test_an_unknown_arm_is_named_beside_those_that_exist() -> None:
+    with pytest.raises(UsageError, match=r"no such arm: nonsense; there are stock, .*floor\+slack1"):
+        select("stock,nonsense")
+    with pytest.raises(UsageError):
+        select(" , ")
+
+
+def test_an_arm_is_compared_with_the_floor_at_its_own_slack() -> None:
+    assert floor_of("netpoll") == "floor"
+    assert floor_of("netpoll+slack1") == "floor+slack1"

@@ -1,0 +1,124 @@
+"""The order of runs: seeded, shuffled, interleaved, and within the time allowed."""
+
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.arms import ARM_NAMES, Arm
+from bench.conditions import COST, DEFAULT_REQUESTED_NS, PRIMARY, Condition, conditions
+from bench.schedule import MODES, Budget, Mode, Run, make_schedule
+
+ARMS = [Arm(name, Path("/sleepbench"), "sleep", None, None, "1.27.3", "") for name in ARM_NAMES]
+CONDITIONS = conditions(None, None)
+DEFAULT = MODES["default"]
+
+# The machine is shared: no test here is about its own speed.
+UNHURRIED = settings(deadline=None)
+modes = st.sampled_from(list(MODES.values()))
+seeds = st.integers(0, 2**31)
+chosen_arms = st.lists(st.sampled_from(ARMS), min_size=1, unique_by=lambda arm: arm.name)
+chosen_conditions = st.lists(st.sampled_from(CONDITIONS), min_size=1, unique=True)
+durations = st.lists(st.integers(1_000, 10_000_000_000), min_size=1, max_size=6, unique=True)
+
+
+@UNHURRIED
+@given(chosen_arms, chosen_conditions, modes, seeds)
+def test_a_block_has_every_arm_once_under_each_of_its_conditions(
+    arms: list[Arm], wanted: list[Condition], mode: Mode, seed: int
+) -> None:
+    for number, block in enumerate(make_schedule(arms, wanted, DEFAULT_REQUESTED_NS, mode, seed)):
+        pairs = [(run.arm.name, run.condition) for run in block]
+        assert len(pairs) == len(set(pairs))
+        for condition in {run.condition for run in block}:
+            assert {name for name, own in pairs if own == condition} == {arm.name for arm in arms}
+        assert {run.block for run in block} <= {number}
+
+
+@UNHURRIED
+@given(chosen_conditions, modes, seeds)
+def test_every_condition_has_its_number_of_blocks_and_is_in_the_first(
+    wanted: list[Condition], mode: Mode, seed: int
+) -> None:
+    schedule = make_schedule(ARMS, wanted, DEFAULT_REQUESTED_NS, mode, seed)
+    assert {run.condition for run in schedule[0]} == set(wanted)
+    for condition in wanted:
+        blocks = sum(any(run.condition == condition for run in block) for block in schedule)
+        many = condition in (PRIMARY, COST) or not {PRIMARY, COST} & set(wanted)
+        assert blocks == (mode.blocks if many else mode.loaded_blocks)
+
+
+@UNHURRIED
+@given(seeds)
+def test_the_same_seed_gives_the_same_schedule_and_another_another(seed: int) -> None:
+    def order(chosen: int) -> list[tuple[str, str, int]]:
+        schedule = make_schedule(ARMS, CONDITIONS, DEFAULT_REQUESTED_NS, DEFAULT, chosen)
+        return [(run.arm.name, str(run.condition), run.seed) for block in schedule for run in block]
+
+    assert order(seed) == order(seed)
+    assert order(seed) != order(seed + 1)
+
+
+def test_blocks_are_not_all_in_the_same_order() -> None:
+    schedule = make_schedule(ARMS, [PRIMARY], DEFAULT_REQUESTED_NS, DEFAULT, 1)
+    assert len({tuple(run.arm.name for run in block) for block in schedule}) > 1
+
+
+@UNHURRIED
+@given(durations, modes, seeds)
+def test_every_requested_duration_is_in_every_plan_shortest_first(requested: list[int], mode: Mode, seed: int) -> None:
+    for run in make_schedule(ARMS[:1], [PRIMARY], requested, mode, seed)[0]:
+        assert [requested_ns for requested_ns, _ in run.plan] == sorted(requested)
+        assert all(samples >= 1 for _, samples in run.plan)
+
+
+def test_the_default_mode_has_ten_blocks_of_the_quiet_condition_or_more() -> None:
+    assert DEFAULT.blocks >= 10
+    assert MODES["full"].blocks >= 30
+
+
+def test_runs_with_neighbours_or_under_quota_are_bounded_in_time() -> None:
+    for run in make_schedule(ARMS, CONDITIONS, DEFAULT_REQUESTED_NS, DEFAULT, 1)[0]:
+        options = run.options(gomaxprocs=2)
+        assert run.max_time_ns > 0
+        assert options[options.index("-max-time") + 1] == f"{run.max_time_ns}ns"
+        if run.condition not in (PRIMARY, COST):
+            assert run.max_time_ns == DEFAULT.loaded_max_ns
+
+
+def test_the_cost_workload_is_fifty_sleepers_on_absolute_schedules_of_a_millisecond() -> None:
+    block = make_schedule(ARMS, [COST], DEFAULT_REQUESTED_NS, DEFAULT, 1)[0]
+    options = block[0].options(gomaxprocs=2)
+    text = " ".join(options)
+    assert "-sleepers 50 -pace absolute -phase 20us" in text
+    assert options[options.index("-plan") + 1] == f"1ms*{DEFAULT.cost_samples}"
+    assert block[0].planned == 50 * DEFAULT.cost_samples
+
+
+def _blocks(count: int) -> list[list[Run]]:
+    return make_schedule(ARMS[:2], [PRIMARY], [100_000], DEFAULT, 1)[:count]
+
+
+def test_blocks_that_would_end_too_late_are_not_affordable() -> None:
+    budget = Budget(DEFAULT)
+    blocks = _blocks(4)
+    for run in blocks[0]:
+        budget.add(run, took_ns=10_000_000_000)
+    room_ns = DEFAULT.limit_ns - DEFAULT.reserve_ns
+    assert budget.estimate_ns(blocks[1]) == 20_000_000_000
+    assert budget.affordable(blocks, elapsed_ns=room_ns - 61_000_000_000) == 3
+    assert budget.affordable(blocks, elapsed_ns=room_ns - 61_000_000_000, afterwards_ns=2_000_000_000) == 2
+    assert budget.affordable(blocks, elapsed_ns=room_ns) == 0
+
+
+def test_before_anything_ran_the_plan_is_the_estimate() -> None:
+    run = _blocks(1)[0][0]
+    assert Budget(DEFAULT, overhead_ns=5).estimate_ns([run]) == run.expected_ns + 5
+
+
+def test_the_modes_plan_to_end_within_their_limits() -> None:
+    for mode in MODES.values():
+        schedule = make_schedule(ARMS, CONDITIONS, DEFAULT_REQUESTED_NS, mode, 1)
+        counted = [run for run in schedule[0] if run.condition == COST]
+        budget = Budget(mode)
+        assert budget.affordable(schedule, 0, budget.estimate_ns(counted)) == len(schedule), mode.name

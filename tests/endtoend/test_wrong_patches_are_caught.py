@@ -1,0 +1,63 @@
+"""The tests of this folder can fail: patches that are wrong on purpose, written past the proof, are seen by them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from patcher.asm import assemble
+from tests.endtoend.asleep import quit_asleep
+from tests.endtoend.profiles import profile_of
+from tests.endtoend.survivors import DIES, RELEASES, Survivor, Survivors
+from tests.endtoend.tracebacks import read_threads
+from tests.endtoend.whole_stacks import broken_above_sleep
+
+# The stack pointer 8 bytes lower during the wait than pclntab states.
+PUSHED = (r"(mov +eax, (?:230|441) .*\n *syscall)", r"push rbp\n \1\n pop rcx")
+
+
+def changed(survivor: Survivor, out: Path, *changes: tuple[str, str]) -> Survivor:
+    """The patched program with its first stub's assembly changed, each pattern once, and nothing proven."""
+    assert survivor.manifest is not None
+    edit = survivor.manifest.edits[0]
+    text = edit.assembly
+    for pattern, replacement in changes:
+        text, count = re.subn(pattern, replacement, text, count=1)
+        assert count == 1
+    code = assemble(text, edit.address)
+    data = bytearray(survivor.path.read_bytes())
+    data[edit.offset : edit.offset + len(code)] = code
+    out.write_bytes(data)
+    out.chmod(0o755)
+    return Survivor(out, survivor.manifest)
+
+
+@pytest.mark.parametrize("go", RELEASES)
+def test_the_collector_dies_of_junk_where_the_stack_map_claims_a_pointer(
+    survivors: Survivors, tmp_path: Path, go: str
+) -> None:
+    # The end of the span that holds g (r14) is no object: its last words belong to the span itself, or to nothing.
+    junk = (r"xor +edx, edx", "mov rdx, r14\n or rdx, 0x1ff8")
+    cleared = (r"mov +ecx, 1000000000", r"xor edx, edx\n \g<0>")
+    answer = changed(survivors("sleep", go), tmp_path / "wrong", junk, cleared).run("-mode", "gc", "-for", "5s")
+    assert answer.returncode == DIES
+    assert "fatal error: " in answer.stderr
+
+
+@pytest.mark.parametrize("go", RELEASES)
+def test_the_profiler_loses_the_callers_of_a_stub_with_another_stack_depth(
+    survivors: Survivors, tmp_path: Path, go: str
+) -> None:
+    survivor = changed(survivors("sleep", go), tmp_path / "wrong", PUSHED)
+    met = [each for each in profile_of(survivor, tmp_path, "1s") if survivor.in_stub(each.pc)]
+    assert broken_above_sleep(met)
+
+
+@pytest.mark.parametrize("go", RELEASES)
+def test_a_crash_dump_loses_the_scheduler_of_a_stub_with_another_stack_depth(
+    survivors: Survivors, tmp_path: Path, go: str
+) -> None:
+    survivor = changed(survivors("netpoll", go), tmp_path / "wrong", PUSHED)
+    _, dump = quit_asleep(survivor, "netpoll", GOTRACEBACK="crash")
+    there = [each.first for each in read_threads(dump) if survivor.in_stub(each.pc)]
+    assert [each.frames for each in there if "runtime.findRunnable" not in each.frames]
