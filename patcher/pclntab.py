@@ -21,6 +21,7 @@ _MOST_STEPS = 100_000  # entries of one PC table; the largest seen have some tho
 
 PCDATA_UNSAFE_POINT = 0
 PCDATA_STACK_MAP_INDEX = 1
+PCDATA_INL_TREE_INDEX = 2
 FUNCDATA_ARGS_POINTER_MAPS = 0
 FUNCDATA_LOCALS_POINTER_MAPS = 1
 UNSAFE = -2  # abi.UnsafePointUnsafe: no async preemption here

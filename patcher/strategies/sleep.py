@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from patcher import errors
 from patcher.asm import assemble
-from patcher.code import Instruction
+from patcher.code import Instruction, decode
 from patcher.edit import Plan
 from patcher.functions import Functions
-from patcher.pclntab import Function
+from patcher.pclntab import PCDATA_INL_TREE_INDEX, Function
 from patcher.room import Room, replace_run
 from patcher.shape import Walk, family, register, slot, take_frame
 from patcher.stackmap import pointer_slots
@@ -26,6 +26,7 @@ NAME = "sleep"
 SLEEP = "time.Sleep"
 ENTER = "runtime.entersyscallblock"
 LEAVE = "runtime.exitsyscall"
+_MOST_SHIFT = 64
 _OUTGOING = 0x10  # leave the words free that callees may use for spilled arguments, if the frame has room
 
 
@@ -51,12 +52,7 @@ def plan(functions: Functions, room: Room) -> Plan:
             f"{functions.image.path}: links testing/synctest, whose clock strategy sleep would bypass; use netpoll"
         )
     site = locate(functions)
-    text = _assembly(site)
-    size = len(assemble(text, site.body))
-    if site.body + size > site.epilogue:
-        raise errors.ShapeMismatch(
-            f"{SLEEP}: expected {size} bytes of room at {site.body:#x}, found {site.epilogue - site.body}"
-        )
+    text, size = _fitting(functions, site)
     edit, code = replace_run(
         functions.image,
         SLEEP,
@@ -127,9 +123,29 @@ def _timespec(frame: int, pointers: tuple[int, ...]) -> int:
     raise errors.ShapeMismatch(f"{SLEEP}: expected two neighbouring words without pointers in a frame of {frame:#x}")
 
 
+def _fitting(functions: Functions, site: Site) -> tuple[str, int]:
+    """The assembly and its size, shifted by nops until tracebacks read right.
+
+    A return address in what was an inlined call would be shown as that call's frame (PCDATA_InlTreeIndex).
+    """
+    for shift in range(_MOST_SHIFT):
+        text = "\n        nop" * shift + _assembly(site)
+        code = assemble(text, site.body)
+        if site.body + len(code) > site.epilogue:
+            break
+        returns = [each.end for each in decode(code, site.body) if each.mnemonic == "call"]
+        if all(functions.table.pcdata(site.function, PCDATA_INL_TREE_INDEX, each - 1) == -1 for each in returns):
+            return text, len(code)
+    raise errors.ShapeMismatch(
+        f"{SLEEP}: expected room at {site.body:#x} with its calls outside inlined code, "
+        f"found none in {site.epilogue - site.body} bytes"
+    )
+
+
 def _assembly(site: Site) -> str:
     zeroed = "\n".join(f"        mov   [rsp+{each:#x}], rdx" for each in site.pointers)
     return f"""
+        mov   [rsp+{site.frame + 16:#x}], rax  # the argument's spill slot, which tracebacks read
         xor   edx, edx
 {zeroed}
         mov   ecx, 1000000000

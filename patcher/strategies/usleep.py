@@ -3,15 +3,16 @@
 ``runtime.usleep`` (runtime/sys_linux_amd64.s) is the only user of nanosleep: sysmon and the runtime's back-off
 loops call it, ``time.Sleep`` never does. So this strategy cannot change ``time.Sleep``; it is here to show that.
 
-Its body of 47 bytes between prologue and epilogue does not hold both system calls (58 at the least), so they stand
-in the padding behind the code, reached and left by ``jmp``: a leaf without a call. The profiler attributes samples
-in it to ``runtime._ExternalCode``.
+Its body of 47 bytes between prologue and epilogue does not hold both system calls (58 at the least). The one
+``syscall`` instruction stays inside it, at the function's own stack depth, so that profiles and crash dumps of a
+waiting thread show ``runtime.usleep``; what sets it up and what judges its answer stand in the padding behind the
+code, reached and left by ``jmp``: a dozen instructions without a call.
 """
 
 from dataclasses import dataclass
 
 from patcher import errors
-from patcher.code import Imm
+from patcher.code import Imm, decode
 from patcher.edit import Plan
 from patcher.functions import Functions
 from patcher.pclntab import Function
@@ -21,6 +22,7 @@ from patcher.shape import Walk, constant, family, register, slot, take_frame
 NAME = "usleep"
 USLEEP = "runtime.usleep"
 NANOSLEEP = 35
+_JUMP = 5  # bytes of the jump before the syscall: the padding is too far for a short one
 
 
 @dataclass(frozen=True)
@@ -36,35 +38,42 @@ class Site:
 def plan(functions: Functions, room: Room) -> Plan:
     """A jump in place of the system call, and the two calls in the padding. Raises ShapeMismatch or NoRoom."""
     site = locate(functions)
-    waits, waits_code = room.place(
-        "clock_nanosleep, or nanosleep where that is refused",
+    wait = site.start + _JUMP
+    beside, beside_code = room.place(
+        "clock_nanosleep first, nanosleep where that is refused",
         f"""
         mov   edi, 1                    # CLOCK_MONOTONIC
         xor   esi, esi                  # relative
         mov   rdx, rsp                  # the timespec
         xor   r10d, r10d                # EINTR ends the sleep early, as in stock: no remaining time is asked for
         mov   eax, 230                  # clock_nanosleep
-        syscall
+        jmp   {wait:#x}
+      answered:
         test  eax, eax
         je    back
         cmp   eax, -4                   # EINTR
         je    back
-        mov   rdi, rsp
-        xor   esi, esi
+        cmp   rdi, rsp                  # that was nanosleep already
+        je    back
+        mov   rdi, rsp                  # esi is 0 still
         mov   eax, 35                   # nanosleep, as stock
-        syscall
+        jmp   {wait:#x}
       back:
         jmp   {site.end:#x}""",
     )
-    leave, leave_code = replace_run(
+    answered = next(each.end for each in decode(beside.new, beside.address) if each.mnemonic == "jmp")
+    inside, inside_code = replace_run(
         functions.image,
         USLEEP,
-        "to the waits in the padding",
+        "wait as the code in the padding says",
         start=site.start,
         end=site.end,
-        text=f"jmp {waits.address:#x}",
+        text=f"""
+        jmp   {beside.address:#x}
+        syscall
+        jmp   {answered:#x}""",
     )
-    return Plan(NAME, (leave, waits), (leave_code, waits_code), ("clock_nanosleep",))
+    return Plan(NAME, (inside, beside), (inside_code, beside_code), ("clock_nanosleep",))
 
 
 def locate(functions: Functions) -> Site:

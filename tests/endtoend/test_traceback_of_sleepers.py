@@ -1,5 +1,6 @@
 """A traceback taken while goroutines sleep in the new code shows each of them, frame by frame, as stock does."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from tests.endtoend.asleep import SLEEPERS, quit_asleep
 from tests.endtoend.survivors import DIES, PATCHES, RELEASES, STOCK, Survivors
 from tests.endtoend.tracebacks import BROKEN, Counted, read_goroutines, sleepers
+
+SLEEP_CALL = re.compile(r"^time\.Sleep\(.*\)$", re.MULTILINE)
 
 
 def of_crew(counted: Counted) -> Counted:
@@ -45,3 +48,13 @@ def test_a_panic_shows_every_sleeper_as_stock_does(survivors: Survivors, variant
     assert expected.total() == SLEEPERS
     expected = in_system_calls(expected) if variant == "sleep" else expected
     assert of_crew(sleepers(read_goroutines(patched.stderr))) == expected
+
+
+@pytest.mark.parametrize("go", RELEASES)
+@pytest.mark.parametrize("variant", PATCHES)
+def test_a_traceback_tells_the_duration_that_was_asked_for(survivors: Survivors, variant: str, go: str) -> None:
+    _, of_stock = quit_asleep(survivors(STOCK, go), STOCK)
+    _, traceback = quit_asleep(survivors(variant, go), variant)
+    told = Counter(SLEEP_CALL.findall(of_stock))
+    assert told.total() >= SLEEPERS
+    assert Counter(SLEEP_CALL.findall(traceback)) == told
