@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nanonap import __version__
-from patcher.edit import Code, Edit
+from patcher.edit import Edit
 from patcher.errors import ManifestMismatch, ManifestMissing
 from patcher.image import GoImage
 from patcher.proof import Proof
@@ -32,7 +32,7 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One patch of one file. ``code`` are the runs of new instructions, which the proof covers."""
+    """One patch of one file."""
 
     strategy: str
     slack_ns: int | None
@@ -40,7 +40,6 @@ class Manifest:
     input: FileFacts
     output: FileFacts
     edits: tuple[Edit, ...]
-    code: tuple[Code, ...]
     new_syscalls: tuple[str, ...]
     proof: Proof
     tool: str = __version__
@@ -62,7 +61,6 @@ class Manifest:
             "edits",
             "new_syscalls",
             "proof",
-            "code",
         )
         return {key: document[key] for key in order}
 
@@ -96,7 +94,7 @@ def read_manifest(path: Path) -> Manifest:
         if document["schema"] != SCHEMA:
             raise ManifestMismatch(f"{path}: schema {document['schema']}, this version reads schema {SCHEMA}")
         return _from_json(document)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ManifestMismatch(f"{path}: not a manifest of a patch ({type(error).__name__}: {error})") from error
 
 
@@ -123,7 +121,6 @@ def _from_json(document: dict[str, Any]) -> Manifest:
         input=FileFacts(str(document["input"]["sha256"]), int(document["input"]["size"])),
         output=FileFacts(str(document["output"]["sha256"]), int(document["output"]["size"])),
         edits=edits,
-        code=tuple(Code(int(each["start"]), int(each["end"])) for each in document["code"]),
         new_syscalls=tuple(str(each) for each in document["new_syscalls"]),
         proof=Proof(int(document["proof"]["cases"]), int(document["proof"]["passed"])),
         tool=str(document["tool"]),

@@ -103,7 +103,6 @@ def make_manifest(image: GoImage, strategy: str, slack_ns: int | None) -> tuple[
         input=FileFacts.of(image.data),
         output=FileFacts.of(apply(image.data, edits)),
         edits=edits,
-        code=tuple(code for each in plans for code in each.code),
         new_syscalls=tuple(name for each in plans for name in each.new_syscalls),
         proof=Proof(sum(each.cases for each in proofs), sum(each.passed for each in proofs)),
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from patcher.errors import MalformedBinary, NotGo
+from patcher.errors import MalformedBinary, NotGo, UnsupportedGo
 from patcher.image import GoImage
 
 _MAGIC_118 = 0xFFFFFFF0
@@ -46,6 +46,11 @@ class FunctionTable:
         self._depths: dict[tuple[Function, int], int | None] = {}  # a proof asks for each PC hundreds of times
         self.address = self._find()
         header = _HEADER.unpack(image.read(self.address, _HEADER.size))
+        if header[0] not in (_MAGIC_118, _MAGIC_120) or header[1:5] != (0, 0, 1, 8):
+            raise UnsupportedGo(
+                f"{image.path}: its function table (pclntab) begins with {header[0]:#x} and sizes {header[3:5]}; "
+                f"known are {_MAGIC_118:#x} and {_MAGIC_120:#x} with (1, 8)"
+            )
         self._has_start_line = header[0] == _MAGIC_120
         self._count: int = header[5]
         self._stated_text: int = header[7]

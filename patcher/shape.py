@@ -74,11 +74,10 @@ class Walk:
             f"{self.function}: expected {expected} at {address:#x}, found no instruction starting there"
         )
 
-    def test(self, register: str) -> Instruction:
-        """``test reg, reg``."""
+    def test(self, name: str) -> Instruction:
+        """``test reg, reg``, of the register by its name at its width."""
         return self.take(
-            f"test {register}, {register}",
-            lambda i: i.mnemonic == "test" and all(family(o) == register for o in i.operands),
+            f"test {name}, {name}", lambda i: i.mnemonic == "test" and all(o == Reg(name) for o in i.operands)
         )
 
     def jump(self, *mnemonics: str) -> int:

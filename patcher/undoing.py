@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from nanonap import __version__
 from nanonap.files import beside
-from patcher.edit import Plan
+from patcher.edit import Edit
 from patcher.errors import ManifestMismatch
-from patcher.functions import Functions
 from patcher.image import parse_image, read_file
 from patcher.manifest import FileFacts, Manifest, path_of, read_manifest
-from patcher.proof import Proof, prove
+from patcher.patching import STRATEGIES, make_manifest
+from patcher.proof import Proof
 from patcher.rewrite import check_output, copy_attributes, undo, write_bytes
 
 
@@ -32,10 +33,21 @@ def verify(path: Path) -> Verified:
     original = _original(path, data, manifest)
     if FileFacts.of(data) != manifest.output:
         raise ManifestMismatch(f"{path}: not the file that its manifest describes: its SHA-256 differs")
-    functions = Functions(parse_image(path, original))
-    proofs = [prove(functions, each, manifest.slack_ns) for each in _plans(manifest)]
-    total = sum(each.cases for each in proofs)
-    return Verified(path, manifest, Proof(total, sum(each.passed for each in proofs)))
+    if manifest.strategy not in STRATEGIES or (manifest.strategy == "slack" and manifest.slack_ns is None):
+        raise ManifestMismatch(f"{path}: its manifest names no known strategy ({manifest.strategy})")
+    # The edits are made anew, not believed: a manifest that lies about what they are proves nothing.
+    remade, edits = make_manifest(parse_image(path, original), manifest.strategy, manifest.slack_ns)
+    if [_bytes(each) for each in edits] != [_bytes(each) for each in manifest.edits]:
+        made_by = f"was made by version {manifest.tool}; verify it with that version" * (manifest.tool != __version__)
+        raise ManifestMismatch(
+            f"{path}: the manifest's edits are not those that version {__version__} makes for strategy "
+            f"{manifest.strategy}; {made_by or 'the manifest was altered'}"
+        )
+    return Verified(path, manifest, remade.proof)
+
+
+def _bytes(edit: Edit) -> tuple[int, int, bytes, bytes]:
+    return edit.address, edit.offset, edit.old, edit.new
 
 
 def revert(path: Path, out: Path | None = None, *, force: bool = False) -> Path:
@@ -71,16 +83,3 @@ def _original(path: Path, data: bytes, manifest: Manifest) -> bytes:
             f"{path}: changed outside the patch; with the edits undone its SHA-256 is not the input's"
         )
     return original
-
-
-def _plans(manifest: Manifest) -> list[Plan]:
-    """The manifest's edits as plans again: the strategy's own, and the entry stub's where a slack is set."""
-    stubs = {each.address for each in manifest.edits if "slack" in each.purpose or each.function == "(ELF header)"}
-    own = tuple(each for each in manifest.edits if each.address not in stubs and each.function != "(program header)")
-    entry = tuple(each for each in manifest.edits if each.address in stubs)
-    plans = []
-    for strategy, edits in ((manifest.strategy, own), ("slack", entry)):
-        code = tuple(c for c in manifest.code if any(e.address <= c.start < e.end for e in edits))
-        if edits:
-            plans.append(Plan(strategy, edits, code, manifest.new_syscalls))
-    return plans

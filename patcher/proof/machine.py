@@ -24,6 +24,7 @@ G = 0x7100_0000_0000  # a runtime.g whose stack bounds never ask for more stack
 RETURN = 0x7200_0000_0000  # where a function's return address points
 FILL = 0xA5  # what memory holds that nobody has written
 _MOST_INSTRUCTIONS = 5_000
+_DIRECTION_FLAG = 1 << 10
 
 _REGISTERS = {
     name: getattr(x86, f"UC_X86_REG_{name.upper()}")
@@ -71,10 +72,16 @@ class SystemCall:
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a Go function that is not run: its name, rsp before the call, and its return address."""
+    """A call of a Go function that is not run: its name, registers, return address and the stack at the call.
+
+    ``rsp`` is the value before the call; ``promises`` is zero while xmm15 is zero and the direction flag is clear.
+    """
 
     name: str
     rsp: int
+    rbp: int
+    r14: int
+    promises: int
     return_address: int
     stack: bytes
 
@@ -92,6 +99,7 @@ class Run:
     registers: dict[str, int] = field(default_factory=dict)
     stack: bytes = b""
     stop: int = 0
+    promises: int = 0  # as in Call
 
     def system_calls(self) -> list[SystemCall]:
         """The system calls alone."""
@@ -170,6 +178,7 @@ class Machine:
             raise ProofFailed(f"the code at {start:#x} does not come to an end")
         run.registers = {name: self._engine.reg_read(register) for name, register in _REGISTERS.items()}
         run.stack = bytes(self._engine.mem_read(STACK, STACK_SIZE))
+        run.promises = self._promises()
         return run
 
     def _reset(self, registers: Mapping[str, int], words: Mapping[int, int]) -> None:
@@ -182,6 +191,7 @@ class Machine:
         for name, register in _REGISTERS.items():
             engine.reg_write(register, _junk(name))
         engine.reg_write(x86.UC_X86_REG_XMM15, 0)
+        engine.reg_write(x86.UC_X86_REG_EFLAGS, 2)
         for name, value in {"rsp": TOP, "rbp": TOP + 0x100, "r14": G, **registers}.items():
             engine.reg_write(_REGISTERS[name], value & 0xFFFFFFFFFFFFFFFF)
         for address, value in words.items():
@@ -203,12 +213,28 @@ class Machine:
         """Record a call and be the callee: spoil what it may, return."""
         rsp = engine.reg_read(x86.UC_X86_REG_RSP)
         back = int.from_bytes(engine.mem_read(rsp, 8), "little")
-        self._run.events.append(Call(name, rsp + 8, back, bytes(engine.mem_read(STACK, STACK_SIZE))))
+        self._run.events.append(
+            Call(
+                name=name,
+                rsp=rsp + 8,
+                rbp=engine.reg_read(x86.UC_X86_REG_RBP),
+                r14=engine.reg_read(x86.UC_X86_REG_R14),
+                promises=self._promises(),
+                return_address=back,
+                stack=bytes(engine.mem_read(STACK, STACK_SIZE)),
+            )
+        )
         for register_name, register in _REGISTERS.items():
             if register_name not in _KEPT_BY_CALLS:
                 engine.reg_write(register, _junk(f"{register_name} after {name}"))
         engine.reg_write(x86.UC_X86_REG_RSP, rsp + 8)
         engine.reg_write(x86.UC_X86_REG_RIP, back)
+
+    def _promises(self) -> int:
+        """Zero while xmm15 is zero and the direction flag is clear, as Go's ABIInternal has them."""
+        flags: int = self._engine.reg_read(x86.UC_X86_REG_EFLAGS)
+        xmm15: int = self._engine.reg_read(x86.UC_X86_REG_XMM15)
+        return xmm15 | flags & _DIRECTION_FLAG
 
     def _on_syscall(self, engine: Uc, _data: object) -> None:
         read = {name: engine.reg_read(_REGISTERS[name]) for name in (*_ARGUMENTS, "rax", "rsp")}

@@ -11,7 +11,7 @@ from patcher.edit import Plan
 from patcher.errors import ProofFailed
 from patcher.functions import Functions
 from patcher.proof.machine import RETURN, STACK, TOP, Answer, Machine, Run, SystemCall
-from patcher.proof.unwind import check_stack_depth
+from patcher.proof.unwind import check_promises, check_stack_depth
 from patcher.strategies.netpoll import EVENT_BYTES, EVENTS, SPILL, Site, locate
 
 EPOLL_PWAIT, EPOLL_PWAIT2 = 281, 441
@@ -74,6 +74,7 @@ def _prove_case(functions: Functions, site: Site, stock: Machine, patched: Machi
     script = case.stock if case.refused_or_answered is None else (case.refused_or_answered, *case.stock)
     found = _run(patched, site, case.delay_ns, script)
     check_stack_depth(functions, site.function, found)
+    check_promises(found)
     calls = found.system_calls()
     if case.refused_or_answered is not None:
         _check_new_call(site, calls.pop(0) if calls else None, case.delay_ns, expected.system_calls()[0])
@@ -148,6 +149,8 @@ def _check_state(site: Site, found: Run, expected: Run) -> None:
     for address, size in found.writes:
         if not base <= address <= TOP - size:
             raise ProofFailed(f"expected writes inside netpoll's frame only, found one at {address:#x}")
+        if base + site.events - size < address < base + site.events + EVENT_BYTES:
+            raise ProofFailed(f"expected the events to be the kernel's alone, found a write at {address:#x}")
 
 
 def _check_frame(site: Site, found: Run, expected: Run, base: int) -> None:

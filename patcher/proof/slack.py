@@ -4,6 +4,7 @@ from patcher.edit import Plan
 from patcher.errors import ProofFailed
 from patcher.functions import Functions
 from patcher.proof.machine import TOP, Answer, Machine, Run
+from patcher.proof.unwind import check_promises
 
 PRCTL, PR_SET_TIMERSLACK = 157, 29
 EPERM, EINVAL, ENOSYS = 1, 22, 38
@@ -27,5 +28,6 @@ def prove(functions: Functions, plan: Plan, slack_ns: int) -> list[Run]:
             raise ProofFailed(f"entry stub: expected to go on at {image.entry:#x}, found {run.stop:#x}")
         if (run.registers["rsp"], run.registers["rdx"]) != (TOP, _RTLD_FINI) or run.writes:
             raise ProofFailed("entry stub: expected rsp, rdx and the stack untouched")
+        check_promises(run)
         runs.append(run)
     return runs

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from patcher.edit import Plan
 from patcher.errors import ProofFailed
 from patcher.functions import Functions
-from patcher.proof.machine import RETURN, TOP, Answer, Call, Machine, Run, SystemCall
-from patcher.proof.unwind import check_live_slots, check_no_preemption, check_stack_depth
+from patcher.proof.machine import RETURN, TOP, Answer, Call, G, Machine, Run, SystemCall
+from patcher.proof.unwind import check_live_slots, check_no_preemption, check_promises, check_stack_depth
 from patcher.strategies.sleep import Site, locate
 
 CLOCK_NANOSLEEP, NANOSLEEP, CLOCK_MONOTONIC = 230, 35, 1
@@ -69,6 +69,11 @@ def _prove_case(functions: Functions, site: Site, machine: Machine, case: Case) 
         if call.rsp != TOP - site.frame - 8:
             raise ProofFailed(f"expected {call.name} to be called on the full frame, found rsp {call.rsp:#x}")
         check_live_slots(functions, site.function, site.frame, call)
+        check_promises(call)
+        if (call.rbp, call.r14) != (call.rsp + site.frame, G):
+            raise ProofFailed(
+                f"expected rbp and g as in the full frame at {call.name}, found {call.rbp:#x}, {call.r14:#x}"
+            )
     _check_order(run, case)
     _check_waits(run.system_calls(), case)
     _check_state(site, run)
@@ -111,7 +116,8 @@ def _check_waits(waits: list[SystemCall], case: Case) -> None:
 
 
 def _check_state(site: Site, run: Run) -> None:
-    expected = {"rsp": TOP + 8, "rbp": TOP + 0x100, "rip": RETURN}
+    check_promises(run)
+    expected = {"rsp": TOP + 8, "rbp": TOP + 0x100, "r14": G, "rip": RETURN}
     for name, value in expected.items():
         if run.registers[name] != value:
             raise ProofFailed(f"expected {name} = {value:#x} after the return, found {run.registers[name]:#x}")

@@ -25,6 +25,12 @@ def check_stack_depth(functions: Functions, function: Function, run: Run) -> Non
             )
 
 
+def check_promises(state: Run | Call) -> None:
+    """What Go's ABIInternal promises beside registers: xmm15 is zero, the direction flag is clear (abi-internal.md)."""
+    if state.promises:
+        raise ProofFailed("the stub leaves xmm15 other than zero, or the direction flag set")
+
+
 def check_no_preemption(functions: Functions, function: Function, code: tuple[Code, ...]) -> None:
     """No instruction of a stub in compiled code may be an async-safe point: its registers have no pointer maps."""
     for each in code:

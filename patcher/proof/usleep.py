@@ -7,7 +7,7 @@ from patcher.edit import Plan
 from patcher.errors import ProofFailed
 from patcher.functions import Functions
 from patcher.proof.machine import TOP, Answer, Machine, Run, SystemCall
-from patcher.proof.unwind import check_stack_depth
+from patcher.proof.unwind import check_promises, check_stack_depth
 from patcher.strategies.usleep import Site, locate
 
 CLOCK_NANOSLEEP, NANOSLEEP, CLOCK_MONOTONIC = 230, 35, 1
@@ -52,6 +52,7 @@ def _prove_case(functions: Functions, site: Site, stock: Machine, patched: Machi
     expected = stock.run(site.function.start, {}, [Answer(case.answers[-1])], words=argument)
     found = patched.run(site.function.start, {}, [Answer(each) for each in case.answers], words=argument)
     check_stack_depth(functions, site.function, found)
+    check_promises(found)
     wanted = expected.system_calls()[0].pointed[0]
     calls = found.system_calls()
     if [each.number for each in calls] != [CLOCK_NANOSLEEP, NANOSLEEP][: len(case.answers)]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from patcher import errors
 from patcher.asm import assemble
-from patcher.code import Imm, Instruction, Mem
+from patcher.code import Imm, Instruction, Mem, Reg
 from patcher.edit import Plan
 from patcher.functions import Functions
 from patcher.pclntab import Function
@@ -71,15 +71,21 @@ def locate(functions: Functions) -> Site:
     """Recognise ``netpoll`` and read its slots and addresses from the operands."""
     function = functions.one(NETPOLL)
     instructions = functions.instructions(function)
+    _refuse_precise(functions, instructions)
     walk = Walk(NETPOLL, instructions)
     frame = take_frame(walk)
     first = walk.take(
         "cmp dword [epfd], -1",
-        lambda i: i.mnemonic == "cmp" and isinstance(i.operands[0], Mem) and constant(-1)(i.operands[1]),
+        lambda i: (
+            i.mnemonic == "cmp"
+            and isinstance(i.operands[0], Mem)
+            and i.operands[0].size == 4
+            and constant(-1)(i.operands[1])
+        ),
     )
     epfd = _absolute(first)
     early_exit = walk.jump("je")
-    start = walk.test("a").address
+    start = walk.test("rax").address
     _check_conversion(instructions, start, early_exit)
     spill_at = _spill(walk, instructions, start, early_exit)
     walk.go_to(spill_at, "the spill of the delay")
@@ -99,6 +105,17 @@ def locate(functions: Functions) -> Site:
     _check_answer(walk, site)
     _check_surroundings(instructions, site, call)
     return site
+
+
+def _refuse_precise(functions: Functions, instructions: tuple[Instruction, ...]) -> None:
+    """A runtime that can call epoll_pwait2 needs no patch, whatever the rest of its netpoll looks like."""
+    for each in instructions:
+        callee = functions.table.at(each.target) if each.mnemonic == "call" and each.target is not None else None
+        if callee is not None and callee.name.rpartition(".")[2].lower() in ("epollpwait2", "epollwait2"):
+            raise errors.AlreadyPrecise(
+                f"{functions.image.path}: its runtime calls {callee.name} by itself, no patch is needed; "
+                "where that is opt-in, start it with GODEBUG=epollpwait2=1"
+            )
 
 
 def _absolute(instruction: Instruction) -> int:
@@ -183,10 +200,6 @@ def _take_stack_call(functions: Functions, walk: Walk, events: int) -> int:
 def _take_named_call(functions: Functions, walk: Walk, name: str) -> int:
     call = walk.take(f"call {name}", lambda i: i.mnemonic == "call" and i.target is not None)
     callee = functions.table.at(call.immediate(0))
-    if callee is not None and callee.name.rpartition(".")[2].lower().startswith(("epollpwait2", "epollwait2")):
-        raise errors.AlreadyPrecise(
-            f"{functions.image.path}: its runtime calls {callee.name} and is precise by itself; no patch is needed"
-        )
     if callee is None or callee.name.rpartition(".")[2] != name:
         found = callee.name if callee else "no function"
         raise errors.ShapeMismatch(f"{NETPOLL}: expected a call of {name} at {call.address:#x}, found {found}")
@@ -196,9 +209,9 @@ def _take_named_call(functions: Functions, walk: Walk, name: str) -> int:
 def _take_join(walk: Walk, errno_in_rbx: bool) -> int:
     """The first instruction that reads the result, and the branches on it that the stub relies on."""
     if errno_in_rbx:
-        return walk.test("b").address
+        return walk.test("rbx").address
     join = walk.take("mov [rsp+n], eax", lambda i: i.mnemonic == "mov" and on_stack(i.operands[0], 4)).address
-    walk.test("a")
+    walk.test("eax")
     return join
 
 
@@ -221,7 +234,8 @@ def _check_answer(walk: Walk, site: Site) -> None:
     )
     walk.jump("jne")
     loaded = walk.take("mov r32, [waitms]", lambda i: i.mnemonic == "mov" and slot(4, site.wait_slot)(i.operands[1]))
-    walk.test(family(loaded.operands[0]))
+    waited = loaded.operands[0]
+    walk.test(waited.name if isinstance(waited, Reg) else "r32")
     back = walk.jump("jle")
     if back != site.retry:
         raise errors.ShapeMismatch(f"{NETPOLL}: expected a retry at {site.retry:#x}, found one at {back:#x}")

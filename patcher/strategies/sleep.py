@@ -70,7 +70,7 @@ def locate(functions: Functions) -> Site:
     instructions = functions.instructions(function)
     walk = Walk(SLEEP, instructions)
     frame = take_frame(walk)
-    walk.test("a")
+    walk.test("rax")
     epilogue = walk.jump("jle")
     following = walk.peek()
     if following is None:
