@@ -5,7 +5,6 @@ from pathlib import Path
 
 from nanonap import __version__
 from nanonap.files import beside
-from patcher.edit import Edit
 from patcher.errors import ManifestMismatch
 from patcher.image import parse_image, read_file
 from patcher.manifest import FileFacts, Manifest, path_of, read_manifest
@@ -37,17 +36,13 @@ def verify(path: Path) -> Verified:
         raise ManifestMismatch(f"{path}: its manifest names no known strategy ({manifest.strategy})")
     # The edits are made anew, not believed: a manifest that lies about what they are proves nothing.
     remade, edits = make_manifest(parse_image(path, original), manifest.strategy, manifest.slack_ns)
-    if [_bytes(each) for each in edits] != [_bytes(each) for each in manifest.edits]:
+    if edits != manifest.edits:
         made_by = f"was made by version {manifest.tool}; verify it with that version" * (manifest.tool != __version__)
         raise ManifestMismatch(
             f"{path}: the manifest's edits are not those that version {__version__} makes for strategy "
             f"{manifest.strategy}; {made_by or 'the manifest was altered'}"
         )
     return Verified(path, manifest, remade.proof)
-
-
-def _bytes(edit: Edit) -> tuple[int, int, bytes, bytes]:
-    return edit.address, edit.offset, edit.old, edit.new
 
 
 def revert(path: Path, out: Path | None = None, *, force: bool = False) -> Path:

@@ -1,5 +1,6 @@
 """What building and patching the built programs tells a person, and the JSON it tells a script."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,10 +14,10 @@ from toolchain.patched import Outcome
 
 
 def show_built(built: Sequence[Built]) -> None:
-    """A line a program: release, mode, path, the hash's beginning."""
+    """A line a program on stderr, for `build` comes before other tasks whose stdout a script reads."""
     for each in built:
         path = each.path.relative_to(PROJECT) if each.path.is_relative_to(PROJECT) else each.path
-        print(f"{path}: built with go {each.go_version}, {each.mode}, sha256 {each.sha256[:16]}…")
+        print(f"{path}: built with go {each.go_version}, {each.mode}, sha256 {each.sha256[:16]}…", file=sys.stderr)
 
 
 def outcomes_json(outcomes: Iterable[Outcome]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def _prove_case(functions: Functions, site: Site, machine: Machine, case: Case) 
         check_promises(call)
         if (call.rbp, call.r14) != (call.rsp + site.frame, G):
             raise ProofFailed(
-                f"expected rbp and g as in the full frame at {call.name}, found {call.rbp:#x}, {call.r14:#x}"
+                f"expected rbp at the saved rbp and r14 = g at {call.name}, found {call.rbp:#x} and {call.r14:#x}"
             )
     _check_order(run, case)
     _check_waits(run.system_calls(), case)

@@ -29,7 +29,7 @@ def cases() -> Iterator[Case]:
     """Every duration: slept through, interrupted (which ends the sleep, as in stock), refused."""
     for microseconds in MICROSECONDS:
         yield from (Case(microseconds, (answer,)) for answer in (0, -EINTR))
-        yield from (Case(microseconds, (-errno, then)) for errno in _REFUSALS for then in (0, -EINTR))
+        yield from (Case(microseconds, (-errno, then)) for errno in _REFUSALS for then in (0, -EINTR, -errno))
 
 
 def prove(functions: Functions, plan: Plan) -> list[Run]:

@@ -113,8 +113,8 @@ def _refuse_precise(functions: Functions, instructions: tuple[Instruction, ...])
         callee = functions.table.at(each.target) if each.mnemonic == "call" and each.target is not None else None
         if callee is not None and callee.name.rpartition(".")[2].lower() in ("epollpwait2", "epollwait2"):
             raise errors.AlreadyPrecise(
-                f"{functions.image.path}: its runtime calls {callee.name} by itself, no patch is needed; "
-                "where that is opt-in, start it with GODEBUG=epollpwait2=1"
+                f"{functions.image.path}: its runtime calls {callee.name} and is precise by itself: no patch "
+                "is needed; where that is opt-in, start it with GODEBUG=epollpwait2=1"
             )
 
 

@@ -1,0 +1,52 @@
+"""Real binaries changed on purpose: an instruction, or bytes of a table."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import patcher
+from patcher.asm import assemble
+from patcher.code import Instruction
+from patcher.errors import ShapeMismatch
+from patcher.functions import Functions
+from patcher.image import read_image
+
+
+def found_in(functions: Functions, name: str, text: str) -> Instruction:
+    """The first instruction of a function whose text fits; for usleep, of the one that is no wrapper."""
+    for function in functions.all(name):
+        for each in functions.instructions(function):
+            if re.fullmatch(text, each.text):
+                return each
+    raise AssertionError(f"{name} has no instruction {text}")
+
+
+def put(program: Path, name: str, text: str, replacement: str) -> Instruction:
+    """Put another instruction in the place of the first that fits, nops behind it if it is shorter."""
+    functions = Functions(read_image(program))
+    old = found_in(functions, name, text)
+    function = functions.table.at(old.address)
+    assert function is not None
+    landmarks = {"start": function.start, "end": function.end, "next": old.end, "here": old.address}
+    new = assemble(replacement.format(**{key: hex(value) for key, value in landmarks.items()}), old.address)
+    assert len(new) <= old.size, f"{replacement} needs {len(new)} bytes, {old} has {old.size}"
+    write(program, functions.image.offset_of(old.address), new.ljust(old.size, b"\x90"))
+    return old
+
+
+def write(program: Path, offset: int, data: bytes) -> None:
+    content = bytearray(program.read_bytes())
+    assert content[offset : offset + len(data)] != data
+    content[offset : offset + len(data)] = data
+    program.write_bytes(content)
+
+
+def refusal(program: Path, strategy: str, kind: type[Exception] = ShapeMismatch) -> str:
+    """What patch says; it must have written nothing."""
+    before = sorted(program.parent.iterdir())
+    with pytest.raises(kind) as refused:
+        patcher.patch(program, program.with_name("out"), strategy, accept_thread_cost=True)
+    assert sorted(program.parent.iterdir()) == before
+    assert "\n" not in str(refused.value)
+    return str(refused.value)

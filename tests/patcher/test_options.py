@@ -1,0 +1,71 @@
+"""Options that cannot be meant end in one line and status 2, the usage status, and nothing is written."""
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import bench
+import nanonap
+import patcher
+import toolchain
+from nanonap.errors import NanonapError
+from tests.patcher.conftest import Invoke
+from tests.patcher.test_bad_input import assert_refused
+
+BAD_OPTIONS = {
+    "a slack of zero": (("--slack-ns", "0"), "--slack-ns 0: must be at least 1"),
+    "a negative slack": (("--slack-ns", "-5"), "--slack-ns -5: must be at least 1"),
+    "a slack that is no number": (("--slack-ns", "fast"), "--slack-ns fast: not a whole number"),
+    "a slack with a fraction": (("--slack-ns", "1.5"), "--slack-ns 1.5: not a whole number"),
+    "a slack with a unit": (("--slack-ns", "1us"), "--slack-ns 1us: not a whole number"),
+    "no slack": (("--slack-ns", ""), "not a whole number"),
+    "a slack beyond the kernel's": (("--slack-ns", "9223372036854775808"), "at most"),
+    "an unknown strategy": (("--strategy", "magic"), "choose one of netpoll, sleep, usleep, slack"),
+    "strategy slack without one": (("--strategy", "slack"), "say how much with --slack-ns N"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_OPTIONS)
+def test_an_option_that_cannot_be_meant_is_refused(invoke: Invoke, program: Path, what: str) -> None:
+    options, named = BAD_OPTIONS[what]
+    answer = invoke("patch", "--binary", program, "--out", program.with_name("out"), *options)
+    assert_refused(answer, 2, named)
+    assert list(program.parent.iterdir()) == [program]
+
+
+@pytest.mark.parametrize(
+    "words", [("patch", "--nosuch"), ("patch", "--binary"), ("inspect",), ("nosuch",)], ids=" ".join
+)
+def test_a_command_line_that_cannot_be_read_has_the_usage_status(invoke: Invoke, words: tuple[str, ...]) -> None:
+    answer = invoke(*words)
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err.count("\n") == 1
+    assert "Traceback" not in answer.err
+
+
+def test_out_without_a_binary_is_refused(invoke: Invoke, tmp_path: Path) -> None:
+    answer = invoke("patch", "--out", tmp_path / "out")
+    assert answer.status == 2
+    assert answer.err.splitlines()[-1].startswith("nanonap: --out goes with --binary")
+
+
+def test_every_exit_status_belongs_to_one_error() -> None:
+    """A class that only inherits its status means the same error in more detail."""
+    for room in (bench, nanonap, patcher, toolchain):
+        for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
+            importlib.import_module(module.name)
+    owners: dict[int, list[str]] = {}
+    for each in subclasses(NanonapError):
+        assert isinstance(each.exit_code, int), f"{each.__name__} has no exit status"
+        assert 2 <= each.exit_code <= 130
+        if "exit_code" in vars(each):
+            owners.setdefault(each.exit_code, []).append(f"{each.__module__}.{each.__name__}")
+    assert {status: names for status, names in owners.items() if len(names) > 1} == {}
+    assert len(owners) > 30
+
+
+def subclasses(error: type[NanonapError]) -> set[type[NanonapError]]:
+    found = set(error.__subclasses__())
+    return found.union(*map(subclasses, found))

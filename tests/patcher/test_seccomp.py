@@ -1,0 +1,251 @@
+"""Patched programs keep sleeping right where a sandbox refuses their new system call; strace shows what they call."""
+
+import contextlib
+import errno
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import patcher
+from tests.conftest import BuildProgram
+from tests.toolchain.conftest import Run, read_run
+
+REFUSE = Path(__file__).with_name("refuse.py")
+# Of prctl only the option that the entry stub uses: sleepbench itself reads its timer slack by prctl.
+EPOLL_PWAIT2, CLOCK_NANOSLEEP, SET_TIMERSLACK = "441", "230", "157/29"
+ARMS: dict[str, tuple[str, int | None]] = {
+    "netpoll": ("netpoll", None),
+    "netpoll+slack1": ("netpoll", 1),
+    "sleep": ("sleep", None),
+    "usleep": ("usleep", None),
+    "stock+slack1": ("slack", 1),
+}
+AFFECTED = {
+    EPOLL_PWAIT2: ("netpoll", "netpoll+slack1"),
+    CLOCK_NANOSLEEP: ("sleep", "usleep"),
+    SET_TIMERSLACK: ("netpoll+slack1", "stock+slack1"),
+}
+REFUSALS = [
+    (arm, call, refusal) for call, arms in AFFECTED.items() for arm in arms for refusal in (errno.ENOSYS, errno.EPERM)
+]
+PLAN = ("-plan", "50us*20,1ms*10,2500us*10", "-sleepers", "3", "-warmup", "2")
+SAMPLES = 3 * 40
+LIMIT_S = 60  # a program that sleeps wrong may sleep for ever
+OWN_SLACK_NS = int(Path("/proc/self/timerslack_ns").read_text())  # inherited by what a test starts
+WAITS = "epoll_pwait2,epoll_pwait,epoll_wait,nanosleep,clock_nanosleep,prctl"
+
+Arms = Callable[[str], Path]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A line of strace's: the call's name, its arguments, and what it returned."""
+
+    name: str
+    arguments: str
+    result: str
+
+
+@pytest.fixture(scope="module")
+def arm(build_program: BuildProgram, tmp_path_factory: pytest.TempPathFactory) -> Arms:
+    stock, folder = build_program("sleepbench"), tmp_path_factory.mktemp("arms")
+
+    def make(name: str) -> Path:
+        if name == "stock":
+            return stock
+        out = folder / name
+        if not out.exists():
+            strategy, slack_ns = ARMS[name]
+            patcher.patch(stock, out, strategy, slack_ns=slack_ns, accept_thread_cost=True)
+        return out
+
+    return make
+
+
+def method(name: str) -> tuple[str, ...]:
+    """Strategy usleep changes runtime.usleep alone, so that is what must be called to see it."""
+    return ("-method", "usleep") if name == "usleep" else ()
+
+
+def refusing(call: str, refusal: int) -> list[str]:
+    return [sys.executable, str(REFUSE), call, str(refusal)]
+
+
+def finished(*command: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """Run a command to its end; one that hangs is killed with all that it started."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        out, err = process.communicate(timeout=LIMIT_S)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, err.decode()
+    return subprocess.CompletedProcess(command, 0, out, err)
+
+
+def assert_right(run: Run, samples: int) -> None:
+    assert run.header["n"] == samples
+    assert not run.header["truncated"]
+    assert (run.columns["actual_ns"] >= run.columns["requested_ns"]).all()
+
+
+def traced(folder: Path, *command: str | Path) -> tuple[Run, list[list[Call]]]:
+    """Run sleepbench in strace: what it wrote, and each thread's waits in order."""
+    folder.mkdir(exist_ok=True)
+    trace = ["strace", "-ff", "-qq", "-o", str(folder / "thread"), "-e", f"trace={WAITS}", "-e", "signal=none"]
+    done = finished(*trace, *command)
+    threads = []
+    for log in sorted(folder.glob("thread.*")):
+        found = [re.fullmatch(r"(\w+)\((.*)\) += (.*)", line) for line in log.read_text().splitlines()]
+        threads.append([Call(each[1], each[2], each[3]) for each in found if each is not None])
+    return read_run(done.stdout), threads
+
+
+def named(threads: list[list[Call]], name: str) -> list[Call]:
+    return [call for thread in threads for call in thread if call.name == name]
+
+
+@pytest.mark.parametrize("name", ["stock", *ARMS])
+def test_every_arm_sleeps_right_where_nothing_is_refused(arm: Arms, name: str) -> None:
+    done = finished(arm(name), *PLAN, *method(name))
+    assert_right(read_run(done.stdout), SAMPLES)
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize(("name", "call", "refusal"), REFUSALS)
+def test_a_patched_program_sleeps_right_where_its_call_is_refused(
+    arm: Arms, name: str, call: str, refusal: int
+) -> None:
+    command = [*refusing(call, refusal), str(arm(name)), *PLAN, *method(name)]
+    done = finished(*command)
+    run = read_run(done.stdout)
+    assert_right(run, SAMPLES)
+    assert done.stderr == b""
+    if call == SET_TIMERSLACK:
+        assert run.header["timer_slack_ns"] != 1
+
+
+@pytest.mark.parametrize("refusal", [errno.ENOSYS, errno.EPERM])
+@pytest.mark.parametrize("slack", [("netpoll", 1), ("slack", 1)])
+def test_a_program_survives_where_all_of_prctl_is_refused(
+    build_program: BuildProgram, tmp_path: Path, slack: tuple[str, int], refusal: int
+) -> None:
+    out = tmp_path / "survive"
+    patcher.patch(build_program("survive"), out, slack[0], slack_ns=slack[1])
+    command = [*refusing("157", refusal), str(out), "-mode", "gc", "-sleepers", "20", "-for", "500ms"]
+    answer = json.loads(finished(*command).stdout)
+    assert answer["ok"]
+    assert (answer["early"], answer["corrupted"]) == (0, 0)
+    assert answer["sleeps"] > 20
+
+
+def test_stock_calls_neither_of_the_new_calls(arm: Arms, tmp_path: Path) -> None:
+    run, threads = traced(tmp_path / "log", arm("stock"), *PLAN)
+    assert_right(run, SAMPLES)
+    assert named(threads, "epoll_pwait2") == named(threads, "clock_nanosleep") == []
+    assert named(threads, "epoll_pwait")
+
+
+@pytest.mark.parametrize("name", ["netpoll", "netpoll+slack1"])
+def test_netpoll_asks_epoll_pwait2_for_positive_timeouts_and_no_others(arm: Arms, tmp_path: Path, name: str) -> None:
+    run, threads = traced(tmp_path / "log", arm(name), *PLAN)
+    assert_right(run, SAMPLES)
+    new = [timeout_ns(each) for each in named(threads, "epoll_pwait2")]
+    assert len(new) > 20
+    assert min(new) > 0
+    assert any(each % 1_000_000 for each in new)
+    assert {timeout_ms(each) for each in named(threads, "epoll_pwait")} <= {-1, 0}
+
+
+@pytest.mark.parametrize("refusal", ["ENOSYS", "EPERM"])
+def test_a_refused_epoll_pwait2_is_followed_by_the_stock_wait_and_asked_once(
+    arm: Arms, tmp_path: Path, refusal: str
+) -> None:
+    filtered = refusing(EPOLL_PWAIT2, getattr(errno, refusal))
+    run, threads = traced(tmp_path / "log", *filtered, arm("netpoll"), *PLAN)
+    assert_right(run, SAMPLES)
+    pairs = [pair for thread in threads for pair in itertools.pairwise(thread) if pair[0].name == "epoll_pwait2"]
+    assert len(pairs) > 20
+    for new, stock in pairs:
+        assert new.result.startswith(f"-1 {refusal} ")
+        assert stock.name == "epoll_pwait"
+        assert stock.arguments.partition(",")[0] == new.arguments.partition(",")[0]
+        assert timeout_ms(stock) >= 1  # strace does not show the timeout of a refused call; the proof compares them
+
+
+def timeout_ns(call: Call) -> int:
+    """epoll_pwait2(epfd, events, 128, {tv_sec=0, tv_nsec=999}, NULL, …)."""
+    found = re.search(r", 128, \{tv_sec=(\d+), tv_nsec=(\d+)\}, NULL, ", call.arguments)
+    assert found, call
+    return int(found[1]) * 1_000_000_000 + int(found[2])
+
+
+def timeout_ms(call: Call) -> int:
+    """epoll_pwait(epfd, events, 128, 1, NULL, …)."""
+    found = re.search(r", 128, (-?\d+), NULL, ", call.arguments)
+    assert found, call
+    return int(found[1])
+
+
+def test_sleep_waits_in_clock_nanosleep_as_long_as_asked(arm: Arms, tmp_path: Path) -> None:
+    run, threads = traced(tmp_path / "log", arm("sleep"), *PLAN)
+    assert_right(run, SAMPLES)
+    asked = Counter(request(each) for each in named(threads, "clock_nanosleep"))
+    assert asked == {(0, 50_000): 3 * 22, (0, 1_000_000): 3 * 10, (0, 2_500_000): 3 * 10}
+
+
+def test_usleep_turns_every_nanosleep_into_clock_nanosleep(arm: Arms, tmp_path: Path) -> None:
+    run, stock = traced(tmp_path / "stock", arm("stock"), *PLAN, "-method", "usleep")
+    assert_right(run, SAMPLES)
+    run, patched = traced(tmp_path / "patched", arm("usleep"), *PLAN, "-method", "usleep")
+    assert_right(run, SAMPLES)
+    assert named(stock, "clock_nanosleep") == named(patched, "nanosleep") == []
+    assert len(named(stock, "nanosleep")) >= SAMPLES
+    asked = Counter(request(each) for each in named(patched, "clock_nanosleep"))
+    assert asked[0, 1_000_000] >= 30
+    assert asked[0, 2_500_000] >= 30
+
+
+def test_usleep_does_not_change_what_time_sleep_calls(arm: Arms, tmp_path: Path) -> None:
+    run, threads = traced(tmp_path / "log", arm("usleep"), *PLAN)
+    assert_right(run, SAMPLES)
+    assert len([each for each in named(threads, "epoll_pwait") if timeout_ms(each) > 0]) > 20
+    assert (0, 2_500_000) not in {request(each) for each in named(threads, "clock_nanosleep")}
+
+
+@pytest.mark.parametrize("refusal", ["ENOSYS", "EPERM"])
+@pytest.mark.parametrize("name", ["sleep", "usleep"])
+def test_a_refused_clock_nanosleep_is_followed_by_nanosleep(arm: Arms, tmp_path: Path, name: str, refusal: str) -> None:
+    filtered = refusing(CLOCK_NANOSLEEP, getattr(errno, refusal))
+    run, threads = traced(tmp_path / "log", *filtered, arm(name), *PLAN, *method(name))
+    assert_right(run, SAMPLES)
+    pairs = [pair for thread in threads for pair in itertools.pairwise(thread) if pair[0].name == "clock_nanosleep"]
+    assert len(pairs) >= SAMPLES
+    for new, stock in pairs:
+        assert new.result.startswith(f"-1 {refusal} ")
+        assert (stock.name, request(stock)) == ("nanosleep", request(new))
+
+
+def request(call: Call) -> tuple[int, int]:
+    """(seconds, nanoseconds) of nanosleep({tv_sec=0, …}, NULL), clock_nanosleep(CLOCK_MONOTONIC, 0, {…}, NULL)."""
+    found = re.match(r"(?:CLOCK_MONOTONIC, 0, )?\{tv_sec=(\d+), tv_nsec=(\d+)\}, ", call.arguments)
+    assert found, call
+    return int(found[1]), int(found[2])
+
+
+@pytest.mark.parametrize(("name", "slack_ns"), [("stock", OWN_SLACK_NS), ("stock+slack1", 1), ("netpoll+slack1", 1)])
+def test_a_slack_is_set_once_and_covers_every_thread(arm: Arms, tmp_path: Path, name: str, slack_ns: int) -> None:
+    run, threads = traced(tmp_path / "log", arm(name), *PLAN)
+    set_calls = [each for each in named(threads, "prctl") if each.arguments.startswith("PR_SET_TIMERSLACK")]
+    assert [each.arguments for each in set_calls] == ["PR_SET_TIMERSLACK, 1"] * (name != "stock")
+    assert run.header["timer_slack_ns"] == slack_ns

@@ -1,0 +1,219 @@
+"""Every strategy finds its places in real binaries and changes nothing else."""
+
+import functools
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import patcher
+from patcher.code import Imm, Instruction, Reg
+from patcher.edit import Edit
+from patcher.functions import Functions
+from patcher.image import read_image
+from patcher.patching import make_plans
+from patcher.pclntab import Function
+from tests.conftest import BuildProgram
+from toolchain.go import wheel_toolchain
+from toolchain.wheels import DEFAULT_GO
+
+BUILDS = (
+    (DEFAULT_GO, "default"),
+    (DEFAULT_GO, "stripped"),
+    (DEFAULT_GO, "pie"),
+    (DEFAULT_GO, "external"),
+    ("1.25.5", "default"),
+    ("1.21.13", "default"),
+)
+SLEEP_PATHS = ("runtime.netpoll", "time.Sleep", "runtime.usleep")
+NEW_SYSCALLS = {
+    ("netpoll", None): ("epoll_pwait2",),
+    ("netpoll", 1): ("epoll_pwait2", "prctl"),
+    ("sleep", None): ("clock_nanosleep",),
+    ("usleep", None): ("clock_nanosleep",),
+    ("slack", 50_000): ("prctl",),
+}
+PLACES = {
+    "netpoll": ["runtime.netpoll", "runtime.netpoll"],
+    "sleep": ["time.Sleep"],
+    "usleep": ["runtime.usleep", "(padding)"],
+    "slack": ["(padding)", "(ELF header)"],
+}
+
+
+@dataclass(frozen=True)
+class Build:
+    go: str
+    mode: str
+    path: Path
+    functions: Functions
+
+
+@pytest.fixture(scope="module", params=BUILDS, ids="-".join)
+def build(request: pytest.FixtureRequest, build_program: BuildProgram) -> Build:
+    go, mode = request.param
+    path = build_program("sleepbench", go, mode)
+    return Build(go, mode, path, Functions(read_image(path)))
+
+
+@pytest.mark.parametrize(("strategy", "slack_ns"), NEW_SYSCALLS)
+def test_a_strategy_changes_its_places_and_nothing_else(
+    build: Build, tmp_path: Path, strategy: str, slack_ns: int | None
+) -> None:
+    before, out = build.path.read_bytes(), tmp_path / "out"
+    done = patcher.patch(build.path, out, strategy, slack_ns=slack_ns, accept_thread_cost=True)
+    after, edits = out.read_bytes(), done.manifest.edits
+    assert build.path.read_bytes() == before
+    assert len(after) == len(before)
+    assert done.manifest.new_syscalls == NEW_SYSCALLS[strategy, slack_ns]
+    expected = PLACES[strategy] + (PLACES["slack"] if slack_ns and strategy != "slack" else [])
+    assert [each.function for each in edits if each.function != "(program header)"] == expected
+    assert changed_offsets(before, after) <= covered_offsets(edits)
+    assert len(covered_offsets(edits)) == sum(len(each.old) for each in edits)
+    for edit in edits:
+        assert len(edit.old) == len(edit.new) > 0
+        assert before[edit.offset : edit.offset + len(edit.old)] == edit.old
+        assert after[edit.offset : edit.offset + len(edit.new)] == edit.new
+    assert subprocess.run([out, "-plan", "1us*3"], capture_output=True, check=True).stderr == b""
+
+
+def changed_offsets(before: bytes, after: bytes) -> set[int]:
+    one, other = (np.frombuffer(each, np.uint8) for each in (before, after))
+    return {int(each) for each in np.flatnonzero(one != other)}
+
+
+def covered_offsets(edits: tuple[Edit, ...]) -> set[int]:
+    return {offset for each in edits for offset in range(each.offset, each.offset + len(each.old))}
+
+
+def test_edits_in_functions_lie_in_their_functions_and_others_in_free_bytes(build: Build) -> None:
+    for strategy, slack_ns in NEW_SYSCALLS:
+        plans, growth = make_plans(build.functions, strategy, slack_ns)
+        for edit in (edit for plan in plans for edit in plan.edits):
+            inside = build.functions.table.at(edit.address)
+            if edit.function == "(padding)":
+                assert not any(edit.old)
+                assert inside is None or edit.address >= code_end(build.functions, inside)
+            elif not edit.function.startswith("("):
+                assert inside is not None
+                assert inside.name == edit.function
+                assert inside.start < edit.address < edit.end <= inside.end
+        used_padding = any(edit.function == "(padding)" for plan in plans for edit in plan.edits)
+        assert len(growth) == used_padding
+
+
+def code_end(functions: Functions, function: Function) -> int:
+    """Where the last segment that holds the function's code ends; the last function may reach into the padding."""
+    return max(s.address + s.file_size for s in functions.image.segments if s.executable)
+
+
+def test_addresses_are_those_of_the_toolchains_own_nm(build: Build) -> None:
+    if build.mode == "stripped":
+        assert build.functions.image.stripped
+        return
+    symbols = symbols_by_nm(build)
+    for name in SLEEP_PATHS:
+        expected = {symbols[each] for each in (name, f"{name}.abi0") if each in symbols}
+        found = {each.start: each for each in build.functions.all(name)}
+        assert set(found) == {address for address, _ in expected}
+        for address, size in expected:
+            assert found[address].start + size <= found[address].end
+            assert not set(build.functions.image.read(address + size, found[address].end - address - size)) - {0xCC}
+
+
+def test_every_function_of_nm_is_found_at_its_address(build: Build) -> None:
+    if build.mode == "stripped":
+        assert build.functions.image.stripped
+        return
+    compared = 0
+    for name, (address, size) in symbols_by_nm(build).items():
+        found = build.functions.table.at(address)
+        if found is None or not size:  # the C compiler's own functions, and marks such as runtime.etext
+            continue
+        if found.start == address:
+            assert found.name.replace("·", ".") == name.removesuffix(".abi0").removesuffix(".abiinternal")
+            compared += 1
+    assert compared > 1000
+
+
+def symbols_by_nm(build: Build) -> dict[str, tuple[int, int]]:
+    """Text symbols by ``go tool nm`` of the release itself: name → (address, size). Built offline where it has none."""
+    return _symbols_by_nm(build.go, build.path)
+
+
+@functools.cache
+def _symbols_by_nm(go: str, path: Path) -> dict[str, tuple[int, int]]:
+    toolchain = wheel_toolchain(go)
+    answer = subprocess.run(
+        [toolchain.go, "tool", "nm", "-size", path],
+        env=toolchain.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = {}
+    for line in answer.stdout.splitlines():
+        address, size, kind, *names = line.split(maxsplit=3)
+        if names and kind in "Tt":  # an undefined symbol has no address
+            found[names[0]] = (int(address, 16), int(size))
+    return found
+
+
+def test_pclntab_states_the_depth_that_the_code_makes(build: Build) -> None:
+    for name in SLEEP_PATHS:
+        for function in build.functions.all(name):
+            depths = dict(stack_depths(build.functions.instructions(function)))
+            assert max(depths.values()) > 8
+            stated = {address: build.functions.table.sp_delta(function, address) for address in depths}
+            assert stated == depths
+
+
+def stack_depths(instructions: tuple[Instruction, ...]) -> Iterator[tuple[int, int]]:
+    """(address, bytes pushed so far) for every instruction that control can reach from the first."""
+    by_address = {each.address: each for each in instructions}
+    seen: dict[int, int] = {}
+    waiting = [(instructions[0].address, 0)]
+    while waiting:
+        address, depth = waiting.pop()
+        if address in seen or address not in by_address:
+            continue
+        seen[address] = depth
+        each = by_address[address]
+        depth += pushed(each)
+        if each.mnemonic not in ("jmp", "ret", "int3", "ud2"):
+            waiting.append((each.end, depth))
+        if each.target is not None and each.is_branch:  # taken first: what follows a call of throw is not reached
+            waiting.append((each.target, depth))
+    yield from seen.items()
+
+
+def pushed(instruction: Instruction) -> int:
+    if instruction.mnemonic in ("push", "pushfq"):
+        return 8
+    if instruction.mnemonic in ("pop", "popfq"):
+        return -8
+    if instruction.mnemonic in ("sub", "add") and instruction.operands[0] == Reg("rsp"):
+        assert isinstance(instruction.operands[1], Imm)
+        return instruction.operands[1].value * (1 if instruction.mnemonic == "sub" else -1)
+    return 0
+
+
+@pytest.mark.parametrize("strategy", PLACES)
+def test_a_stripped_binary_gets_the_same_edits(build_program: BuildProgram, strategy: str) -> None:
+    with_symbols, without = (
+        Functions(read_image(build_program("sleepbench", DEFAULT_GO, mode))) for mode in ("default", "stripped")
+    )
+    assert not with_symbols.image.stripped
+    assert without.image.stripped
+    assert text_of(with_symbols) == text_of(without), "the two builds differ in their code; compare others"
+    slack_ns = 1 if strategy == "slack" else None
+    assert make_plans(with_symbols, strategy, slack_ns) == make_plans(without, strategy, slack_ns)
+
+
+def text_of(functions: Functions) -> tuple[int, bytes]:
+    section = functions.image.section(".text")
+    assert section is not None
+    return section.address, functions.image.read(section.address, section.size)

@@ -1,0 +1,141 @@
+"""verify finds any change of a patched file; revert gives the original back, byte for byte, without the original."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+import patcher
+from nanonap.errors import OutputExists
+from patcher.errors import ManifestMismatch, ManifestMissing, SameFile
+from tests.conftest import BuildProgram
+from tests.patcher.conftest import Invoke
+from tests.patcher.test_bad_input import assert_refused
+
+VARIANTS = (("netpoll", None), ("netpoll", 1), ("sleep", None), ("sleep", 1 << 40), ("usleep", 7), ("slack", 50_000))
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def patched(program: Path) -> patcher.Patched:
+    """A patch of every kind of edit at once; the original is gone."""
+    done = patcher.patch(program, program.with_name("out"), "usleep", slack_ns=1)
+    program.unlink()
+    return done
+
+
+def change(path: Path, offset: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(("strategy", "slack_ns"), VARIANTS)
+@pytest.mark.parametrize("mode", ["default", "pie"])
+def test_every_patch_can_be_verified_and_undone(
+    build_program: BuildProgram, tmp_path: Path, strategy: str, slack_ns: int | None, mode: str
+) -> None:
+    source, out = build_program("sleepbench", mode=mode), tmp_path / "out"
+    done = patcher.patch(source, out, strategy, slack_ns=slack_ns, accept_thread_cost=True)
+    assert patcher.verify(out).proof == done.manifest.proof
+    assert (done.manifest.input.sha256, done.manifest.output.sha256) == (sha256(source), sha256(out))
+    assert sha256(patcher.revert(out)) == sha256(source) != done.manifest.output.sha256
+
+
+def test_revert_in_place_needs_no_original_and_takes_the_manifest_along(
+    patched: patcher.Patched, sleepbench: Path
+) -> None:
+    assert patcher.revert(patched.out) == patched.out
+    assert [each.name for each in patched.out.parent.iterdir()] == ["out"]
+    assert patched.out.read_bytes() == sleepbench.read_bytes()
+    with pytest.raises(ManifestMissing):
+        patcher.revert(patched.out)
+
+
+def test_revert_to_another_place_keeps_the_patch(patched: patcher.Patched, sleepbench: Path) -> None:
+    original = patcher.revert(patched.out, patched.out.with_name("original"))
+    assert original.read_bytes() == sleepbench.read_bytes()
+    assert patcher.verify(patched.out).manifest == patched.manifest
+
+
+def test_revert_does_not_overwrite_unasked(patched: patcher.Patched, sleepbench: Path) -> None:
+    original = patched.out.with_name("original")
+    original.write_text("precious")
+    with pytest.raises(OutputExists):
+        patcher.revert(patched.out, original)
+    assert original.read_text() == "precious"
+    with pytest.raises(SameFile):
+        patcher.revert(patched.out, patched.out, force=True)
+    patcher.revert(patched.out, original, force=True)
+    assert original.read_bytes() == sleepbench.read_bytes()
+
+
+def test_a_binary_and_its_manifest_may_move_together(patched: patcher.Patched) -> None:
+    moved = patched.out.parent / "moved"
+    moved.mkdir()
+    for each in ("out", "out.patch.json"):
+        patched.out.with_name(each).rename(moved / each.replace("out", "service"))
+    patcher.verify(moved / "service")
+    patcher.revert(moved / "service")
+
+
+def test_a_change_in_any_edit_is_found(patched: patcher.Patched) -> None:
+    assert len(patched.manifest.edits) == 5
+    for edit in patched.manifest.edits:
+        for offset in (edit.offset, edit.offset + len(edit.new) - 1):
+            change(patched.out, offset)
+            with pytest.raises(ManifestMismatch, match=rf"offset {edit.offset:#x}: expected the manifest's bytes"):
+                patcher.verify(patched.out)
+            with pytest.raises(ManifestMismatch):
+                patcher.revert(patched.out)
+            change(patched.out, offset)
+    patcher.verify(patched.out)
+
+
+@pytest.mark.parametrize("where", ["header", "code", "between the edits", "end"])
+def test_a_change_outside_the_edits_is_found(patched: patcher.Patched, where: str) -> None:
+    code = next(each for each in patched.manifest.edits if each.function == "runtime.usleep")
+    offset = {
+        "header": 9,
+        "code": code.offset - 1,
+        "between the edits": code.offset + len(code.new),
+        "end": patched.manifest.output.size - 1,
+    }[where]
+    change(patched.out, offset)
+    for undo in (patcher.verify, patcher.revert):
+        with pytest.raises(ManifestMismatch, match="changed outside the patch"):
+            undo(patched.out)
+
+
+@pytest.mark.parametrize("by", [-1, 1])
+def test_another_length_is_found(patched: patcher.Patched, by: int) -> None:
+    data = patched.out.read_bytes()
+    patched.out.write_bytes(data[:-1] if by < 0 else data + b"\0")
+    for undo in (patcher.verify, patcher.revert):
+        with pytest.raises(ManifestMismatch):
+            undo(patched.out)
+
+
+def test_a_refusal_leaves_the_file_alone(invoke: Invoke, patched: patcher.Patched) -> None:
+    change(patched.out, 5000)
+    before = {each.name: each.read_bytes() for each in patched.out.parent.iterdir()}
+    for task in ("verify", "revert"):
+        assert_refused(invoke(task, patched.out), 25, "changed outside the patch")
+    assert {each.name: each.read_bytes() for each in patched.out.parent.iterdir()} == before
+
+
+def test_a_missing_manifest_is_named(invoke: Invoke, patched: patcher.Patched) -> None:
+    manifest = Path(f"{patched.out}.patch.json")
+    manifest.unlink()
+    for task in ("verify", "revert"):
+        assert_refused(invoke(task, patched.out), 26, str(manifest), "put it back beside its binary")
+
+
+def test_a_stock_binary_beside_anothers_manifest_is_refused(patched: patcher.Patched, sleepbench: Path) -> None:
+    patched.out.write_bytes(sleepbench.read_bytes())
+    for undo in (patcher.verify, patcher.revert):
+        with pytest.raises(ManifestMismatch, match="the manifest is another's"):
+            undo(patched.out)
