@@ -186,17 +186,18 @@ def parse_image(path: Path, data: bytes) -> GoImage:
         raise errors.MalformedBinary(f"{path}: has an ELF header and no readable tables behind it; is it truncated?")
     segments = tuple(_segments(parsed))
     for segment in segments:
-        if segment.offset + segment.file_size > len(data):
-            raise errors.MalformedBinary(
-                f"{path}: a segment ends at offset {segment.offset + segment.file_size:#x}, "
-                f"the file at {len(data):#x}; is it truncated?"
-            )
+        _check_end(path, data, "a segment", segment.offset + segment.file_size)
     sections = tuple(
         Section(str(each.name), each.virtual_address, each.file_offset, each.size)
         for each in parsed.sections
         if each.type not in (lief.ELF.Section.TYPE.NOBITS, lief.ELF.Section.TYPE.SHT_NULL_)
     )
+    for section in sections:
+        _check_end(path, data, f"section {section.name}", section.offset + section.size)
     build = read_build_info(path, data, next(((e.offset, e.size) for e in sections if e.name == ".go.buildinfo"), None))
+    system = build.settings.get("GOOS", "linux")
+    if system != "linux":
+        raise errors.WrongArchitecture(f"{path}: built for {system}; only linux/amd64 can be patched")
     kind = parsed.header.file_type
     return GoImage(
         path=path,
@@ -237,6 +238,17 @@ def _check_header(path: Path, data: bytes) -> None:
     if data[5] != 1 or machine != 62:  # EM_X86_64
         raise errors.WrongArchitecture(
             f"{path}: built for ELF machine {machine}; only linux/amd64 (machine 62) can be patched"
+        )
+    for offset_at, size_at, count_at in ((32, 54, 56), (40, 58, 60)):  # program headers, section headers
+        table = int.from_bytes(data[offset_at : offset_at + 8], "little")
+        size, count = (int.from_bytes(data[at : at + 2], "little") for at in (size_at, count_at))
+        _check_end(path, data, "a header table", table + size * count if table else 0)
+
+
+def _check_end(path: Path, data: bytes, what: str, end: int) -> None:
+    if end > len(data):
+        raise errors.MalformedBinary(
+            f"{path}: {what} ends at offset {end:#x}, the file at {len(data):#x}; is it truncated?"
         )
 
 

@@ -1,23 +1,18 @@
 """Patched programs keep sleeping right where a sandbox refuses their new system call; strace shows what they call."""
 
-import contextlib
 import errno
 import itertools
 import json
-import os
-import re
-import signal
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import patcher
 from tests.conftest import BuildProgram
+from tests.patcher.tracing import Call, finished, named, request, timeout_ms, timeout_ns, traced
 from tests.toolchain.conftest import Run, read_run
 
 REFUSE = Path(__file__).with_name("refuse.py")
@@ -40,20 +35,9 @@ REFUSALS = [
 ]
 PLAN = ("-plan", "50us*20,1ms*10,2500us*10", "-sleepers", "3", "-warmup", "2")
 SAMPLES = 3 * 40
-LIMIT_S = 60  # a program that sleeps wrong may sleep for ever
 OWN_SLACK_NS = int(Path("/proc/self/timerslack_ns").read_text())  # inherited by what a test starts
-WAITS = "epoll_pwait2,epoll_pwait,epoll_wait,nanosleep,clock_nanosleep,prctl"
 
 Arms = Callable[[str], Path]
-
-
-@dataclass(frozen=True)
-class Call:
-    """A line of strace's: the call's name, its arguments, and what it returned."""
-
-    name: str
-    arguments: str
-    result: str
 
 
 @pytest.fixture(scope="module")
@@ -81,38 +65,10 @@ def refusing(call: str, refusal: int) -> list[str]:
     return [sys.executable, str(REFUSE), call, str(refusal)]
 
 
-def finished(*command: str | Path) -> subprocess.CompletedProcess[bytes]:
-    """Run a command to its end; one that hangs is killed with all that it started."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
-    try:
-        out, err = process.communicate(timeout=LIMIT_S)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, err.decode()
-    return subprocess.CompletedProcess(command, 0, out, err)
-
-
 def assert_right(run: Run, samples: int) -> None:
     assert run.header["n"] == samples
     assert not run.header["truncated"]
     assert (run.columns["actual_ns"] >= run.columns["requested_ns"]).all()
-
-
-def traced(folder: Path, *command: str | Path) -> tuple[Run, list[list[Call]]]:
-    """Run sleepbench in strace: what it wrote, and each thread's waits in order."""
-    folder.mkdir(exist_ok=True)
-    trace = ["strace", "-ff", "-qq", "-o", str(folder / "thread"), "-e", f"trace={WAITS}", "-e", "signal=none"]
-    done = finished(*trace, *command)
-    threads = []
-    for log in sorted(folder.glob("thread.*")):
-        found = [re.fullmatch(r"(\w+)\((.*)\) += (.*)", line) for line in log.read_text().splitlines()]
-        threads.append([Call(each[1], each[2], each[3]) for each in found if each is not None])
-    return read_run(done.stdout), threads
-
-
-def named(threads: list[list[Call]], name: str) -> list[Call]:
-    return [call for thread in threads for call in thread if call.name == name]
 
 
 @pytest.mark.parametrize("name", ["stock", *ARMS])
@@ -183,25 +139,23 @@ def test_a_refused_epoll_pwait2_is_followed_by_the_stock_wait_and_asked_once(
         assert timeout_ms(stock) >= 1  # strace does not show the timeout of a refused call; the proof compares them
 
 
-def timeout_ns(call: Call) -> int:
-    """epoll_pwait2(epfd, events, 128, {tv_sec=0, tv_nsec=999}, NULL, …)."""
-    found = re.search(r", 128, \{tv_sec=(\d+), tv_nsec=(\d+)\}, NULL, ", call.arguments)
-    assert found, call
-    return int(found[1]) * 1_000_000_000 + int(found[2])
-
-
-def timeout_ms(call: Call) -> int:
-    """epoll_pwait(epfd, events, 128, 1, NULL, …)."""
-    found = re.search(r", 128, (-?\d+), NULL, ", call.arguments)
-    assert found, call
-    return int(found[1])
-
-
 def test_sleep_waits_in_clock_nanosleep_as_long_as_asked(arm: Arms, tmp_path: Path) -> None:
     run, threads = traced(tmp_path / "log", arm("sleep"), *PLAN)
     assert_right(run, SAMPLES)
-    asked = Counter(request(each) for each in named(threads, "clock_nanosleep"))
+    asked = Counter(request(each) for each in not_resumed(threads))
     assert asked == {(0, 50_000): 3 * 22, (0, 1_000_000): 3 * 10, (0, 2_500_000): 3 * 10}
+
+
+def not_resumed(threads: list[list[Call]]) -> list[Call]:
+    """The waits that were asked for; a wait behind an interrupted one is for what remained of it."""
+    found = []
+    for thread in threads:
+        interrupted = False
+        for call in thread:
+            if call.name == "clock_nanosleep":
+                found += [] if interrupted else [call]
+                interrupted = "ERESTART" in call.result
+    return found
 
 
 def test_usleep_turns_every_nanosleep_into_clock_nanosleep(arm: Arms, tmp_path: Path) -> None:
@@ -234,13 +188,6 @@ def test_a_refused_clock_nanosleep_is_followed_by_nanosleep(arm: Arms, tmp_path:
     for new, stock in pairs:
         assert new.result.startswith(f"-1 {refusal} ")
         assert (stock.name, request(stock)) == ("nanosleep", request(new))
-
-
-def request(call: Call) -> tuple[int, int]:
-    """(seconds, nanoseconds) of nanosleep({tv_sec=0, …}, NULL), clock_nanosleep(CLOCK_MONOTONIC, 0, {…}, NULL)."""
-    found = re.match(r"(?:CLOCK_MONOTONIC, 0, )?\{tv_sec=(\d+), tv_nsec=(\d+)\}, ", call.arguments)
-    assert found, call
-    return int(found[1]), int(found[2])
 
 
 @pytest.mark.parametrize(("name", "slack_ns"), [("stock", OWN_SLACK_NS), ("stock+slack1", 1), ("netpoll+slack1", 1)])
