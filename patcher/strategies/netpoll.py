@@ -6,6 +6,11 @@ whenever epoll_pwait2 is refused. For a positive delay it asks epoll_pwait2 firs
 is taken for a refusal (ENOSYS before Linux 5.11, EPERM or whatever else from a sandbox) and the stock call is made
 once; its answer stands. So a genuine error is reported as the stock runtime reports it.
 
+epoll may end a wait later than asked by 0.1 % of it (0.5 % if niced, at most 100 ms), which is more than the thread's
+timer slack for long waits, and the kernel normally uses all of it (fs/select.c, select_estimate_accuracy). So the stub
+asks for 1/1024 less: then the latest end is the delay itself. Should the kernel end the wait early, the scheduler finds
+that its timer is not due and waits for the rest, as it does in stock whenever whole milliseconds fell short.
+
 The new code lies in two runs of bytes that it replaces, both inside ``netpoll`` and at its full-frame SP delta:
 
     A  from the test of the delay to the early exit: the conversion, the two spills, the zeroing of the event array
@@ -31,6 +36,7 @@ NAME = "netpoll"
 NETPOLL = "runtime.netpoll"
 EVENTS = 128  # runtime/netpoll_epoll.go: var events [128]…EpollEvent
 EVENT_BYTES = 12 * EVENTS  # struct epoll_event is packed on x86-64
+SLACK_SHIFT = 10  # epoll's own slack is 0.1 % of the wait; 1/1024 of it is subtracted
 SPILL = 0x10  # bytes at [rsp] that the stub writes: one timespec
 
 
@@ -308,35 +314,40 @@ def _assembly(site: Site) -> tuple[str, str]:
         sub   ebx, eax                  # (n, errno)"""
     retry = f"""
         jmp   {wait:#x}"""
+    new = """
+        mov   eax, 441                  # epoll_pwait2
+        syscall"""
+    if not site.errno_in_rbx:  # run A is shorter in those releases, run B longer
+        retry, new = retry + new, ""
+    new_at = site.retry + 2
     check_at = site.retry + len(assemble(retry, site.retry))
     stock_at = check_at + len(assemble(check.format(done=f"{check_at + 32:#x}"), check_at))
     done_at = stock_at + len(assemble(stock, stock_at))
     check = check.format(done=f"{done_at:#x}")
     tail = retry + check + stock
-    if site.errno_in_rbx:
-        tail += result.format(join=f"{site.join:#x}")
-    else:
-        tail += f"\n        jmp   {site.join:#x}"
+    tail += result.format(join=f"{site.join:#x}") if site.errno_in_rbx else f"\n        jmp   {site.join:#x}"
     head = (
         convert
         + f"""
         mov   edi, [rip+{{epfd}}]
         lea   rsi, [rsp+{site.events:#x}]
-        xor   r8d, r8d                  # no signal mask
-        xor   r9d, r9d
+        xor   r8d, r8d                  # no signal mask; its size (r9) is then not read
         mov   ebx, [rsp+{site.wait_slot:#x}]
         test  ebx, ebx
         jle   {stock_at:#x}
         mov   rax, [rsp+{site.delay_slot:#x}]
+        mov   rcx, rax
+        shr   rcx, {SLACK_SHIFT}
+        sub   rax, rcx                  # what epoll will add
         xor   edx, edx
         mov   ecx, 1000000000
         div   rcx
         mov   [rsp], rax                # struct timespec
         mov   [rsp+8], rdx
         mov   r10, rsp
-        mov   edx, {EVENTS}
-        mov   eax, 441                  # epoll_pwait2
-        syscall
-        jmp   {check_at:#x}"""
+        mov   edx, {EVENTS}"""
+        + new
+        + f"""
+        jmp   {check_at if new else new_at:#x}"""
     )
     return head.replace("[rip+{epfd}]", f"[{site.epfd:#x}]"), tail

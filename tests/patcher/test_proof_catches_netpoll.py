@@ -10,7 +10,7 @@ from patcher.functions import Functions
 from patcher.proof import prove
 from patcher.room import Room
 from patcher.strategies.netpoll import Site, locate, plan
-from tests.patcher.alter import Change, altered
+from tests.patcher.alter import Change, altered, widened
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,8 @@ def site(functions: Functions) -> Site:
 
 @pytest.fixture(scope="module", name="right")
 def make_right(functions: Functions) -> Plan:
-    return plan(functions, Room(functions.image))
+    # The early exit behind the first run is not reached from the stub: room for a stub that is longer.
+    return widened(plan(functions, Room(functions.image)), locate(functions).retry)
 
 
 def refusal(functions: Functions, site: Site, right: Plan, *changes: Change) -> str:
@@ -64,11 +65,15 @@ SYSTEM_CALL: dict[str, tuple[tuple[Change, ...], str]] = {
         (("mov [rsp], rax", "mov [rsp], rdx"), ("mov [rsp+8], rdx", "mov [rsp+8], rax")),
         r"delay of 1 ns.*expected a timeout of \(0, 1\), found \(1, 0\)",
     ),
+    "what epoll adds not subtracted": (
+        (("sub rax, rcx", ""),),
+        r"delay of 999999 ns.*expected a timeout of \(0, 999023\), found \(0, 999999\)",
+    ),
     "a division by too little": (
         (("mov ecx, 1000000000#2", "mov ecx, 100000000"),),
-        r"expected a timeout of \(0, 999999999\), found \(9, 99999999\)",
+        r"expected a timeout of \(0, 999023437\), found \(9, 99023437\)",
     ),
-    "seconds of 32 bits": ((("div rcx#2", "div ecx"),), r"expected a timeout of \(999999, 999999999\), found \(2, "),
+    "seconds of 32 bits": ((("div rcx#2", "div ecx"),), r"expected a timeout of \(999023, 437500000\), found \(1, "),
     "a signal mask": (
         (("xor r8d, r8d", "mov r8d, 8"),),
         r"128, 4294967295, 0\) as in stock, found \(5, \d+, 128, 4294967295, 8\)",

@@ -33,7 +33,8 @@ def refusal(functions: Functions, site: Site, right: Plan, *changes: Change) -> 
         "then": f"rsp+{site.timespec + 8:#x}",
         "pointer": f"rsp+{site.pointers[-1]:#x}",
         "before": f"rsp+{site.pointers[-1] - 8:#x}",
-        "above": f"rsp+{site.frame + 0x18:#x}",
+        "argument": f"rsp+{site.frame + 16:#x}",
+        "above": f"rsp+{site.frame + 0x20:#x}",
         "epilogue": f"{site.epilogue:#x}",
     }
     wrong = altered(right, *((line.format(**names), pieces.format(**names)) for line, pieces in changes))
@@ -164,6 +165,14 @@ FRAME: dict[str, tuple[tuple[Change, ...], str]] = {
         (("mov eax, 230", "mov [{above}], rdx; mov eax, 230"),),
         "expected writes inside time.Sleep's frame only",
     ),
+    "the argument not in its spill slot": (
+        (("mov [{argument}], rax", ""),),
+        r"Sleep of 1 ns.*expected the duration in its spill slot, found 0x\w+",
+    ),
+    "the argument's spill slot overwritten": (
+        (("mov eax, 230", "mov [{argument}], rdx; mov eax, 230"),),
+        r"Sleep of 1 ns.*expected the duration in its spill slot, found 0x7",
+    ),
     "another epilogue": ((("jmp {epilogue}", "jmp {epilogue}+4"),), "where the program has nothing"),
     "an instruction that no case reaches": (
         (("mov r10, rdx", "mov r10, rdx; jmp on; nop; on: ; nop"),),
@@ -193,6 +202,14 @@ def test_a_wrong_stub_is_refused_by_name(functions: Functions, site: Site, right
     changes, named = WRONG[what]
     message = refusal(functions, site, right, *changes)
     assert re.search(named, message)
+
+
+def test_a_call_where_another_was_inlined_is_refused(functions: Functions, site: Site, right: Plan) -> None:
+    """A traceback would show the inlined function's name and line for it (PCDATA_InlTreeIndex)."""
+    shift = sum(line.strip() == "nop" for line in right.edits[0].assembly.splitlines())
+    assert shift, "the calls need no shift in this release; try another"
+    without = [(f"nop#{number}", "") for number in range(1, shift + 1)]
+    assert "inlined" in refusal(functions, site, right, *without)
 
 
 def test_a_call_from_outside_the_function_is_refused(functions: Functions, site: Site, right: Plan) -> None:
