@@ -1,6 +1,7 @@
 """The front door: each task parses its options, calls one function, shows the answer."""
 
 import functools
+import io
 import json as json_module
 import signal
 import sys
@@ -13,8 +14,10 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from nanonap.errors import Interrupted, NanonapError, UsageError
+from nanonap.usage import give_parse_errors_the_usage_status
 
 P = ParamSpec("P")
+give_parse_errors_the_usage_status()
 JSON_HELP = "one JSON document on stdout, and nothing else there"
 
 
@@ -23,6 +26,9 @@ def front_door(body: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(body)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a file's name may be no UTF-8
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up as Ctrl-C does
         try:
             body(*args, **kwargs)

@@ -6,7 +6,7 @@ The public API: ``inspect``, ``patch``, ``verify``, ``revert``. All raise subcla
 from patcher.inspection import Inspection, inspect
 from patcher.manifest import Manifest
 from patcher.patching import DEFAULT_STRATEGY, STRATEGIES, Patched, default_output, patch
-from patcher.undoing import Verified, revert, verify
+from patcher.undoing import Reverted, Verified, revert, verify
 
 __all__ = [
     "DEFAULT_STRATEGY",
@@ -14,6 +14,7 @@ __all__ = [
     "Inspection",
     "Manifest",
     "Patched",
+    "Reverted",
     "Verified",
     "default_output",
     "inspect",

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanonap.errors import OutputExists, UsageError
-from nanonap.files import beside, write_text
+from nanonap.errors import UsageError
+from nanonap.files import beside_all
 from patcher.edit import Edit, Plan
 from patcher.errors import FakeTime, ThreadCost, UnsupportedGo
 from patcher.functions import Functions
@@ -46,8 +46,7 @@ def patch(
     source = read_file(binary)
     manifest_path = path_of(out)
     check_output(binary, out, force)
-    if manifest_path.exists() and not force:
-        raise OutputExists(f"{manifest_path}: exists already; choose another --out, or overwrite it with --force")
+    check_output(binary, manifest_path, force)
     if strategy == sleep.NAME and not accept_thread_cost:
         raise ThreadCost(
             f"{binary}: strategy sleep holds one OS thread for every sleeping goroutine; "
@@ -55,18 +54,12 @@ def patch(
         )
     image = parse_image(binary, source)
     manifest, edits = make_manifest(image, strategy, slack_ns)
-    named = False
-    try:
-        with beside(out) as temporary:
-            write_bytes(temporary, apply(image.data, edits))
-            check_difference(temporary, image.data, edits)
-            warnings = copy_attributes(binary, temporary)
-            write_text(manifest_path, manifest.text())
-            named = True
-    except BaseException:
-        if named:  # the binary did not get its name after its manifest did
-            manifest_path.unlink(missing_ok=True)
-        raise
+    with beside_all(manifest_path, out) as (beside_manifest, temporary):
+        write_bytes(temporary, apply(image.data, edits), out)
+        check_difference(temporary, image.data, edits)
+        warnings = copy_attributes(binary, temporary)
+        write_bytes(beside_manifest, manifest.text().encode(), out)
+        beside_manifest.chmod(0o644)
     return Patched(out, manifest, tuple(warnings))
 
 
@@ -81,8 +74,8 @@ def check_options(strategy: str, slack_ns: int | None) -> None:
         raise UsageError(f"--strategy {strategy}: unknown; choose one of {', '.join(STRATEGIES)}")
     if slack_ns is not None and not 1 <= slack_ns <= slack.MOST_NS:
         raise UsageError(
-            f"--slack-ns {slack_ns}: must be at least 1 (the kernel takes 0 for “back to the default”); "
-            "leave the option out to keep the slack"
+            f"--slack-ns {slack_ns}: must be at least 1 (the kernel takes 0 for “back to the default”) and "
+            f"at most {slack.MOST_NS}; leave the option out to keep the slack"
         )
     if strategy == slack.NAME and slack_ns is None:
         raise UsageError("--strategy slack sets the timer slack: say how much with --slack-ns N (N ≥ 1)")

@@ -11,16 +11,27 @@ from patcher.edit import Edit
 from patcher.errors import MalformedBinary, ProofFailed, SameFile, ShapeMismatch
 from patcher.image import GoImage
 
+_SET_ID = 0o6000
+
 
 def check_output(source: Path, out: Path, force: bool) -> None:
     """Refuse an output that cannot be before any work is done.
 
     Raises SameFile, OutputExists (without ``force``) or OutputNotWritable.
     """
+    try:
+        _check_output(source, out, force)
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise as_ours(error, out) from error
+
+
+def _check_output(source: Path, out: Path, force: bool) -> None:
     if out.exists() and source.exists() and out.samefile(source):
         raise SameFile(f"{out}: output and input are the same file; choose another --out (revert undoes a patch)")
     if out.is_dir():
         raise OutputNotWritable(f"{out}: a directory; name a file with --out")
+    if out.exists() and not out.is_file():
+        raise OutputNotWritable(f"{out}: not a regular file; name a file with --out")
     if out.exists() and not force:
         raise OutputExists(f"{out}: exists already; choose another --out, or overwrite it with --force")
     if not out.parent.is_dir():
@@ -90,17 +101,21 @@ def copy_attributes(source: Path, target: Path) -> list[str]:
     The order matters: chown(2) clears set-user-ID bits and file capabilities.
     """
     status, warnings = source.stat(), []
+    mode = status.st_mode & 0o7777
     try:
         os.chown(target, status.st_uid, status.st_gid)
     except OSError as error:
         if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
             warnings.append(f"owner {status.st_uid}:{status.st_gid} could not be kept ({_reason(error)})")
+            if mode & _SET_ID:  # what was set-user-ID to one user must not become so to another, as with cp(1)
+                warnings.append(f"mode {mode:o} could not be kept: without its owner it loses the set-user-ID bits")
+                mode &= ~_SET_ID
     try:
-        target.chmod(status.st_mode & 0o7777)
+        target.chmod(mode)
     except OSError as error:
-        warnings.append(f"mode {status.st_mode & 0o7777:o} could not be kept ({_reason(error)})")
-    if target.stat().st_mode & 0o7777 != status.st_mode & 0o7777:
-        warnings.append(f"mode {status.st_mode & 0o7777:o} could not be kept (the file system or kernel changed it)")
+        warnings.append(f"mode {mode:o} could not be kept ({_reason(error)})")
+    if target.stat().st_mode & 0o7777 != mode:
+        warnings.append(f"mode {mode:o} could not be kept (the file system or kernel changed it)")
     for name in _attributes(source, warnings):
         try:
             os.setxattr(target, name, os.getxattr(source, name))
@@ -121,9 +136,9 @@ def _reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
 
 
-def write_bytes(target: Path, data: bytes) -> None:
-    """Fill a temporary file. Raises DiskFull or OutputNotWritable."""
+def write_bytes(temporary: Path, data: bytes, target: Path) -> None:
+    """Fill a temporary file on its way to ``target``. Raises DiskFull or OutputNotWritable, naming ``target``."""
     try:
-        target.write_bytes(data)
+        temporary.write_bytes(data)
     except OSError as error:
         raise as_ours(error, target) from error

@@ -1,12 +1,11 @@
 """What the patcher tells a person, and the JSON it tells a script."""
 
-from pathlib import Path
 from typing import Any
 
 from patcher.inspection import Inspection
 from patcher.manifest import path_of
 from patcher.patching import Patched
-from patcher.undoing import Verified
+from patcher.undoing import Reverted, Verified
 
 _INHERITED = (
     "the timer slack that the program sets is inherited by every child process that it starts (prctl(2)); "
@@ -78,11 +77,13 @@ def show_verified(checked: Verified) -> None:
     )
 
 
-def revert_json(written: Path) -> dict[str, Any]:
+def revert_json(done: Reverted) -> dict[str, Any]:
     """Where the original is."""
-    return {"out": str(written), "reverted": True}
+    return {"out": str(done.out), "reverted": True, "warnings": list(done.warnings)}
 
 
-def show_reverted(written: Path) -> None:
-    """One line: where the original is."""
-    print(f"{written}: the original, byte for byte (its SHA-256 is the manifest's)")
+def show_reverted(done: Reverted) -> None:
+    """Where the original is, and what could not be kept."""
+    for warning in done.warnings:
+        print(f"warning: {warning}")
+    print(f"{done.out}: the original, byte for byte (its SHA-256 is the manifest's)")

@@ -22,6 +22,14 @@ class Verified:
     proof: Proof
 
 
+@dataclass(frozen=True)
+class Reverted:
+    """Where the original is, and what could not be kept of the patched file's attributes."""
+
+    out: Path
+    warnings: tuple[str, ...]
+
+
 def verify(path: Path) -> Verified:
     """Compare a file with its manifest, byte for byte, and prove its stubs anew.
 
@@ -45,7 +53,7 @@ def verify(path: Path) -> Verified:
     return Verified(path, manifest, remade.proof)
 
 
-def revert(path: Path, out: Path | None = None, *, force: bool = False) -> Path:
+def revert(path: Path, out: Path | None = None, *, force: bool = False) -> Reverted:
     """Write the original, byte for byte: in place of ``path`` (its manifest goes too), or to ``out``.
 
     Raises ManifestMissing, ManifestMismatch, or what writing can raise.
@@ -56,11 +64,11 @@ def revert(path: Path, out: Path | None = None, *, force: bool = False) -> Path:
     if out is not None:
         check_output(path, out, force)
     with beside(out or path) as temporary:
-        write_bytes(temporary, original)
-        copy_attributes(path, temporary)
+        write_bytes(temporary, original, out or path)
+        warnings = copy_attributes(path, temporary)
     if out is None:
         path_of(path).unlink(missing_ok=True)
-    return out or path
+    return Reverted(out or path, tuple(warnings))
 
 
 def _original(path: Path, data: bytes, manifest: Manifest) -> bytes:

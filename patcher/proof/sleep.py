@@ -7,7 +7,13 @@ from patcher.edit import Plan
 from patcher.errors import ProofFailed
 from patcher.functions import Functions
 from patcher.proof.machine import RETURN, TOP, Answer, Call, G, Machine, Run, SystemCall
-from patcher.proof.unwind import check_live_slots, check_no_preemption, check_promises, check_stack_depth
+from patcher.proof.unwind import (
+    check_live_slots,
+    check_no_preemption,
+    check_not_inlined,
+    check_promises,
+    check_stack_depth,
+)
 from patcher.strategies.sleep import Site, locate
 
 CLOCK_NANOSLEEP, NANOSLEEP, CLOCK_MONOTONIC = 230, 35, 1
@@ -53,6 +59,7 @@ def prove(functions: Functions, plan: Plan) -> list[Run]:
         except ProofFailed as error:
             answers = [each.result for each in case.answers]
             raise ProofFailed(f"time.Sleep of {case.duration_ns} ns, answers {answers}: {error}") from error
+    check_not_inlined(functions, site.function, runs)
     return runs
 
 

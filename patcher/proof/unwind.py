@@ -7,7 +7,7 @@ delta is "unexpected return pc"; a stack map that calls a slot a live pointer is
 from patcher.edit import Code
 from patcher.errors import ProofFailed
 from patcher.functions import Functions
-from patcher.pclntab import PCDATA_UNSAFE_POINT, UNSAFE, Function
+from patcher.pclntab import PCDATA_INL_TREE_INDEX, PCDATA_UNSAFE_POINT, UNSAFE, Function
 from patcher.proof.machine import STACK, TOP, Call, Run
 from patcher.stackmap import live_slots
 
@@ -54,6 +54,16 @@ def check_live_slots(functions: Functions, function: Function, frame: int, call:
             raise ProofFailed(
                 f"{function.name}: during the call of {call.name} the stack map at {call.return_address:#x} calls "
                 f"[rsp+{slot:#x}] a live pointer and the stub leaves {value:#x} there"
+            )
+
+
+def check_not_inlined(functions: Functions, function: Function, runs: list[Run]) -> None:
+    """Where a call returns to, pclntab must state no inlined call: tracebacks would show that call's frame."""
+    for call in (each for run in runs for each in run.events if isinstance(each, Call)):
+        if functions.table.pcdata(function, PCDATA_INL_TREE_INDEX, call.return_address - 1) != -1:
+            raise ProofFailed(
+                f"{function.name}: the call of {call.name} returns to {call.return_address:#x}, "
+                "where pclntab states an inlined call"
             )
 
 

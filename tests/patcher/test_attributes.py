@@ -93,7 +93,7 @@ def test_revert_keeps_them_too(program: Path) -> None:
     program.chmod(0o6755)
     os.setxattr(program, "security.capability", CAPABILITY)
     out = patched(program).out
-    for reverted in (patcher.revert(out, program.with_name("elsewhere")), patcher.revert(out)):
+    for reverted in (patcher.revert(out, program.with_name("elsewhere")).out, patcher.revert(out).out):
         status = reverted.stat()
         assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (12345, 54321, 0o6755)
         assert attributes(reverted) == {"security.capability": CAPABILITY}

@@ -85,15 +85,17 @@ def interrupt(ordinals: Ordinals, clean: Path) -> Interrupt:
     """Run the command and send it a signal at a moment; its status and what it said."""
 
     def run(moment: tuple[str, int], number: signal.Signals, *options: str) -> tuple[int, str]:
+        assert moment in ordinals, f"the command makes no such call any more; choose from {sorted(ordinals)}"
         log = clean.parent.with_name("log")
         inject = f"inject={moment[0]}:signal={number.name}:when={ordinals[moment]}"
         trace = strace(log, "-e", f"trace={moment[0]}", "-e", inject)
         done = subprocess.run(
             [*trace, *command(clean, *options)], cwd=PROJECT, capture_output=True, text=True, check=False
         )
-        before, signalled, _ = log.read_text().partition(f"--- {number.name} ")
-        assert signalled, "the signal was not sent"
-        assert ".part" in before.splitlines()[-1], "the signal was sent at another moment"
+        lines = log.read_text().splitlines()
+        assert any(line.startswith(f"--- {number.name} ") for line in lines), "the signal was not sent"
+        calls = [line for line in lines if line.startswith(f"{moment[0]}(")]
+        assert ".part" in calls[ordinals[moment] - 1], "the signal was sent at another moment"
         return done.returncode, done.stderr
 
     return run

@@ -42,13 +42,13 @@ def test_every_patch_can_be_verified_and_undone(
     done = patcher.patch(source, out, strategy, slack_ns=slack_ns, accept_thread_cost=True)
     assert patcher.verify(out).proof == done.manifest.proof
     assert (done.manifest.input.sha256, done.manifest.output.sha256) == (sha256(source), sha256(out))
-    assert sha256(patcher.revert(out)) == sha256(source) != done.manifest.output.sha256
+    assert sha256(patcher.revert(out).out) == sha256(source) != done.manifest.output.sha256
 
 
 def test_revert_in_place_needs_no_original_and_takes_the_manifest_along(
     patched: patcher.Patched, sleepbench: Path
 ) -> None:
-    assert patcher.revert(patched.out) == patched.out
+    assert patcher.revert(patched.out).out == patched.out
     assert [each.name for each in patched.out.parent.iterdir()] == ["out"]
     assert patched.out.read_bytes() == sleepbench.read_bytes()
     with pytest.raises(ManifestMissing):
@@ -56,7 +56,7 @@ def test_revert_in_place_needs_no_original_and_takes_the_manifest_along(
 
 
 def test_revert_to_another_place_keeps_the_patch(patched: patcher.Patched, sleepbench: Path) -> None:
-    original = patcher.revert(patched.out, patched.out.with_name("original"))
+    original = patcher.revert(patched.out, patched.out.with_name("original")).out
     assert original.read_bytes() == sleepbench.read_bytes()
     assert patcher.verify(patched.out).manifest == patched.manifest
 
