@@ -53,11 +53,10 @@ def test_the_profiler_loses_the_callers_of_a_stub_with_another_stack_depth(
     assert broken_above_sleep(met)
 
 
-@pytest.mark.parametrize("go", RELEASES)
 def test_a_crash_dump_loses_the_scheduler_of_a_stub_with_another_stack_depth(
-    survivors: Survivors, tmp_path: Path, go: str
+    survivors: Survivors, tmp_path: Path
 ) -> None:
-    survivor = changed(survivors("netpoll", go), tmp_path / "wrong", PUSHED)
+    survivor = changed(survivors("netpoll"), tmp_path / "wrong", PUSHED)
     _, dump = quit_asleep(survivor, "netpoll", GOTRACEBACK="crash")
     there = [each.first for each in read_threads(dump) if survivor.in_stub(each.pc)]
     assert [each.frames for each in there if "runtime.findRunnable" not in each.frames]
