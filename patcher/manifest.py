@@ -71,7 +71,7 @@ class Manifest:
 
 def path_of(binary: Path) -> Path:
     """Where a binary's manifest lies: beside it."""
-    return binary.with_name(binary.name + SUFFIX)
+    return binary.parent / (binary.name + SUFFIX)
 
 
 def describe_go(image: GoImage) -> dict[str, Any]:

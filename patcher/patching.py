@@ -65,7 +65,7 @@ def patch(
 
 def default_output(binary: Path, strategy: str, slack_ns: int | None) -> Path:
     """Where a patch goes that was not told: beside its input, ``service.netpoll+slack1``."""
-    return binary.with_name(f"{binary.name}.{strategy}" + (f"+slack{slack_ns}" if slack_ns else ""))
+    return binary.parent / (f"{binary.name}.{strategy}" + (f"+slack{slack_ns}" if slack_ns else ""))
 
 
 def check_options(strategy: str, slack_ns: int | None) -> None:

@@ -7,7 +7,7 @@ from patcher.edit import Plan
 from patcher.errors import ProofFailed
 from patcher.functions import Functions
 from patcher.proof import netpoll, slack, sleep, usleep
-from patcher.proof.unwind import check_executed
+from patcher.proof.unwind import check_executed, check_instructions
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,13 @@ def prove(functions: Functions, plan: Plan, slack_ns: int | None) -> Proof:
     else:
         provers = {"netpoll": netpoll.prove, "sleep": sleep.prove, "usleep": usleep.prove}
         runs = provers[plan.strategy](functions, plan)
-    starts = frozenset(
-        instruction.address
+    instructions = tuple(
+        instruction
         for code in plan.code
         for edit in plan.edits
         if edit.address <= code.start < edit.end
         for instruction in decode(edit.new[code.start - edit.address : code.end - edit.address], code.start)
     )
-    check_executed(plan.code, starts, runs)
+    check_instructions(instructions)
+    check_executed(plan.code, frozenset(each.address for each in instructions), runs)
     return Proof(len(runs), len(runs))

@@ -25,6 +25,7 @@ RETURN = 0x7200_0000_0000  # where a function's return address points
 FILL = 0xA5  # what memory holds that nobody has written
 _MOST_INSTRUCTIONS = 5_000
 _DIRECTION_FLAG = 1 << 10
+_SYSCALL_SIZE = 2
 
 _REGISTERS = {
     name: getattr(x86, f"UC_X86_REG_{name.upper()}")
@@ -249,7 +250,8 @@ class Machine:
             return
         answer = self._answers.pop(0)
         engine.reg_write(x86.UC_X86_REG_RAX, answer.result & 0xFFFFFFFFFFFFFFFF)
-        engine.reg_write(x86.UC_X86_REG_RCX, _junk("rcx after syscall"))
+        # As the instruction leaves it: the return address, whose upper bits are often clear.
+        engine.reg_write(x86.UC_X86_REG_RCX, engine.reg_read(x86.UC_X86_REG_RIP) + _SYSCALL_SIZE)
         engine.reg_write(x86.UC_X86_REG_R11, _junk("r11 after syscall"))
         if answer.remaining is not None:
             pointer = read["r10"] if read["rax"] == 230 else read["rsi"]

@@ -4,12 +4,18 @@ The unwinder maps every PC to a function, an SP delta and a stack map (runtime/t
 delta is "unexpected return pc"; a stack map that calls a slot a live pointer is believed by the garbage collector.
 """
 
+from patcher.code import Instruction, Mem
 from patcher.edit import Code
 from patcher.errors import ProofFailed
 from patcher.functions import Functions
 from patcher.pclntab import PCDATA_INL_TREE_INDEX, PCDATA_UNSAFE_POINT, UNSAFE, Function
 from patcher.proof.machine import STACK, TOP, Call, Run
 from patcher.stackmap import live_slots
+
+_USED = frozenset(
+    ("adc", "call", "cmova", "cmp", "cqo", "div", "ja", "je", "jle", "jmp", "jns", "js")
+    + ("lea", "mov", "movabs", "shr", "sub", "syscall", "test", "xchg", "xor")
+)
 
 
 def check_stack_depth(functions: Functions, function: Function, run: Run) -> None:
@@ -67,12 +73,30 @@ def check_not_inlined(functions: Functions, function: Function, runs: list[Run])
             )
 
 
+def check_instructions(instructions: tuple[Instruction, ...]) -> None:
+    """New code may hold only what the stubs use, and nothing that is right at the linked address alone.
+
+    The emulator runs instructions that a user process may not, and always at the linked address; a PIE is moved.
+    """
+    for each in instructions:
+        if each.mnemonic not in _USED and not each.is_nop:
+            raise ProofFailed(f"the stub holds an instruction that no stub uses: {each}")
+        for operand in each.operands:
+            if isinstance(operand, Mem) and not (operand.base or operand.index or operand.segment):
+                raise ProofFailed(
+                    f"the stub holds an absolute address, which is wrong once the program is moved: {each}"
+                )
+
+
 def check_executed(code: tuple[Code, ...], starts: frozenset[int], runs: list[Run]) -> None:
     """Every instruction of the new code must have been executed by some case, else it is unproven.
 
     ``starts`` are the addresses of the new instructions.
     """
     executed = {address for run in runs for address, _ in run.steps}
+    astray = sorted(address for address in executed - starts if any(each.start <= address < each.end for each in code))
+    if astray:
+        raise ProofFailed(f"the stub runs from the middle of an instruction, at {astray[0]:#x}")
     missed = sorted(starts - executed)
     if missed:
         raise ProofFailed(

@@ -91,7 +91,7 @@ def test_patch_verify_and_revert_each_print_their_document(invoke: Invoke, progr
     assert checked["proof"] == done["proof"]
 
     undone = document_of(invoke("revert", out, "--json"))
-    assert undone == {"out": str(out), "reverted": True}
+    assert undone == {"out": str(out), "reverted": True, "warnings": []}
     assert out.read_bytes() == sleepbench.read_bytes()
 
 
