@@ -12,10 +12,10 @@ from patcher.pclntab import PCDATA_INL_TREE_INDEX, PCDATA_UNSAFE_POINT, UNSAFE, 
 from patcher.proof.machine import STACK, TOP, Call, Run
 from patcher.stackmap import live_slots
 
-_USED = frozenset(
-    ("adc", "call", "cmova", "cmp", "cqo", "div", "ja", "je", "jle", "jmp", "jns", "js")
-    + ("lea", "mov", "movabs", "shr", "sub", "syscall", "test", "xchg", "xor")
-)
+_USED = frozenset({
+    "adc", "call", "cmova", "cmp", "cqo", "div", "ja", "je", "jle", "jmp", "jns", "js",
+    "lea", "mov", "movabs", "shr", "sub", "syscall", "test", "xchg", "xor",
+})  # fmt: skip
 
 
 def check_stack_depth(functions: Functions, function: Function, run: Run) -> None:
