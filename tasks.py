@@ -3,6 +3,7 @@
 import functools
 import io
 import json as json_module
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -34,6 +35,9 @@ def front_door(body: Callable[P, None]) -> Callable[P, None]:
             body(*args, **kwargs)
         except KeyboardInterrupt:
             raise Exit("nanonap: interrupted; nothing half-written is left", Interrupted.exit_code) from None
+        except BrokenPipeError:  # the reader, a `head` perhaps, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise Exit(code=141) from None  # as a shell shows SIGPIPE
         except NanonapError as error:
             raise Exit(f"nanonap: {error}", error.exit_code) from error
 
