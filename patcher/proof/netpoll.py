@@ -106,7 +106,7 @@ def _check_new_call(site: Site, call: SystemCall | None, delay_ns: int, stock: S
     if timespec is None or not call.rsp <= timeout <= call.rsp + SPILL - 16:
         raise ProofFailed(f"expected the timespec in the spill space, found it at {timeout:#x}")
     seconds, nanoseconds = (int.from_bytes(timespec[i : i + 8], "little") for i in (0, 8))
-    expected = divmod(delay_ns - delay_ns // 512, _NS)  # less than what epoll adds by itself
+    expected = divmod(delay_ns - delay_ns // 128, _NS)  # what epoll and waking up add
     if (seconds, nanoseconds) != expected:
         raise ProofFailed(f"expected a timeout of {expected}, found {(seconds, nanoseconds)}")
 

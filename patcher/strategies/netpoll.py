@@ -8,9 +8,10 @@ once; its answer stands. So a genuine error is reported as the stock runtime rep
 
 epoll may end a wait later than asked by 0.1 % of it (0.5 % if niced, at most 100 ms), which is more than the thread's
 timer slack for long waits, and the kernel normally uses all of it (fs/select.c, select_estimate_accuracy). So the stub
-asks for 1/512 less: the wait then ends 0.1 % before the delay, which a processor that has to come out of idle needs
-anyway. Where it does not, in waits of tens of milliseconds, the scheduler finds that its timer is not due and waits for
-the rest, short and from a busy processor, as it does in stock whenever whole milliseconds fell short.
+asks for 1/128 less: the wait then ends 0.7 % before the delay (0.3 % if niced). Of a few milliseconds that is the time
+that a processor needs to come out of idle; and sysmon, which the runtime parks until the same deadline, is not woken
+first. In longer waits the scheduler finds that its timer is not due and waits for the rest, short and from a busy
+processor, as it does in stock whenever whole milliseconds fell short.
 
 The new code lies in two runs of bytes that it replaces, both inside ``netpoll`` and at its full-frame SP delta:
 
@@ -37,7 +38,7 @@ NAME = "netpoll"
 NETPOLL = "runtime.netpoll"
 EVENTS = 128  # runtime/netpoll_epoll.go: var events [128]…EpollEvent
 EVENT_BYTES = 12 * EVENTS  # struct epoll_event is packed on x86-64
-SLACK_SHIFT = 9  # epoll's own slack is 0.1 % of the wait; 1/512 of it, twice as much, is subtracted
+SLACK_SHIFT = 7  # 1/128 of the wait is subtracted: epoll's own slack is 0.1 % of it, waking up takes the rest
 SPILL = 0x10  # bytes at [rsp] that the stub writes: one timespec
 
 
@@ -339,7 +340,7 @@ def _assembly(site: Site) -> tuple[str, str]:
         mov   rax, [rsp+{site.delay_slot:#x}]
         mov   rcx, rax
         shr   rcx, {SLACK_SHIFT}
-        sub   rax, rcx                  # what epoll will add
+        sub   rax, rcx                  # what epoll and waking up will add
         xor   edx, edx
         mov   ecx, 1000000000
         div   rcx
