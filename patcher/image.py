@@ -39,12 +39,13 @@ class Segment:
 
 @dataclass(frozen=True)
 class Section:
-    """A section with bytes in the file."""
+    """A section with bytes in the file. ``header`` is the file offset of its own section header."""
 
     name: str
     address: int
     offset: int
     size: int
+    header: int
 
 
 @dataclass(frozen=True)
@@ -188,8 +189,14 @@ def parse_image(path: Path, data: bytes) -> GoImage:
     for segment in segments:
         _check_end(path, data, "a segment", segment.offset + segment.file_size)
     sections = tuple(
-        Section(str(each.name), each.virtual_address, each.file_offset, each.size)
-        for each in parsed.sections
+        Section(
+            str(each.name),
+            each.virtual_address,
+            each.file_offset,
+            each.size,
+            parsed.header.section_header_offset + index * parsed.header.section_header_size,
+        )
+        for index, each in enumerate(parsed.sections)
         if each.type not in (lief.ELF.Section.TYPE.NOBITS, lief.ELF.Section.TYPE.SHT_NULL_)
     )
     for section in sections:

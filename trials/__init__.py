@@ -1,0 +1,1 @@
+"""What shows that the patcher does no harm: every release and build mode, other people's programs, damaged files."""
