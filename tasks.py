@@ -133,7 +133,10 @@ def inspect(_: Context, path: str, json: bool = False) -> None:
     show_json(seen.to_json()) if json else show_inspection(seen)
 
 
-@task(positional=["path"], help={"path": "a patched binary, its manifest beside it", "json": JSON_HELP})
+@task(
+    positional=["path"],
+    help={"path": "a patched binary, with its manifest or the record it carries", "json": JSON_HELP},
+)
 @front_door
 def verify(_: Context, path: str, json: bool = False) -> None:
     """Check a patched binary against its manifest; prove it again."""
@@ -147,19 +150,22 @@ def verify(_: Context, path: str, json: bool = False) -> None:
 @task(
     positional=["path"],
     help={
-        "path": "a patched binary, its manifest beside it",
+        "path": "a patched binary; its manifest beside it, or else the undo record that it carries, says how",
         "out": "where the original goes (default: in place, and the manifest is removed)",
         "force": "overwrite --out",
+        "check": "write nothing: say whether the original can be had, and its SHA-256",
         "json": JSON_HELP,
     },
 )
 @front_door
-def revert(_: Context, path: str, out: str | None = None, force: bool = False, json: bool = False) -> None:
-    """Undo a patch from its manifest, byte for byte."""
+def revert(
+    _: Context, path: str, out: str | None = None, force: bool = False, check: bool = False, json: bool = False
+) -> None:
+    """Undo a patch, byte for byte."""
     import patcher
     from patcher.show import revert_json, show_reverted
 
-    written = patcher.revert(Path(path), Path(out) if out else None, force=force)
+    written = patcher.revert(Path(path), Path(out) if out else None, force=force, check=check)
     show_json(revert_json(written)) if json else show_reverted(written)
 
 

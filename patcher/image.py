@@ -134,23 +134,30 @@ class GoImage:
                     yield address
                 at = self.data.find(needle, at + 1, end)
 
-    @cached_property
+    @property
     def padding(self) -> Padding | None:
-        """The free bytes between the executable segment's end and its page's end, if they are proven free.
+        """The free bytes behind the executable segment, if they are proven free."""
+        return next((each for each in self.paddings if each.segment.executable), None)
+
+    @cached_property
+    def paddings(self) -> tuple[Padding, ...]:
+        """The free bytes between each read-only segment's end and its page's end, the executable one's first.
 
         Free means: zero, in the file, in no section, in no other segment's bytes or pages, and behind a segment
         that has as many bytes in memory as in the file (so the kernel clears nothing there; fs/binfmt_elf.c,
         elf_load).
         """
-        for segment in (each for each in self.segments if each.executable and not each.writable):
+        return tuple(sorted(self._find_paddings(), key=lambda each: not each.segment.executable))
+
+    def _find_paddings(self) -> Iterator[Padding]:
+        for segment in (each for each in self.segments if not each.writable):
             if segment.file_size != segment.memory_size:
                 continue
             offset = segment.offset + segment.file_size
             address = segment.address + segment.file_size
             limit = min(self._next_claim(offset), offset + -address % PAGE)
             if limit > offset and not any(self.data[offset:limit]) and self._page_is_ours(segment, address):
-                return Padding(segment, address, offset, limit - offset)
-        return None
+                yield Padding(segment, address, offset, limit - offset)
 
     def _next_claim(self, offset: int) -> int:
         """The first file offset from ``offset`` on that a section, a segment, a header table or the end claims."""

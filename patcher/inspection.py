@@ -6,11 +6,13 @@ from typing import Any
 
 from nanonap.errors import NanonapError
 from patcher import errors
+from patcher.facts import FileFacts
 from patcher.functions import Functions
 from patcher.image import GoImage, read_image
-from patcher.manifest import FileFacts, describe_go, path_of, read_manifest
+from patcher.manifest import describe_go, path_of, read_manifest
 from patcher.patching import STRATEGIES, make_plans, refuse_unfit
 from patcher.recognise import entry_slack_ns, strategies_present
+from patcher.room import Room
 from patcher.syscalls import Site, inline, through_helper
 
 _HELPERS = ("Syscall6", "RawSyscall6")
@@ -97,7 +99,7 @@ def _patched(image: GoImage, functions: Functions) -> dict[str, Any] | None:
 def _applicability(functions: Functions, name: str) -> Applicability:
     try:
         refuse_unfit(functions)
-        plans, _growth = make_plans(functions, name, 1 if name == "slack" else None)
+        plans = make_plans(functions, name, 1 if name == "slack" else None, Room(functions.image))
     except NanonapError as error:
         return Applicability(False, str(error), ())
     sites = tuple({"function": each.function, "address": each.address} for plan in plans for each in plan.edits)

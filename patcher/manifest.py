@@ -1,6 +1,5 @@
 """``<binary>.patch.json``: what was changed and why, enough to check the patch and to undo it."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,25 +8,13 @@ from typing import Any
 from nanonap import __version__
 from patcher.edit import Edit
 from patcher.errors import ManifestMismatch, ManifestMissing
+from patcher.facts import FileFacts
 from patcher.image import GoImage
 from patcher.proof import Proof
 
 SCHEMA = 1
 SUFFIX = ".patch.json"
 _LARGEST = 1 << 20  # bytes; a manifest has some kilobytes
-
-
-@dataclass(frozen=True)
-class FileFacts:
-    """A file's SHA-256 (hex) and size in bytes."""
-
-    sha256: str
-    size: int
-
-    @classmethod
-    def of(cls, data: bytes) -> "FileFacts":
-        """The facts of a file's content."""
-        return cls(hashlib.sha256(data).hexdigest(), len(data))
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from nanonap.errors import UsageError
 from nanonap.files import beside_all
+from patcher import record
 from patcher.edit import Edit, Plan
 from patcher.errors import FakeTime, ThreadCost, UnsupportedGo
+from patcher.facts import FileFacts
 from patcher.functions import Functions
 from patcher.image import GoImage, parse_image, read_file
-from patcher.manifest import FileFacts, Manifest, describe_go, path_of
+from patcher.manifest import Manifest, describe_go, path_of
 from patcher.proof import Proof, prove
 from patcher.recognise import refuse_patched
 from patcher.rewrite import apply, check_difference, check_edits, check_output, copy_attributes, write_bytes
@@ -18,6 +20,7 @@ from patcher.strategies import netpoll, slack, sleep, usleep
 
 STRATEGIES = {module.NAME: module for module in (netpoll, sleep, usleep, slack)}
 DEFAULT_STRATEGY = netpoll.NAME
+UNDO_RECORD = "the undo record: reverts the patch where its manifest is lost"
 
 
 @dataclass(frozen=True)
@@ -85,15 +88,19 @@ def make_manifest(image: GoImage, strategy: str, slack_ns: int | None) -> tuple[
     """Plan, prove and describe a patch without writing it."""
     functions = Functions(image)
     refuse_unfit(functions)
-    plans, growth = make_plans(functions, strategy, slack_ns)
+    room = Room(image)
+    plans = make_plans(functions, strategy, slack_ns, room)
     proofs = [prove(functions, each, slack_ns) for each in plans]
-    edits = tuple(edit for each in plans for edit in each.edits) + growth
+    source = FileFacts.of(image.data)
+    edits = tuple(edit for each in plans for edit in each.edits)
+    carried = room.place_record(UNDO_RECORD, lambda grown: record.encode(strategy, slack_ns, source, (*edits, *grown)))
+    edits += (carried, *room.growth()) if carried else room.growth()
     check_edits(image, edits)
     manifest = Manifest(
         strategy=strategy,
         slack_ns=slack_ns,
         go=describe_go(image),
-        input=FileFacts.of(image.data),
+        input=source,
         output=FileFacts.of(apply(image.data, edits)),
         edits=edits,
         new_syscalls=tuple(name for each in plans for name in each.new_syscalls),
@@ -112,11 +119,10 @@ def refuse_unfit(functions: Functions) -> None:
         raise UnsupportedGo(f"{image.path}: built by {image.build.version}; Go 1.19 and later can be patched")
 
 
-def make_plans(functions: Functions, strategy: str, slack_ns: int | None) -> tuple[tuple[Plan, ...], tuple[Edit, ...]]:
-    """The strategy's plan, the slack's where one is asked for, and the program header's growth if padding is used."""
-    room = Room(functions.image)
+def make_plans(functions: Functions, strategy: str, slack_ns: int | None, room: Room) -> tuple[Plan, ...]:
+    """The strategy's plan, and the slack's where one is asked for; ``room`` knows afterwards what they use."""
     own = {each.NAME: each.plan for each in (netpoll, sleep, usleep)}
     plans = [own[strategy](functions, room)] if strategy in own else []
     if slack_ns is not None:
         plans.append(slack.plan(functions, room, slack_ns))
-    return tuple(plans), room.growth()
+    return tuple(plans)

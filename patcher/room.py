@@ -1,16 +1,18 @@
-"""Where new code may lie: in place of old code, or in the executable segment's own page padding."""
+"""Where new bytes may lie: in place of old code, or in the page padding behind a segment's content."""
 
 import struct
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from patcher.asm import assemble
 from patcher.code import decode
 from patcher.edit import Code, Edit
 from patcher.errors import NoRoom, ShapeMismatch
-from patcher.image import GoImage
+from patcher.image import GoImage, Padding, Section
 
 _ALIGN = 16
 _P_FILESZ = 32  # offset of p_filesz in an ELF64 program header; p_memsz follows (elf(5))
+_SH_SIZE = 32  # offset of sh_size in an ELF64 section header (elf(5))
 _NOP, _INT3 = b"\x90", b"\xcc"
 
 
@@ -39,50 +41,74 @@ def replace_run(image: GoImage, function: str, purpose: str, *, start: int, end:
 
 @dataclass
 class Room:
-    """Hands out the executable segment's free page padding, from its start on, and knows how much is in use."""
+    """Hands out the free bytes behind the segments, from their start on, and knows how much is in use."""
 
     image: GoImage
-    used: int = field(default=0)
+    _used: dict[Padding, int] = field(default_factory=dict)
 
     def place(self, purpose: str, text: str) -> tuple[Edit, Code]:
-        """An edit that puts ``text`` into the padding. Raises NoRoom with the sizes where it does not fit."""
+        """An edit that puts ``text`` behind the code. Raises NoRoom with the sizes where it does not fit."""
         padding = self.image.padding
-        free = padding.size - self.used if padding else 0
-        start = (padding.address + self.used + _ALIGN - 1) // _ALIGN * _ALIGN if padding else 0
+        start = (padding.address + self._used.get(padding, 0) + _ALIGN - 1) // _ALIGN * _ALIGN if padding else 0
         new = assemble(text, start)
         if padding is None or start + len(new) > padding.address + padding.size:
+            free = padding.size - self._used.get(padding, 0) if padding else 0
             raise NoRoom(
                 f"{self.image.path}: {len(new)} bytes are needed in the padding behind the code, {free} are free; "
                 "strategy netpoll without --slack-ns needs none"
             )
-        self.used = start + len(new) - padding.address
+        return self._edit(padding, start, purpose, new, text), Code(start, start + len(new))
+
+    def place_record(self, purpose: str, encode: Callable[[tuple[Edit, ...]], bytes]) -> Edit | None:
+        """An edit that puts data into the first padding with room for it; None where no padding has.
+
+        ``encode`` is given the edits of the headers that grow then, whose new sizes are not to be relied on.
+        """
+        for padding in self.image.paddings:
+            used = self._used.get(padding, 0)
+            grown = (edit for each in {**self._used, padding: used} for edit in self._grown(each, 0))
+            data = encode(tuple(grown))
+            if used + len(data) <= padding.size:
+                return self._edit(padding, padding.address + used, purpose, data, "")
+        return None
+
+    def _edit(self, padding: Padding, start: int, purpose: str, new: bytes, text: str) -> Edit:
+        self._used[padding] = start + len(new) - padding.address
         offset = padding.offset + start - padding.address
-        edit = Edit("(padding)", purpose, start, offset, bytes(len(new)), new, text)
-        return edit, Code(start, start + len(new))
+        return Edit("(padding)", purpose, start, offset, bytes(len(new)), new, text)
 
     def growth(self) -> tuple[Edit, ...]:
-        """The edit of the segment's program header that makes the used padding part of it; none if none is used.
+        """The edits of the headers that make used padding part of its segment and of the section before it.
 
-        The kernel maps whole pages and would run the code without it; tools that copy segments by their size
-        would lose it.
+        The kernel maps whole pages and would run the code without them; tools that copy a file by its segments
+        (objcopy) or sections (strip) would lose it.
         """
-        padding = self.image.padding
-        if padding is None or not self.used:
-            return ()
-        segment = padding.segment
-        offset = segment.header + _P_FILESZ
-        size = segment.file_size + self.used
-        return (
-            Edit(
-                function="(program header)",
-                purpose="the executable segment grows over the stub in its padding",
-                address=address_of_header(self.image, offset),
-                offset=offset,
-                old=self.image.data[offset : offset + 16],
-                new=struct.pack("<QQ", size, size),
-                assembly="",
-            ),
+        return tuple(edit for padding, used in self._used.items() for edit in self._grown(padding, used))
+
+    def _grown(self, padding: Padding, used: int) -> Iterator[Edit]:
+        segment, size = padding.segment, padding.segment.file_size + used
+        yield self._header_edit(
+            "(program header)",
+            "the segment grows over what lies in its padding",
+            segment.header + _P_FILESZ,
+            struct.pack("<QQ", size, size),
         )
+        last = next((each for each in self.image.sections if each.size and _end(each) == padding.offset), None)
+        if last is not None:
+            yield self._header_edit(
+                "(section header)",
+                f"{last.name} grows with its segment, so that strip keeps what lies there",
+                last.header + _SH_SIZE,
+                struct.pack("<Q", last.size + used),
+            )
+
+    def _header_edit(self, function: str, purpose: str, offset: int, new: bytes) -> Edit:
+        old = self.image.data[offset : offset + len(new)]
+        return Edit(function, purpose, address_of_header(self.image, offset), offset, old, new, "")
+
+
+def _end(section: Section) -> int:
+    return section.offset + section.size
 
 
 def address_of_header(image: GoImage, offset: int) -> int:

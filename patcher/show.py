@@ -4,7 +4,7 @@ from typing import Any
 
 from patcher.inspection import Inspection
 from patcher.manifest import path_of
-from patcher.patching import Patched
+from patcher.patching import UNDO_RECORD, Patched
 from patcher.undoing import Reverted, Verified
 
 _INHERITED = (
@@ -30,6 +30,8 @@ def show_patched(done: Patched) -> None:
     print(f"  newly calls   {', '.join(manifest.new_syscalls)} (a seccomp filter that kills on them kills the program)")
     print(f"  proof         {manifest.proof.passed} of {manifest.proof.cases} cases hold")
     print(f"  manifest      {path_of(done.out)}")
+    if not any(edit.purpose == UNDO_RECORD for edit in manifest.edits):
+        print("  warning       no free bytes for an undo record: without the manifest this patch cannot be undone")
     print(f"  undo          invoke revert {done.out}")
     if manifest.slack_ns is not None:
         print(f"  note          {_INHERITED}")
@@ -66,24 +68,36 @@ def verified_json(checked: Verified) -> dict[str, Any]:
         "slack_ns": checked.manifest.slack_ns,
         "edits": len(checked.manifest.edits),
         "proof": {"cases": checked.proof.cases, "passed": checked.proof.passed},
+        "by": checked.by,
     }
 
 
 def show_verified(checked: Verified) -> None:
     """One line: every byte is as the manifest says, and the stubs are proven."""
+    source = "manifest" if checked.by == "manifest" else "own undo record (there is no manifest beside it)"
     print(
-        f"{checked.path}: as its manifest says, {len(checked.manifest.edits)} edits, nothing else changed; "
+        f"{checked.path}: as its {source} says, {len(checked.manifest.edits)} edits, nothing else changed; "
         f"{checked.proof.passed} of {checked.proof.cases} cases hold"
     )
 
 
 def revert_json(done: Reverted) -> dict[str, Any]:
-    """Where the original is."""
-    return {"out": str(done.out), "reverted": True, "warnings": list(done.warnings)}
+    """Where the original is, or that it could be made."""
+    return {
+        "out": str(done.out),
+        "reverted": done.written,
+        "by": done.by,
+        "sha256": done.sha256,
+        "warnings": list(done.warnings),
+    }
 
 
 def show_reverted(done: Reverted) -> None:
     """Where the original is, and what could not be kept."""
     for warning in done.warnings:
         print(f"warning: {warning}")
-    print(f"{done.out}: the original, byte for byte (its SHA-256 is the manifest's)")
+    source = "manifest" if done.by == "manifest" else "undo record in the binary"
+    if done.written:
+        print(f"{done.out}: the original, byte for byte (its SHA-256 is that of the {source})")
+    else:
+        print(f"{done.out}: can be reverted, by the {source}, to SHA-256 {done.sha256}; nothing was written")

@@ -1,74 +1,135 @@
-"""A patch checked against its manifest, and undone from it."""
+"""A patch checked and undone: by its manifest, or where that is lost by the undo record that the binary carries."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from nanonap import __version__
 from nanonap.files import beside
-from patcher.errors import ManifestMismatch
+from patcher import record
+from patcher.errors import ManifestMismatch, ManifestMissing
+from patcher.facts import FileFacts
 from patcher.image import parse_image, read_file
-from patcher.manifest import FileFacts, Manifest, path_of, read_manifest
+from patcher.manifest import Manifest, path_of, read_manifest
 from patcher.patching import STRATEGIES, make_manifest
 from patcher.proof import Proof
-from patcher.rewrite import check_output, copy_attributes, undo, write_bytes
+from patcher.rewrite import apply, check_output, copy_attributes, undo, write_bytes
 
 
 @dataclass(frozen=True)
 class Verified:
-    """A patched file that is what its manifest says, its proof run again."""
+    """A patched file that is what its manifest says, its proof run again; ``by``: "manifest" or "record"."""
 
     path: Path
     manifest: Manifest
     proof: Proof
+    by: str
 
 
 @dataclass(frozen=True)
 class Reverted:
-    """Where the original is, and what could not be kept of the patched file's attributes."""
+    """The original: where it is, what it was made by ("manifest" or "record"), its SHA-256.
+
+    ``written`` is False where it was only checked. ``warnings`` tell what could not be kept of the patched file's
+    attributes.
+    """
 
     out: Path
+    by: str
+    sha256: str
+    written: bool
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Undone:
+    """The original's content and what the patch was; ``manifest`` is None where the record in the binary told it."""
+
+    original: bytes
+    strategy: str
+    slack_ns: int | None
+    tool: str
+    manifest: Manifest | None
+
+    @property
+    def by(self) -> str:
+        return "manifest" if self.manifest else "record"
 
 
 def verify(path: Path) -> Verified:
     """Compare a file with its manifest, byte for byte, and prove its stubs anew.
 
-    Raises ManifestMissing, ManifestMismatch (naming the first difference) or ProofFailed.
+    Without a manifest, the undo record says what the patch was. Raises ManifestMissing, ManifestMismatch (naming the
+    first difference) or ProofFailed.
     """
     data = read_file(path)
-    manifest = read_manifest(path_of(path))
-    original = _original(path, data, manifest)
-    if FileFacts.of(data) != manifest.output:
+    undone = _undone(path, data)
+    if undone.manifest and FileFacts.of(data) != undone.manifest.output:
         raise ManifestMismatch(f"{path}: not the file that its manifest describes: its SHA-256 differs")
-    if manifest.strategy not in STRATEGIES or (manifest.strategy == "slack" and manifest.slack_ns is None):
-        raise ManifestMismatch(f"{path}: its manifest names no known strategy ({manifest.strategy})")
+    if undone.strategy not in STRATEGIES or (undone.strategy == "slack" and undone.slack_ns is None):
+        raise ManifestMismatch(f"{path}: its {undone.by} names no known strategy ({undone.strategy})")
     # The edits are made anew, not believed: a manifest that lies about what they are proves nothing.
-    remade, edits = make_manifest(parse_image(path, original), manifest.strategy, manifest.slack_ns)
-    if edits != manifest.edits:
-        made_by = f"was made by version {manifest.tool}; verify it with that version" * (manifest.tool != __version__)
+    remade, edits = make_manifest(parse_image(path, undone.original), undone.strategy, undone.slack_ns)
+    if (undone.manifest and edits != undone.manifest.edits) or apply(undone.original, edits) != data:
+        made_by = f"was made by version {undone.tool}; verify it with that version" * (undone.tool != __version__)
         raise ManifestMismatch(
-            f"{path}: the manifest's edits are not those that version {__version__} makes for strategy "
-            f"{manifest.strategy}; {made_by or 'the manifest was altered'}"
+            f"{path}: the {undone.by}'s edits are not those that version {__version__} makes for strategy "
+            f"{undone.strategy}; {made_by or f'the {undone.by} was altered'}"
         )
-    return Verified(path, manifest, remade.proof)
+    return Verified(path, undone.manifest or remade, remade.proof, undone.by)
 
 
-def revert(path: Path, out: Path | None = None, *, force: bool = False) -> Reverted:
+def revert(path: Path, out: Path | None = None, *, force: bool = False, check: bool = False) -> Reverted:
     """Write the original, byte for byte: in place of ``path`` (its manifest goes too), or to ``out``.
 
-    Raises ManifestMissing, ManifestMismatch, or what writing can raise.
+    With ``check`` nothing is written: it is only made and its SHA-256 compared. Raises ManifestMissing,
+    ManifestMismatch, or what writing can raise.
     """
     data = read_file(path)
-    manifest = read_manifest(path_of(path))
-    original = _original(path, data, manifest)
+    undone = _undone(path, data)
+    sha256 = FileFacts.of(undone.original).sha256
     if out is not None:
         check_output(path, out, force)
+    if check:
+        return Reverted(out or path, undone.by, sha256, False, ())
     with beside(out or path) as temporary:
-        write_bytes(temporary, original, out or path)
+        write_bytes(temporary, undone.original, out or path)
         warnings = copy_attributes(path, temporary)
     if out is None:
         path_of(path).unlink(missing_ok=True)
-    return Reverted(out or path, tuple(warnings))
+    return Reverted(out or path, undone.by, sha256, True, tuple(warnings))
+
+
+def _undone(path: Path, data: bytes) -> _Undone:
+    try:
+        manifest = read_manifest(path_of(path))
+    except ManifestMissing as missing:
+        return _by_record(path, data, missing)
+    except ManifestMismatch as error:
+        raise ManifestMismatch(f"{error}{_hint(data)}") from error
+    try:
+        return _Undone(_original(path, data, manifest), manifest.strategy, manifest.slack_ns, manifest.tool, manifest)
+    except ManifestMismatch as error:
+        raise ManifestMismatch(f"{error}{_hint(data)}") from error
+
+
+def _by_record(path: Path, data: bytes, missing: ManifestMissing) -> _Undone:
+    found = None
+    for found in record.find(data):
+        original = found.original(data)
+        if original is not None:
+            return _Undone(original, found.strategy, found.slack_ns, found.tool, None)
+    if found is None:
+        raise ManifestMissing(f"{missing}; the binary itself carries no undo record") from missing
+    raise ManifestMismatch(
+        f"{path}: no manifest beside it; the binary carries an undo record, but with that undone its SHA-256 is not "
+        "the input's: the file was changed after it was patched"
+    ) from missing
+
+
+def _hint(data: bytes) -> str:
+    """What a wrong manifest's victim can still do."""
+    good = any(each.original(data) is not None for each in record.find(data))
+    return "; the binary carries a good undo record: move the manifest away, and revert works from that" * good
 
 
 def _original(path: Path, data: bytes, manifest: Manifest) -> bytes:

@@ -16,6 +16,7 @@ from patcher.functions import Functions
 from patcher.image import read_image
 from patcher.patching import make_plans
 from patcher.pclntab import Function
+from patcher.room import Room
 from tests.conftest import BuildProgram
 from toolchain.go import wheel_toolchain
 from toolchain.wheels import DEFAULT_GO
@@ -70,7 +71,7 @@ def test_a_strategy_changes_its_places_and_nothing_else(
     assert len(after) == len(before)
     assert done.manifest.new_syscalls == NEW_SYSCALLS[strategy, slack_ns]
     expected = PLACES[strategy] + (PLACES["slack"] if slack_ns and strategy != "slack" else [])
-    assert [each.function for each in edits if each.function != "(program header)"] == expected
+    assert [each.function for each in edits] == [*expected, "(padding)", "(program header)", "(section header)"]
     assert changed_offsets(before, after) <= covered_offsets(edits)
     assert len(covered_offsets(edits)) == sum(len(each.old) for each in edits)
     for edit in edits:
@@ -91,7 +92,8 @@ def covered_offsets(edits: tuple[Edit, ...]) -> set[int]:
 
 def test_edits_in_functions_lie_in_their_functions_and_others_in_free_bytes(build: Build) -> None:
     for strategy, slack_ns in NEW_SYSCALLS:
-        plans, growth = make_plans(build.functions, strategy, slack_ns)
+        room = Room(build.functions.image)
+        plans = make_plans(build.functions, strategy, slack_ns, room)
         for edit in (edit for plan in plans for edit in plan.edits):
             inside = build.functions.table.at(edit.address)
             if edit.function == "(padding)":
@@ -102,7 +104,8 @@ def test_edits_in_functions_lie_in_their_functions_and_others_in_free_bytes(buil
                 assert inside.name == edit.function
                 assert inside.start < edit.address < edit.end <= inside.end
         used_padding = any(edit.function == "(padding)" for plan in plans for edit in plan.edits)
-        assert len(growth) == used_padding
+        grown = [each.function for each in room.growth()]
+        assert grown == ["(program header)", "(section header)"] * used_padding
 
 
 def code_end(functions: Functions, function: Function) -> int:
@@ -210,7 +213,10 @@ def test_a_stripped_binary_gets_the_same_edits(build_program: BuildProgram, stra
     assert without.image.stripped
     assert text_of(with_symbols) == text_of(without), "the two builds differ in their code; compare others"
     slack_ns = 1 if strategy == "slack" else None
-    assert make_plans(with_symbols, strategy, slack_ns) == make_plans(without, strategy, slack_ns)
+    with_room, without_room = Room(with_symbols.image), Room(without.image)
+    assert make_plans(with_symbols, strategy, slack_ns, with_room) == make_plans(
+        without, strategy, slack_ns, without_room
+    )
 
 
 def text_of(functions: Functions) -> tuple[int, bytes]:

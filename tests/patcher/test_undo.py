@@ -1,13 +1,20 @@
 """verify finds any change of a patched file; revert gives the original back, byte for byte, without the original."""
 
 import hashlib
+import json
+import struct
+import subprocess
+import zlib
 from pathlib import Path
 
 import pytest
 
 import patcher
 from nanonap.errors import OutputExists
+from patcher import record
+from patcher.edit import Edit
 from patcher.errors import ManifestMismatch, ManifestMissing, SameFile
+from patcher.patching import UNDO_RECORD
 from tests.conftest import BuildProgram
 from tests.patcher.conftest import Invoke
 from tests.patcher.test_bad_input import assert_refused
@@ -51,7 +58,7 @@ def test_revert_in_place_needs_no_original_and_takes_the_manifest_along(
     assert patcher.revert(patched.out).out == patched.out
     assert [each.name for each in patched.out.parent.iterdir()] == ["out"]
     assert patched.out.read_bytes() == sleepbench.read_bytes()
-    with pytest.raises(ManifestMissing):
+    with pytest.raises(ManifestMissing):  # it carries a record no more
         patcher.revert(patched.out)
 
 
@@ -83,7 +90,7 @@ def test_a_binary_and_its_manifest_may_move_together(patched: patcher.Patched) -
 
 
 def test_a_change_in_any_edit_is_found(patched: patcher.Patched) -> None:
-    assert len(patched.manifest.edits) == 5
+    assert len(patched.manifest.edits) == 7
     for edit in patched.manifest.edits:
         for offset in (edit.offset, edit.offset + len(edit.new) - 1):
             change(patched.out, offset)
@@ -127,11 +134,113 @@ def test_a_refusal_leaves_the_file_alone(invoke: Invoke, patched: patcher.Patche
     assert {each.name: each.read_bytes() for each in patched.out.parent.iterdir()} == before
 
 
-def test_a_missing_manifest_is_named(invoke: Invoke, patched: patcher.Patched) -> None:
+def forget(patched: patcher.Patched) -> Path:
+    """Lose the manifest; its path."""
     manifest = Path(f"{patched.out}.patch.json")
     manifest.unlink()
+    return manifest
+
+
+def test_without_its_manifest_the_binary_is_verified_and_undone_from_what_it_carries(
+    invoke: Invoke, patched: patcher.Patched, sleepbench: Path
+) -> None:
+    forget(patched)
+    told = json.loads(invoke("verify", patched.out, "--json").out)
+    assert (told["by"], told["strategy"], told["slack_ns"]) == ("record", "usleep", 1)
+    told = json.loads(invoke("revert", patched.out, "--json").out)
+    assert (told["by"], told["reverted"], told["sha256"]) == ("record", True, sha256(sleepbench))
+    assert patched.out.read_bytes() == sleepbench.read_bytes()
+
+
+@pytest.mark.parametrize("with_manifest", [True, False])
+def test_a_check_says_whether_it_can_be_undone_and_writes_nothing(
+    invoke: Invoke, patched: patcher.Patched, sleepbench: Path, with_manifest: bool
+) -> None:
+    if not with_manifest:
+        forget(patched)
+    before = {each.name: each.read_bytes() for each in patched.out.parent.iterdir()}
+    answer = invoke("revert", patched.out, "--check")
+    assert answer.status == 0
+    assert sha256(sleepbench) in answer.out
+    change(patched.out, 5000)
+    assert invoke("revert", patched.out, "--check").status == 25
+    change(patched.out, 5000)
+    assert {each.name: each.read_bytes() for each in patched.out.parent.iterdir()} == before
+
+
+def test_a_missing_manifest_and_record_are_named(invoke: Invoke, patched: patcher.Patched) -> None:
+    manifest = forget(patched)
+    change(patched.out, place_of_record(patched).offset)
     for task in ("verify", "revert"):
-        assert_refused(invoke(task, patched.out), 26, str(manifest), "put it back beside its binary")
+        answer = invoke(task, patched.out)
+        assert_refused(answer, 26, str(manifest), "put it back beside its binary", "carries no undo record")
+
+
+def place_of_record(patched: patcher.Patched) -> Edit:
+    return next(each for each in patched.manifest.edits if each.purpose == UNDO_RECORD)
+
+
+def test_a_change_of_a_binary_without_manifest_is_found(invoke: Invoke, patched: patcher.Patched) -> None:
+    forget(patched)
+    for offset in (5000, place_of_record(patched).offset + 30):  # outside the patch, and in the record itself
+        change(patched.out, offset)
+        for task in ("verify", "revert"):
+            assert invoke(task, patched.out).status in (25, 26)
+        change(patched.out, offset)
+    patcher.verify(patched.out)
+
+
+def test_a_record_of_another_strategy_is_found_out(patched: patcher.Patched, sleepbench: Path) -> None:
+    """A record gives the original back, so its strategy is checked by making the edits anew."""
+    place, edits = place_of_record(patched), patched.manifest.edits
+    carried = [each for each in edits if each is not place]
+    lie = record.encode("netpoll", 1, patched.manifest.input, carried)
+    data = patched.out.read_bytes()
+    at = place.offset
+    patched.out.write_bytes(
+        data[:at] + lie + bytes(max(0, len(place.new) - len(lie))) + data[at + max(len(lie), len(place.new)) :]
+    )
+    forget(patched)
+    with pytest.raises(ManifestMismatch, match="the record was altered"):
+        patcher.verify(patched.out)
+    assert patcher.revert(patched.out).sha256 == sha256(sleepbench)
+
+
+def test_a_wrong_manifest_beside_a_good_record_is_said(patched: patcher.Patched) -> None:
+    Path(f"{patched.out}.patch.json").write_text("{}")
+    for undo in (patcher.verify, patcher.revert):
+        with pytest.raises(ManifestMismatch, match="move the manifest away"):
+            undo(patched.out)
+
+
+@pytest.mark.parametrize("damage", ["length", "checksum", "content", "not JSON", "offset beyond the file", "no field"])
+def test_a_damaged_record_is_none(patched: patcher.Patched, damage: str) -> None:
+    data = bytearray(patched.out.read_bytes())
+    at = place_of_record(patched).offset
+    bodies = {
+        "not JSON": b"{",
+        "offset beyond the file": b'{"slack_ns":1,"strategy":"usleep","tool":"","input":"","old":[[99999999999,"00"]]}',
+        "no field": b"{}",
+    }
+    if damage in bodies:
+        body = zlib.compress(bodies[damage])
+        data[at + 8 : at + 14 + len(body)] = struct.pack("<HI", len(body), zlib.crc32(body)) + body
+    else:
+        data[at + {"length": 9, "checksum": 12, "content": 40}[damage]] ^= 0x80
+    assert list(record.find(bytes(data))) == []
+
+
+def test_strip_keeps_what_lies_in_the_padding(build_program: BuildProgram, tmp_path: Path) -> None:
+    """GNU strip copies a file by its sections."""
+    out = tmp_path / "out"
+    patcher.patch(build_program("sleepbench"), out, "usleep", slack_ns=1)
+    subprocess.run(["strip", out], check=True)
+    run = subprocess.run([out, "-plan", "100us*3", "-method", "usleep"], capture_output=True, check=True)
+    assert json.loads(run.stdout.partition(b"\n")[0])["timer_slack_ns"] == 1
+    forgotten = Path(f"{out}.patch.json")
+    forgotten.unlink()
+    with pytest.raises(ManifestMismatch, match="changed after it was patched"):
+        patcher.revert(out)
 
 
 def test_a_stock_binary_beside_anothers_manifest_is_refused(patched: patcher.Patched, sleepbench: Path) -> None:
