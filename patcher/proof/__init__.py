@@ -35,5 +35,5 @@ def prove(functions: Functions, plan: Plan, slack_ns: int | None) -> Proof:
         for instruction in decode(edit.new[code.start - edit.address : code.end - edit.address], code.start)
     )
     check_instructions(instructions)
-    check_executed(plan.code, frozenset(each.address for each in instructions), runs)
+    check_executed(plan.code, instructions, runs)
     return Proof(len(runs), len(runs))

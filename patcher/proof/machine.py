@@ -25,6 +25,7 @@ RETURN = 0x7200_0000_0000  # where a function's return address points
 FILL = 0xA5  # what memory holds that nobody has written
 _MOST_INSTRUCTIONS = 5_000
 _DIRECTION_FLAG = 1 << 10
+_ALL_ONES = (1 << 64) - 1
 _SYSCALL_SIZE = 2
 
 _REGISTERS = {
@@ -63,12 +64,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class SystemCall:
-    """A system call as it was made. ``pointed`` holds 16 bytes behind each argument that points into the stack."""
+    """A system call as it was made, and the stack then.
+
+    ``pointed`` holds 16 bytes behind each argument that points into the stack.
+    """
 
     number: int
     arguments: tuple[int, ...]
     pointed: tuple[bytes | None, ...]
     rsp: int
+    stack: bytes = field(repr=False, compare=False, default=b"")
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,7 @@ class Machine:
         self._stops: dict[int, int] = {}
         self._calls: Mapping[int, str] = {}
         self._fault: str | None = None
+        self._flip = 0
         hook = self._engine.hook_add
         hook(unicorn.UC_HOOK_MEM_UNMAPPED, self._on_unmapped)
         if watch is None:
@@ -154,16 +160,19 @@ class Machine:
         stops: Mapping[int, int] | None = None,
         calls: Mapping[int, str] | None = None,
         words: Mapping[int, int] | None = None,
+        complement: bool = False,
     ) -> Run:
         """Run from ``start`` until the function returns or an address in ``stops`` is reached for the n-th time.
 
-        ``stops`` maps addresses to n; ``words`` are laid on the stack first.
+        ``stops`` maps addresses to n; ``words`` are laid on the stack first. With ``complement`` every register and
+        byte that nobody has set has each bit the other way round: code that goes by one of them goes another way.
 
         ``calls`` maps entries of Go functions to names: a call of one is recorded, spoils every register that a
         callee may spoil, and returns. Raises ProofFailed where the code leaves known memory, runs on for too
         long, or makes a system call that the script has no answer for.
         """
         self._run, self._answers, self._fault = Run(), list(answers), None
+        self._flip = _ALL_ONES if complement else 0
         self._stops, self._calls = {RETURN: 1, **(stops or {})}, calls or {}
         self._reset(registers, words or {})
         try:
@@ -184,19 +193,19 @@ class Machine:
 
     def _reset(self, registers: Mapping[str, int], words: Mapping[int, int]) -> None:
         engine = self._engine
-        engine.mem_write(STACK, bytes([FILL]) * STACK_SIZE)
+        engine.mem_write(STACK, bytes([FILL ^ self._flip & 0xFF]) * STACK_SIZE)
         engine.mem_write(G, bytes(PAGE))
         engine.mem_write(G + 8, G.to_bytes(8, "little"))  # fs:[-8] is g, for code that reloads it
         engine.reg_write(x86.UC_X86_REG_FS_BASE, G + 16)
         engine.mem_write(TOP, RETURN.to_bytes(8, "little"))
         for name, register in _REGISTERS.items():
-            engine.reg_write(register, _junk(name))
+            engine.reg_write(register, self._junk(name))
         engine.reg_write(x86.UC_X86_REG_XMM15, 0)
         engine.reg_write(x86.UC_X86_REG_EFLAGS, 2)
         for name, value in {"rsp": TOP, "rbp": TOP + 0x100, "r14": G, **registers}.items():
-            engine.reg_write(_REGISTERS[name], value & 0xFFFFFFFFFFFFFFFF)
+            engine.reg_write(_REGISTERS[name], value & _ALL_ONES)
         for address, value in words.items():
-            engine.mem_write(address, (value & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little"))
+            engine.mem_write(address, (value & _ALL_ONES).to_bytes(8, "little"))
 
     def _on_step(self, engine: Uc, address: int, size: int, _data: object) -> None:
         del size
@@ -227,9 +236,12 @@ class Machine:
         )
         for register_name, register in _REGISTERS.items():
             if register_name not in _KEPT_BY_CALLS:
-                engine.reg_write(register, _junk(f"{register_name} after {name}"))
+                engine.reg_write(register, self._junk(f"{register_name} after {name}"))
         engine.reg_write(x86.UC_X86_REG_RSP, rsp + 8)
         engine.reg_write(x86.UC_X86_REG_RIP, back)
+
+    def _junk(self, name: str) -> int:
+        return _junk(name) ^ self._flip
 
     def _promises(self) -> int:
         """Zero while xmm15 is zero and the direction flag is clear, as Go's ABIInternal has them."""
@@ -243,16 +255,18 @@ class Machine:
         pointed = tuple(
             bytes(engine.mem_read(each, 16)) if STACK <= each <= STACK + STACK_SIZE - 16 else None for each in arguments
         )
-        self._run.events.append(SystemCall(read["rax"], arguments, pointed, read["rsp"]))
+        self._run.events.append(
+            SystemCall(read["rax"], arguments, pointed, read["rsp"], bytes(engine.mem_read(STACK, STACK_SIZE)))
+        )
         if not self._answers:
             self._fault = f"system call {read['rax']} is made once more than the answers before it call for"
             engine.emu_stop()
             return
         answer = self._answers.pop(0)
-        engine.reg_write(x86.UC_X86_REG_RAX, answer.result & 0xFFFFFFFFFFFFFFFF)
+        engine.reg_write(x86.UC_X86_REG_RAX, answer.result & _ALL_ONES)
         # As the instruction leaves it: the return address, whose upper bits are often clear.
         engine.reg_write(x86.UC_X86_REG_RCX, engine.reg_read(x86.UC_X86_REG_RIP) + _SYSCALL_SIZE)
-        engine.reg_write(x86.UC_X86_REG_R11, _junk("r11 after syscall"))
+        engine.reg_write(x86.UC_X86_REG_R11, self._junk("r11 after syscall"))
         if answer.remaining is not None:
             pointer = read["r10"] if read["rax"] == 230 else read["rsi"]
             if pointer:

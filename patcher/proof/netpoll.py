@@ -5,7 +5,7 @@ call, what it returns to, and every word of the frame that later code reads must
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from patcher.edit import Plan
 from patcher.errors import ProofFailed
@@ -20,14 +20,16 @@ _NS = 10**9
 
 DELAYS_NS = (
     -(1 << 63), -1, 0, 1, 999, 999_999, 10**6, 10**6 + 1, 1_500_000, 2_000_000 - 1,
-    _NS - 1, _NS, _NS + 1, 10**15 - 1, 10**15, 1 << 62, (1 << 63) - 1,
+    _NS - 1, _NS, _NS + 1, 10**15 - 1, 10**15, (1 << 32) * 10**6 + 1, 1 << 62, (1 << 63) - 1,
 )  # fmt: skip
+_AGAIN_NS = (-1, 0, 1, 1_500_000, 1 << 62)  # run with the complement of all that is not set, too
 
 # What the kernel answers to epoll_pwait2 (None: it is not asked) and then to each epoll_pwait.
 _NEW_CALL = (128, 3, 0, -EINTR)
 # The last two look like 0 and like -EINTR to code that tests a byte too few.
 _REFUSALS = (-ENOSYS, -EPERM, -EINVAL, -EBADF, -4095, -256, -256 - EINTR)
-_STOCK_CALLS = ((7,), (0,), (-EBADF,), (-EINTR, -EINTR, 2))
+# The runtime takes -4095 for no error (internal/runtime/syscall/asm_linux_amd64.s), so -4094 is the last that is one.
+_STOCK_CALLS = ((7,), (0,), (-EBADF,), (-4094,), (-EINTR, -EINTR, 2))
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,18 @@ class Case:
     delay_ns: int
     refused_or_answered: int | None
     stock: tuple[int, ...]
+    complement: bool = False
 
 
 def cases() -> Iterator[Case]:
     """Every delay with every script that can happen to it."""
+    for case in _cases():
+        yield case
+        if case.delay_ns in _AGAIN_NS:
+            yield replace(case, complement=True)
+
+
+def _cases() -> Iterator[Case]:
     for delay in DELAYS_NS:
         if delay <= 0:
             yield from (Case(delay, None, script) for script in _STOCK_CALLS)
@@ -70,9 +80,9 @@ def prove(functions: Functions, plan: Plan) -> list[Run]:
 def _prove_case(functions: Functions, site: Site, stock: Machine, patched: Machine, case: Case) -> Run:
     new_stands = case.refused_or_answered is not None and not case.stock
     answers = (case.refused_or_answered,) if new_stands else case.stock
-    expected = _run(stock, site, case.delay_ns, tuple(each for each in answers if each is not None))
+    expected = _run(stock, site, case, tuple(each for each in answers if each is not None))
     script = case.stock if case.refused_or_answered is None else (case.refused_or_answered, *case.stock)
-    found = _run(patched, site, case.delay_ns, script)
+    found = _run(patched, site, case, script)
     check_stack_depth(functions, site.function, found)
     check_promises(found)
     calls = found.system_calls()
@@ -84,13 +94,14 @@ def _prove_case(functions: Functions, site: Site, stock: Machine, patched: Machi
     return found
 
 
-def _run(machine: Machine, site: Site, delay_ns: int, answers: tuple[int, ...]) -> Run:
+def _run(machine: Machine, site: Site, case: Case, answers: tuple[int, ...]) -> Run:
     """From netpoll's entry to the join with an answer that is handed on; after -EINTR the code behind it decides."""
     handed_on = answers[-1] != -EINTR
     # A refused epoll_pwait2 does not reach the join; each answer of epoll_pwait does.
     arrivals = len(answers) - (answers[0] in _REFUSALS and len(answers) > 1)
     stops = {site.join: arrivals} if handed_on else {}
-    return machine.run(site.function.start, {"rax": delay_ns}, [Answer(each) for each in answers], stops)
+    registers, script = {"rax": case.delay_ns}, [Answer(each) for each in answers]
+    return machine.run(site.function.start, registers, script, stops, complement=case.complement)
 
 
 def _check_new_call(site: Site, call: SystemCall | None, delay_ns: int, stock: SystemCall) -> None:

@@ -1,5 +1,7 @@
 """The proof of ``slack``: one prctl, then the entry with rsp, rdx and the stack as the kernel left them."""
 
+import itertools
+
 from patcher.edit import Plan
 from patcher.errors import ProofFailed
 from patcher.functions import Functions
@@ -18,8 +20,8 @@ def prove(functions: Functions, plan: Plan, slack_ns: int) -> list[Run]:
     start = int.from_bytes(header.new, "little")
     machine = Machine(image, plan.edits)
     runs = []
-    for result in (0, -EPERM, -EINVAL, -ENOSYS):
-        run = machine.run(start, {"rdx": _RTLD_FINI}, [Answer(result)], {image.entry: 1})
+    for result, complement in itertools.product((0, -EPERM, -EINVAL, -ENOSYS), (False, True)):
+        run = machine.run(start, {"rdx": _RTLD_FINI}, [Answer(result)], {image.entry: 1}, complement=complement)
         calls = run.system_calls()
         made = [(each.number, each.arguments[0] & 0xFFFFFFFF, each.arguments[1]) for each in calls]
         if made != [(PRCTL, PR_SET_TIMERSLACK, slack_ns)]:

@@ -1,7 +1,7 @@
 """The proof of ``sleep``: a duration goes in, the goroutine leaves its P, the kernel waits so long, it comes back."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from patcher.edit import Plan
 from patcher.errors import ProofFailed
@@ -22,6 +22,7 @@ EPERM, EINTR, EINVAL, ENOSYS = 1, 4, 22, 38
 _REFUSALS = (ENOSYS, EPERM, EINVAL, 256, 256 + EINTR)
 _NS = 10**9
 DURATIONS_NS = (1, 999, 50_000, 10**6, _NS - 1, _NS, _NS + 1, 1_500_000_000, 1 << 62, (1 << 63) - 1)
+_AGAIN_NS = (-1, 0, 1, 1_500_000_000)  # run with the complement of all that is not set, too
 _REMAINS = (3, 141_592_653)
 
 
@@ -31,10 +32,18 @@ class Case:
 
     duration_ns: int
     answers: tuple[Answer, ...]
+    complement: bool = False
 
 
 def cases() -> Iterator[Case]:
     """Every duration: slept through, interrupted, refused, refused and interrupted; and durations that are no wait."""
+    for case in _cases():
+        yield case
+        if case.duration_ns in _AGAIN_NS:
+            yield replace(case, complement=True)
+
+
+def _cases() -> Iterator[Case]:
     interrupted = Answer(-EINTR, _REMAINS)
     for duration in DURATIONS_NS:
         yield Case(duration, (Answer(0),))
@@ -69,19 +78,22 @@ def _prove_case(functions: Functions, site: Site, machine: Machine, case: Case) 
         {"rax": case.duration_ns},
         case.answers,
         calls={site.enter: "entersyscallblock", site.leave: "exitsyscall"},
+        complement=case.complement,
     )
     check_stack_depth(functions, site.function, run)
     calls = [each for each in run.events if isinstance(each, Call)]
     for call in calls:
         if call.rsp != TOP - site.frame - 8:
             raise ProofFailed(f"expected {call.name} to be called on the full frame, found rsp {call.rsp:#x}")
-        check_live_slots(functions, site.function, site.frame, call)
+        check_live_slots(functions, site.function, site.frame, call, call.return_address)
         check_promises(call)
         if (call.rbp, call.r14) != (call.rsp + site.frame, G):
             raise ProofFailed(
                 f"expected rbp at the saved rbp and r14 = g at {call.name}, found {call.rbp:#x} and {call.r14:#x}"
             )
     _check_order(run, case)
+    for wait in run.system_calls():
+        check_live_slots(functions, site.function, site.frame, wait, calls[0].return_address)
     _check_waits(run.system_calls(), case)
     _check_state(site, run)
     if case.answers and run.word(TOP + 8) != case.duration_ns & 0xFFFFFFFFFFFFFFFF:

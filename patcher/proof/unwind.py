@@ -4,12 +4,14 @@ The unwinder maps every PC to a function, an SP delta and a stack map (runtime/t
 delta is "unexpected return pc"; a stack map that calls a slot a live pointer is believed by the garbage collector.
 """
 
+import itertools
+
 from patcher.code import Instruction, Mem
 from patcher.edit import Code
 from patcher.errors import ProofFailed
 from patcher.functions import Functions
 from patcher.pclntab import PCDATA_INL_TREE_INDEX, PCDATA_UNSAFE_POINT, UNSAFE, Function
-from patcher.proof.machine import STACK, TOP, Call, Run
+from patcher.proof.machine import STACK, TOP, Call, Run, SystemCall
 from patcher.stackmap import live_slots
 
 _USED = frozenset({
@@ -49,16 +51,23 @@ def check_no_preemption(functions: Functions, function: Function, code: tuple[Co
                 )
 
 
-def check_live_slots(functions: Functions, function: Function, frame: int, call: Call) -> None:
-    """During a call, every slot that the stack map of its return address calls a live pointer must be nil."""
-    if not function.start < call.return_address < function.end:
-        raise ProofFailed(f"the call of {call.name} returns to {call.return_address:#x}, outside {function.name}")
-    for slot in live_slots(functions, function, frame, call.return_address):
-        at = call.rsp + slot - STACK
-        value = int.from_bytes(call.stack[at : at + 8], "little")
+def check_live_slots(
+    functions: Functions, function: Function, frame: int, state: Call | SystemCall, return_address: int
+) -> None:
+    """Every slot that the stack map of ``return_address`` calls a live pointer must be nil at this moment.
+
+    The return address is that of the call at hand; during a wait, that of the call that left the P, at which the
+    collector takes the goroutine to stand (runtime/proc.go, reentersyscall).
+    """
+    what = f"the call of {state.name}" if isinstance(state, Call) else f"system call {state.number}"
+    if not function.start < return_address < function.end:
+        raise ProofFailed(f"{what} returns to {return_address:#x}, outside {function.name}")
+    for slot in live_slots(functions, function, frame, return_address):
+        at = state.rsp + slot - STACK
+        value = int.from_bytes(state.stack[at : at + 8], "little")
         if value:
             raise ProofFailed(
-                f"{function.name}: during the call of {call.name} the stack map at {call.return_address:#x} calls "
+                f"{function.name}: during {what} the stack map at {return_address:#x} calls "
                 f"[rsp+{slot:#x}] a live pointer and the stub leaves {value:#x} there"
             )
 
@@ -88,11 +97,12 @@ def check_instructions(instructions: tuple[Instruction, ...]) -> None:
                 )
 
 
-def check_executed(code: tuple[Code, ...], starts: frozenset[int], runs: list[Run]) -> None:
+def check_executed(code: tuple[Code, ...], instructions: tuple[Instruction, ...], runs: list[Run]) -> None:
     """Every instruction of the new code must have been executed by some case, else it is unproven.
 
-    ``starts`` are the addresses of the new instructions.
+    And every conditional jump must have been taken by one case and not by another.
     """
+    starts = {each.address for each in instructions}
     executed = {address for run in runs for address, _ in run.steps}
     astray = sorted(address for address in executed - starts if any(each.start <= address < each.end for each in code))
     if astray:
@@ -103,3 +113,16 @@ def check_executed(code: tuple[Code, ...], starts: frozenset[int], runs: list[Ru
             f"{len(missed)} instructions of the stub were reached by no case, the first at {missed[0]:#x} "
             f"(of {sum(each.end - each.start for each in code)} bytes of new code)"
         )
+    _check_both_ways({each.address: each for each in instructions if each.is_branch and each.mnemonic != "jmp"}, runs)
+
+
+def _check_both_ways(jumps: dict[int, Instruction], runs: list[Run]) -> None:
+    went: dict[int, set[int]] = {address: set() for address in jumps}
+    for run in runs:
+        path = [*(address for address, _ in run.steps), run.stop]
+        for address, after in itertools.pairwise(path):
+            if address in went:
+                went[address].add(after)
+    for address, jump in jumps.items():
+        if went[address] != {jump.end, jump.target}:
+            raise ProofFailed(f"the stub's {jump} goes one way in every case; the other is unproven")

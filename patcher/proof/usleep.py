@@ -1,7 +1,7 @@
 """The proof of ``usleep``: the same timespec as the stock function passes, to clock_nanosleep first."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from patcher.edit import Plan
 from patcher.errors import ProofFailed
@@ -14,6 +14,7 @@ CLOCK_NANOSLEEP, NANOSLEEP, CLOCK_MONOTONIC = 230, 35, 1
 EPERM, EINTR, EINVAL, ENOSYS = 1, 4, 22, 38
 # The last two look like 0 and like EINTR to code that tests a byte too few.
 _REFUSALS = (ENOSYS, EPERM, EINVAL, 256, 256 + EINTR)
+_AGAIN = (0, 20, 1_000_001)  # microseconds; run with the complement of all that is not set, too
 MICROSECONDS = (0, 1, 20, 999, 1000, 10_000, 999_999, 1_000_000, 1_000_001, 2_500_000, (1 << 32) - 1)
 
 
@@ -23,10 +24,18 @@ class Case:
 
     microseconds: int
     answers: tuple[int, ...]
+    complement: bool = False
 
 
 def cases() -> Iterator[Case]:
     """Every duration: slept through, interrupted (which ends the sleep, as in stock), refused."""
+    for case in _cases():
+        yield case
+        if case.microseconds in _AGAIN:
+            yield replace(case, complement=True)
+
+
+def _cases() -> Iterator[Case]:
     for microseconds in MICROSECONDS:
         yield from (Case(microseconds, (answer,)) for answer in (0, -EINTR))
         yield from (Case(microseconds, (-errno, then)) for errno in _REFUSALS for then in (0, -EINTR, -errno))
@@ -49,8 +58,11 @@ def prove(functions: Functions, plan: Plan) -> list[Run]:
 
 def _prove_case(functions: Functions, site: Site, stock: Machine, patched: Machine, case: Case) -> Run:
     argument = {TOP + 8: 0xFFFFFFFF << 32 | case.microseconds}  # ABI0: a uint32, what lies above it is not its own
-    expected = stock.run(site.function.start, {}, [Answer(case.answers[-1])], words=argument)
-    found = patched.run(site.function.start, {}, [Answer(each) for each in case.answers], words=argument)
+    expected = stock.run(
+        site.function.start, {}, [Answer(case.answers[-1])], words=argument, complement=case.complement
+    )
+    script = [Answer(each) for each in case.answers]
+    found = patched.run(site.function.start, {}, script, words=argument, complement=case.complement)
     check_stack_depth(functions, site.function, found)
     check_promises(found)
     wanted = expected.system_calls()[0].pointed[0]

@@ -17,7 +17,7 @@ from patcher.asm import assemble
 from patcher.code import Instruction, decode
 from patcher.edit import Plan
 from patcher.functions import Functions
-from patcher.pclntab import PCDATA_INL_TREE_INDEX, Function
+from patcher.pclntab import FUNCDATA_STACK_OBJECTS, PCDATA_INL_TREE_INDEX, Function
 from patcher.room import Room, replace_run
 from patcher.shape import Walk, family, register, slot, take_frame
 from patcher.stackmap import pointer_slots
@@ -78,6 +78,8 @@ def locate(functions: Functions) -> Site:
     body = following.address
     _check_epilogue(walk, frame, epilogue)
     _check_jumps(instructions, body, epilogue)
+    if functions.table.funcdata(function, FUNCDATA_STACK_OBJECTS) is not None:
+        raise errors.ShapeMismatch(f"{SLEEP}: expected no stack objects in its frame, found a table of them")
     pointers = pointer_slots(functions, function, frame)
     return Site(
         function=function,

@@ -142,6 +142,13 @@ POINTERS: dict[str, tuple[tuple[Change, ...], str]] = {
         (("mov eax, 230", "mov [{pointer}], rdx; mov eax, 230"),),
         "during the call of exitsyscall the stack map .* a live pointer",
     ),
+    "a pointer slot is used during the wait alone": (
+        (
+            ("mov eax, 230", "mov [{pointer}], rdx; mov eax, 230"),
+            ("{leave}", "xor ecx, ecx; mov [{pointer}], rcx; {leave}"),
+        ),
+        "during system call 230 the stack map .* a live pointer",
+    ),
     "no slot is zeroed and the call moved on": (
         (("mov [{pointer}], rdx", "nop; nop; nop"), ("{enter}", "nop; nop; nop; nop; {enter}")),
         "a live pointer and the stub leaves",
