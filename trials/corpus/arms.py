@@ -1,0 +1,26 @@
+"""The ways to patch that a campaign compares with stock."""
+
+from nanonap.errors import UsageError
+from toolchain.patched import VARIANTS, Variant
+
+DEFAULT_ARM = "netpoll+slack1"
+_BY_NAME = {each.name: each for each in VARIANTS}
+
+#: Tried where the arm asked for finds no padding for the slack: the runtime's own wait needs none.
+WITHOUT_SLACK = _BY_NAME["netpoll"]
+
+
+def chosen_arms(names: str) -> tuple[Variant, ...]:
+    """The variants of a comma-separated list of arms, or of "all". Raises UsageError, listing the known ones.
+
+    A strategy's name stands for its arm: ``slack`` for ``stock+slack1``.
+    """
+    if names == "all":
+        return VARIANTS
+    chosen = []
+    for name in dict.fromkeys(each.strip() for each in names.split(",")):
+        arm = "stock+slack1" if name == "slack" else name
+        if arm not in _BY_NAME:
+            raise UsageError(f"--strategy {name}: known are {', '.join(_BY_NAME)}, slack, all")
+        chosen.append(_BY_NAME[arm])
+    return tuple(chosen)

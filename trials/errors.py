@@ -1,0 +1,15 @@
+"""What the trials can find or lack; exit statuses 50 to 59."""
+
+from nanonap.errors import NanonapError
+
+
+class CorpusChanged(NanonapError):
+    """A test's verdict or a program's work is not the same patched as stock."""
+
+    exit_code = 50
+
+
+class CorpusIncomplete(NanonapError):
+    """A program or test binary could not be tried: not to be had, not to be patched, or of no use unpatched."""
+
+    exit_code = 51
