@@ -12,12 +12,14 @@ from pathlib import Path
 from nanonap.errors import DiskFull, UsageError
 from nanonap.files import beside, write_text
 from nanonap.paths import BUILD, GOSRC, TOOLCHAINS
+from toolchain.big import big_files
 from toolchain.errors import BuildFailed
-from toolchain.go import Toolchain, binary_toolchain, local_toolchain, wheel_toolchain
+from toolchain.go import Toolchain, binary_toolchain, local_toolchain
 from toolchain.locks import locked
 from toolchain.modes import Mode, chosen_modes
 from toolchain.progress import progress_bar
-from toolchain.wheels import DEFAULT_GO, WHEELS
+from toolchain.releases import installed_releases, release_toolchain
+from toolchain.wheels import DEFAULT_GO
 
 #: From Go 1.23 on the linker refuses runtime.usleep to programs (https://go.dev/doc/go1.23#linker).
 _CHECKS_LINKNAME = (1, 23)
@@ -49,7 +51,7 @@ def build(
 ) -> list[Built]:
     """Build each program with each toolchain in each mode; what is up to date is left alone.
 
-    ``go``: a pinned version, several with commas, "all" of them, or "local" for the go on PATH; ``go_binary`` names
+    ``go``: a known release, several with commas, "all" of them, or "local" for the go on PATH; ``go_binary`` names
     a go binary to use instead. ``mode``: a name of ``MODES``, several with commas, or "all".
     Raises UsageError, DiskFull, OutputNotWritable and the errors of ``toolchain.errors``.
     """
@@ -79,8 +81,8 @@ def chosen_toolchains(go: str, go_binary: Path | None, toolchains: Path = TOOLCH
         return [binary_toolchain(go_binary, toolchains)]
     if go == "local":
         return [local_toolchain(toolchains)]
-    versions = list(WHEELS) if go == "all" else [version.strip() for version in go.split(",")]
-    return [wheel_toolchain(version, toolchains) for version in dict.fromkeys(versions)]
+    versions = installed_releases() if go == "all" else [version.strip() for version in go.split(",")]
+    return [release_toolchain(version, toolchains) for version in dict.fromkeys(versions)]
 
 
 def build_one(toolchain: Toolchain, mode: Mode, program: str, out: Path = BUILD) -> Built:
@@ -103,6 +105,7 @@ def build_one(toolchain: Toolchain, mode: Mode, program: str, out: Path = BUILD)
 def inputs_sha256(toolchain: Toolchain, mode: Mode, program: str) -> str:
     """SHA-256 (hex) of all that decides the output: the toolchain, the command's flags and the sources."""
     parts: list[object] = [toolchain.version, toolchain.identity, _flags(toolchain, mode), mode.environment]
+    parts += [[name, content] for name, content in sorted(_added_files(mode).items())]
     for source in sorted((GOSRC / program).rglob("*")):
         if source.is_file():
             parts.append([str(source.relative_to(GOSRC)), _sha256(source)])
@@ -134,7 +137,24 @@ def _flags(toolchain: Toolchain, mode: Mode) -> list[str]:
     ldflags = list(mode.ldflags)
     if toolchain.language >= _CHECKS_LINKNAME:
         ldflags.append("-checklinkname=0")
-    return ["-trimpath", "-buildvcs=false", f"-ldflags={' '.join(ldflags)}", *mode.flags]
+    trimpath = ["-trimpath"] if mode.trimpath else []
+    return [*trimpath, "-buildvcs=false", f"-ldflags={' '.join(ldflags)}", *mode.flags]
+
+
+def _added_files(mode: Mode) -> dict[str, str]:
+    return big_files() if mode.big else {}
+
+
+def _overlay(mode: Mode, program: str, work: Path) -> list[str]:
+    """The option that adds the mode's files to the program's folder without writing there (``go help build``)."""
+    added = _added_files(mode)
+    if not added:
+        return []
+    for name, content in added.items():
+        (work / name).write_text(content, encoding="utf-8")
+    replace = {str(GOSRC / program / name): str(work / name) for name in added}
+    (work / "overlay.json").write_text(json.dumps({"Replace": replace}), encoding="utf-8")
+    return [f"-overlay={work / 'overlay.json'}"]
 
 
 def _go_build(toolchain: Toolchain, mode: Mode, program: str, output: Path) -> None:
@@ -148,6 +168,7 @@ def _go_build(toolchain: Toolchain, mode: Mode, program: str, output: Path) -> N
         module = Path(work) / "go.mod"
         module.write_text(f"module nanonap\n\ngo {'.'.join(map(str, toolchain.language))}\n", encoding="ascii")
         command = [str(toolchain.go), "build", f"-modfile={module}", *_flags(toolchain, mode)]
+        command += _overlay(mode, program, Path(work))
         answer = subprocess.run(
             [*command, "-o", str(output), f"./{program}"],
             cwd=GOSRC,

@@ -1,4 +1,7 @@
-"""The ways a program is built. Adding a mode is adding a row."""
+"""The ways a program is built. Adding a mode is adding a row.
+
+Every mode but ``untrimmed`` has ``-trimpath``, so that the folder of the source does not change the bytes.
+"""
 
 import shutil
 from dataclasses import dataclass, field
@@ -12,7 +15,8 @@ from toolchain.errors import ModeImpossible
 class Mode:
     """``flags`` go to ``go build``, ``ldflags`` to its linker, ``environment`` over the toolchain's own.
 
-    ``needs`` are the commands that must be on PATH.
+    ``needs`` are the commands that must be on PATH. ``trimpath`` False leaves the source's folder in the binary.
+    ``big`` adds the files of ``toolchain.big``; such a mode is built when it is named, and not by "all".
     """
 
     name: str
@@ -20,11 +24,16 @@ class Mode:
     ldflags: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    trimpath: bool = True
+    big: bool = False
 
     def missing(self) -> list[str]:
         """The commands the mode needs and this machine lacks."""
         return [command for command in self.needs if shutil.which(command) is None]
 
+
+_CGO = {"CGO_ENABLED": "1"}
+_GCC = ("gcc",)
 
 MODES = {
     mode.name: mode
@@ -32,19 +41,28 @@ MODES = {
         Mode("default"),
         Mode("stripped", ldflags=("-s", "-w")),
         Mode("pie", flags=("-buildmode=pie",)),
+        Mode("pie-stripped", flags=("-buildmode=pie",), ldflags=("-s", "-w")),
         # The C compiler links: .text is not the last section of its segment then.
-        Mode("external", ldflags=("-linkmode=external",), environment={"CGO_ENABLED": "1"}, needs=("gcc",)),
+        Mode("external", ldflags=("-linkmode=external",), environment=_CGO, needs=_GCC),
+        # With no C but the standard library's (net, runtime/cgo), Go's own linker links against libc.
+        Mode("cgo", environment=_CGO, needs=_GCC),
+        Mode("race", flags=("-race",), environment=_CGO, needs=_GCC),
+        Mode("noopt", flags=("-gcflags=all=-N -l",)),
+        Mode("untrimmed", trimpath=False),
+        Mode("big", big=True),
     )
 }
 
 
-def chosen_modes(names: str) -> list[Mode]:
-    """The modes of a comma-separated list, or for "all" every mode this machine can build, saying which it cannot.
+def chosen_modes(names: str, *, big: bool = False) -> list[Mode]:
+    """The modes of a comma-separated list, or for "all" every mode that this machine can build.
+
+    Large programs belong to "all" only with ``big``. What is left out of "all" is said on stderr.
 
     Raises UsageError for an unknown name, listing the known ones, and ModeImpossible for one whose needs are missing.
     """
     if names == "all":
-        return _possible_modes()
+        return _possible_modes(big=big)
     wanted = dict.fromkeys(name.strip() for name in names.split(","))
     for name in wanted:
         if name not in MODES:
@@ -54,11 +72,16 @@ def chosen_modes(names: str) -> list[Mode]:
     return [MODES[name] for name in wanted]
 
 
-def _possible_modes() -> list[Mode]:
+def _possible_modes(*, big: bool) -> list[Mode]:
+    possible = []
     for mode in MODES.values():
         if missing := mode.missing():
             messages().print(f"mode {mode.name} is left out: {_remedy(missing)}", highlight=False)
-    return [mode for mode in MODES.values() if not mode.missing()]
+        elif mode.big and not big:
+            messages().print(f"mode {mode.name} is left out: it takes long; name it to build it", highlight=False)
+        else:
+            possible.append(mode)
+    return possible
 
 
 def _remedy(missing: list[str]) -> str:

@@ -19,6 +19,7 @@ from toolchain.go import Toolchain
 from toolchain.modes import MODES, Mode, chosen_modes
 
 DEFAULT = MODES["default"]
+FOLDER_MODES = [name for name, mode in MODES.items() if not mode.big and not mode.missing()]
 
 
 def test_the_same_inputs_give_the_same_bytes_from_another_folder_with_an_empty_cache(
@@ -103,8 +104,25 @@ def test_a_mode_without_its_compiler_is_refused_by_name_and_left_out_of_all(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ModeImpossible, match="gcc"):
         chosen_modes("external")
-    assert [mode.name for mode in chosen_modes("all")] == ["default", "stripped", "pie"]
+    without = ["default", "stripped", "pie", "pie-stripped", "noopt", "untrimmed"]
+    assert [mode.name for mode in chosen_modes("all")] == without
     assert "external is left out: gcc" in capsys.readouterr().err
+
+
+def test_the_large_program_is_built_only_when_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "big" not in [mode.name for mode in chosen_modes("all")]
+    assert "big is left out" in capsys.readouterr().err
+    assert [mode.name for mode in chosen_modes("big")] == ["big"]
+
+
+def test_only_an_untrimmed_program_depends_on_the_folder_of_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toolchain: Toolchain
+) -> None:
+    here = {name: build_one(toolchain, MODES[name], "sleepbench", tmp_path / "here") for name in FOLDER_MODES}
+    shutil.copytree(GOSRC, tmp_path / "elsewhere")
+    monkeypatch.setattr(build_module, "GOSRC", tmp_path / "elsewhere")
+    there = {name: build_one(toolchain, MODES[name], "sleepbench", tmp_path / "there") for name in FOLDER_MODES}
+    assert [name for name in FOLDER_MODES if here[name].sha256 != there[name].sha256] == ["untrimmed"]
 
 
 def test_a_full_disk_is_said_and_leaves_no_output(toolchain: Toolchain, tmp_path: Path) -> None:

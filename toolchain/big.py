@@ -1,0 +1,41 @@
+"""Go files that make any program large: more than 64 MiB of machine code that is linked and never run.
+
+The functions are written in Go's assembler, which needs 15 seconds for what the compiler needs minutes for. They
+are ordinary functions to the linker: each has its entry in the function table.
+"""
+
+from functools import cache
+
+FUNCTIONS = 5_700
+_LENGTH = 1_000  # instructions a function, 12 bytes each
+
+_HEAD = """#include "textflag.h"
+
+#define ONE MOVQ $0x12345678, 0x1234567(AX)(BX*8);
+#define TEN ONE ONE ONE ONE ONE ONE ONE ONE ONE ONE
+#define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+#define THOUSAND HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED
+
+"""
+
+
+@cache
+def big_files() -> dict[str, str]:
+    """File name → content, to be added to a package ``main``. The table of functions keeps the linker from dropping
+    them: ``keepBig`` is reachable from an ``init``."""
+    numbers = range(FUNCTIONS)
+    functions = "".join(f"TEXT ·big{i}(SB), NOSPLIT, $0-0\n\tTHOUSAND\n\tRET\n\n" for i in numbers)
+    table = "".join(f"DATA ·bigTable+{8 * i}(SB)/8, $·big{i}(SB)\n" for i in numbers)
+    declarations = "".join(f"func big{i}()\n" for i in numbers)
+    return {
+        "big_amd64.s": f"{_HEAD}{functions}{table}GLOBL ·bigTable(SB), RODATA, ${8 * FUNCTIONS}\n",
+        "big.go": (
+            f"package main\n\nvar bigTable [{FUNCTIONS}]uintptr\n\n"
+            "var keepBig *uintptr\n\nfunc init() { keepBig = &bigTable[0] }\n\n"
+            f"{declarations}"
+        ),
+    }
+
+
+#: Bytes of machine code that are added, at least.
+BIG_TEXT = 12 * _LENGTH * FUNCTIONS
