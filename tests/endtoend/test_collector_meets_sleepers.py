@@ -1,10 +1,11 @@
-"""While goroutines sleep in the new code, the garbage collector scans their stacks and finds what it must."""
+"""While goroutines sleep in the new code, the garbage collector scans their stacks and finds what it must.
+
+Other releases and build modes: tests/trials/test_matrix.py.
+"""
 
 import pytest
 
-from tests.endtoend.survivors import PATCHES, RELEASES, Survivors
-from toolchain.modes import MODES
-from toolchain.wheels import DEFAULT_GO, WHEELS
+from tests.endtoend.arms import PATCHES, RELEASES, Survivors
 
 
 @pytest.mark.parametrize("go", RELEASES)
@@ -36,18 +37,3 @@ def test_the_runtimes_own_checks_find_nothing(survivors: Survivors, variant: str
 def test_stacks_grow_shrink_and_move_around_sleeps(survivors: Survivors, variant: str, go: str) -> None:
     figures = survivors(variant, go).figures("-mode", "grow", "-for", "1s", GOGC="1", GODEBUG="clobberfree=1")
     assert figures["moved"] > 0
-
-
-BUILD_MODES = [name for name, mode in MODES.items() if name != "default" and not mode.missing()]
-
-
-@pytest.mark.parametrize("mode", BUILD_MODES)
-@pytest.mark.parametrize("variant", PATCHES)
-def test_sleepers_live_in_every_build_mode(survivors: Survivors, variant: str, mode: str) -> None:
-    assert survivors(variant, DEFAULT_GO, mode).figures("-mode", "gc", "-for", "500ms")["gcs"] > 0
-
-
-@pytest.mark.parametrize("go", [version for version in WHEELS if version not in RELEASES])
-@pytest.mark.parametrize("variant", ["netpoll", "sleep"])
-def test_sleepers_live_in_every_release_between(survivors: Survivors, variant: str, go: str) -> None:
-    assert survivors(variant, go).figures("-mode", "gc", "-for", "500ms")["gcs"] > 0

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.endtoend.survivors import PATCHES, STOCK, Survivors
+from tests.endtoend.arms import PATCHES, Survivors
+from trials.unwinding.survivors import STOCK
 
 MORE_THAN_ZERO = {"signals": ("sent",), "io": ("messages", "deadlines"), "exec": ("children",)}
 

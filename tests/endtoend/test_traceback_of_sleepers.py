@@ -1,15 +1,20 @@
 """A traceback taken while goroutines sleep in the new code shows each of them, frame by frame, as stock does."""
 
-import re
 from collections import Counter
 
 import pytest
 
-from tests.endtoend.asleep import SLEEPERS, quit_asleep
-from tests.endtoend.survivors import DIES, PATCHES, RELEASES, STOCK, Survivors
-from tests.endtoend.tracebacks import BROKEN, Counted, read_goroutines, sleepers
-
-SLEEP_CALL = re.compile(r"^time\.Sleep\(.*\)$", re.MULTILINE)
+from tests.endtoend.arms import PATCHES, RELEASES, Survivors
+from trials.unwinding.asleep import SLEEPERS, Ended, quit_asleep
+from trials.unwinding.checks import quit_findings
+from trials.unwinding.survivors import DIES, STOCK
+from trials.unwinding.tracebacks import (
+    Counted,
+    in_system_calls,
+    read_goroutines,
+    signs_of_breakage,
+    sleepers,
+)
 
 
 def of_crew(counted: Counted) -> Counted:
@@ -17,23 +22,12 @@ def of_crew(counted: Counted) -> Counted:
     return Counter({key: count for key, count in counted.items() if "main.main" not in key[1]})
 
 
-def in_system_calls(counted: Counted) -> Counted:
-    """The same goroutines, in a system call where stock has them parked."""
-    return Counter({("syscall", frames): count for (_, frames), count in counted.items()})
-
-
 @pytest.mark.parametrize("go", RELEASES)
 @pytest.mark.parametrize("variant", PATCHES)
-def test_a_quit_signal_shows_every_sleeper_as_stock_does(survivors: Survivors, variant: str, go: str) -> None:
-    _, of_stock = quit_asleep(survivors(STOCK, go), STOCK)
-    status, traceback = quit_asleep(survivors(variant, go), variant)
-    assert status == DIES
-    assert not [sign for sign in BROKEN if sign in traceback]
-    expected = sleepers(read_goroutines(of_stock))
-    assert expected.total() == SLEEPERS + 1
-    assert {state for state, _ in expected} == {"sleep"}
-    expected = in_system_calls(expected) if variant == "sleep" else expected
-    assert sleepers(read_goroutines(traceback)) == expected
+def test_a_quit_signal_shows_every_sleeper_and_its_duration_as_stock_does(
+    survivors: Survivors, stock_ended: Ended, variant: str, go: str
+) -> None:
+    assert quit_findings(quit_asleep(survivors(variant, go), variant), variant, stock_ended) == []
 
 
 @pytest.mark.parametrize("go", RELEASES)
@@ -43,18 +37,8 @@ def test_a_panic_shows_every_sleeper_as_stock_does(survivors: Survivors, variant
     stock, patched = survivors(STOCK, go).run(*options), survivors(variant, go).run(*options)
     assert patched.returncode == DIES
     assert "panic: survive: a panic while others sleep\n" in patched.stderr
-    assert not [sign for sign in BROKEN if sign in patched.stderr]
+    assert not signs_of_breakage(patched.stderr)
     expected = of_crew(sleepers(read_goroutines(stock.stderr)))
     assert expected.total() == SLEEPERS
     expected = in_system_calls(expected) if variant == "sleep" else expected
     assert of_crew(sleepers(read_goroutines(patched.stderr))) == expected
-
-
-@pytest.mark.parametrize("go", RELEASES)
-@pytest.mark.parametrize("variant", PATCHES)
-def test_a_traceback_tells_the_duration_that_was_asked_for(survivors: Survivors, variant: str, go: str) -> None:
-    _, of_stock = quit_asleep(survivors(STOCK, go), STOCK)
-    _, traceback = quit_asleep(survivors(variant, go), variant)
-    told = Counter(SLEEP_CALL.findall(of_stock))
-    assert told.total() >= SLEEPERS
-    assert Counter(SLEEP_CALL.findall(traceback)) == told

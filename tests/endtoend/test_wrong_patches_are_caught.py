@@ -6,11 +6,9 @@ from pathlib import Path
 import pytest
 
 from patcher.asm import assemble
-from tests.endtoend.asleep import quit_asleep
-from tests.endtoend.profiles import profile_of
-from tests.endtoend.survivors import DIES, RELEASES, Survivor, Survivors
-from tests.endtoend.tracebacks import read_threads
-from tests.endtoend.whole_stacks import broken_above_sleep
+from tests.endtoend.arms import RELEASES, Survivors
+from trials.unwinding.checks import crash_findings, profiled
+from trials.unwinding.survivors import DIES, Survivor
 
 # The stack pointer 8 bytes lower during the wait than pclntab states.
 PUSHED = (r"(mov +eax, (?:230|441) .*\n *syscall)", r"push rbp\n \1\n pop rcx")
@@ -49,14 +47,11 @@ def test_the_profiler_loses_the_callers_of_a_stub_with_another_stack_depth(
     survivors: Survivors, tmp_path: Path, go: str
 ) -> None:
     survivor = changed(survivors("sleep", go), tmp_path / "wrong", PUSHED)
-    met = [each for each in profile_of(survivor, tmp_path, "1s") if survivor.in_stub(each.pc)]
-    assert broken_above_sleep(met)
+    assert profiled(survivor, "sleep", tmp_path, "1s").findings
 
 
 def test_a_crash_dump_loses_the_scheduler_of_a_stub_with_another_stack_depth(
     survivors: Survivors, tmp_path: Path
 ) -> None:
     survivor = changed(survivors("netpoll"), tmp_path / "wrong", PUSHED)
-    _, dump = quit_asleep(survivor, "netpoll", GOTRACEBACK="crash")
-    there = [each.first for each in read_threads(dump) if survivor.in_stub(each.pc)]
-    assert [each.frames for each in there if "runtime.findRunnable" not in each.frames]
+    assert crash_findings(survivor, "netpoll")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 # "goroutine 20 gp=0x1e27d30005a0 m=nil [sleep, 2 minutes]:" (gp and m only from Go 1.22 on, and not in a panic's)
 _HEADER = re.compile(r"goroutine (\d+)(?: gp=\S+ m=\S+(?: mp=\S+)?)? \[([^],]*).*\]:")
+_SLEEP_CALL = re.compile(r"^time\.Sleep\(.*\)$", re.MULTILINE)
 _PC = re.compile(r"PC=(0x[0-9a-f]+) m=(\d+) ")
 
 #: (state, frames) → how many.
@@ -27,7 +28,7 @@ class Goroutine:
 
 @dataclass(frozen=True)
 class Thread:
-    """A thread that took the signal at ``pc``, and the first stack printed after that."""
+    """A thread that took the signal at ``pc`` (not as linked, in a PIE), and the first stack printed after that."""
 
     pc: int
     first: Goroutine
@@ -57,6 +58,26 @@ def sleepers(goroutines: list[Goroutine]) -> Counted:
         for each in goroutines
         if "time.Sleep" in each.frames
     )
+
+
+def in_system_calls(counted: Counted) -> Counted:
+    """The same goroutines, in a system call where stock has them parked: what strategy sleep makes of them."""
+    return Counter({("syscall", frames): count for (_, frames), count in counted.items()})
+
+
+def signs_of_breakage(text: str) -> list[str]:
+    """The lines in which the runtime says that it cannot make sense of a stack or the heap."""
+    return [line for line in text.splitlines() if any(sign in line for sign in BROKEN)]
+
+
+def durations_told(text: str) -> Counter[str]:
+    """Every ``time.Sleep(0x…)`` of a traceback, as printed, counted."""
+    return Counter(_SLEEP_CALL.findall(text))
+
+
+def is_whole_sleeper(goroutine: Goroutine) -> bool:
+    """True from time.Sleep to where every goroutine begins."""
+    return goroutine.frames[0] == "time.Sleep" and "runtime.goexit" in goroutine.frames
 
 
 def _is_frame(line: str) -> bool:

@@ -4,9 +4,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from tests.endtoend.profiles import Sample
+from trials.unwinding.profiles import Sample
 
-NETPOLL, SLEEP = "runtime.netpoll", "time.Sleep"
+NETPOLL, SLEEP, USLEEP = "runtime.netpoll", "time.Sleep", "runtime.usleep"
+USLEEP_CALLERS = frozenset({"runtime.runqgrab", "runtime.sysmon", "runtime.osyield"})
 
 # Who calls netpoll (runtime/proc.go), and where the stacks of threads and goroutines begin.
 _NETPOLL_CALLERS = {"runtime.findRunnable", "runtime.pollWork", "runtime.startTheWorldWithSema", "runtime.sysmon"}

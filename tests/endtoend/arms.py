@@ -1,0 +1,30 @@
+"""Which releases and variants these tests run, and how they get the stress program."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from patcher import patch
+from toolchain.build import build
+from toolchain.patched import VARIANTS
+from toolchain.releases import NEWEST, oldest_release
+from trials.unwinding.survivors import Survivor
+
+RELEASES = (NEWEST, oldest_release())
+PATCHES = ("netpoll", "netpoll+slack1", "sleep", "usleep")
+_VARIANTS = {each.name: each for each in VARIANTS}
+
+#: Give the survivor of a variant (or STOCK) and a Go release.
+Survivors = Callable[..., Survivor]
+
+
+def build_survive(go: str) -> Path:
+    """The stock program."""
+    return build(go, programs=("survive",))[0].path
+
+
+def patch_survive(stock: Path, variant: str, folder: Path) -> Survivor:
+    """Patch the stock program by the real patcher."""
+    chosen = _VARIANTS[variant]
+    out = folder / f"survive.{variant}"
+    done = patch(stock, out, chosen.strategy, slack_ns=chosen.slack_ns, accept_thread_cost=True)
+    return Survivor(done.out, done.manifest)

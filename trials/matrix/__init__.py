@@ -1,0 +1,1 @@
+"""Every Go release in every build mode with every strategy: patched, proven, run, unwound, reverted."""

@@ -1,0 +1,43 @@
+"""Which cells there are: a Go release in a build mode."""
+
+from dataclasses import dataclass
+
+from nanonap.errors import UsageError
+from toolchain.modes import Mode, chosen_modes
+from toolchain.releases import full_version, installed_releases, known_releases
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A Go release without "go" (``1.27.3``) in a build mode (a name of ``MODES``)."""
+
+    release: str
+    mode: str
+
+    @property
+    def name(self) -> str:
+        """As in ``1.27.3-pie``."""
+        return f"{self.release}-{self.mode}"
+
+
+def chosen_cells(go: str, mode: str) -> list[Cell]:
+    """The cells of two lists by commas, or "all": releases in their order, and in each the modes.
+
+    With ``mode`` "all" the mode that takes long to build is in the oldest and the newest release alone.
+    Raises UsageError, ModeImpossible.
+    """
+    releases = installed_releases() if go == "all" else _named_releases(go)
+    modes = chosen_modes(mode, big=True)
+    return [Cell(release, each.name) for release in releases for each in modes if _wanted(each, mode, release)]
+
+
+def _wanted(mode: Mode, asked: str, release: str) -> bool:
+    ends = installed_releases(say=False)
+    return not mode.big or asked != "all" or release in (ends[0], ends[-1])
+
+
+def _named_releases(go: str) -> list[str]:
+    releases = list(dict.fromkeys(full_version(each.strip()) for each in go.split(",")))
+    if unknown := [each for each in releases if each not in known_releases()]:
+        raise UsageError(f"--go {', '.join(unknown)}: known are {', '.join(known_releases())}, all")
+    return releases

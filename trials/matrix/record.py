@@ -1,0 +1,31 @@
+"""Results of cells, kept in ``<folder>/cells/<release>-<mode>.json``."""
+
+import json
+from pathlib import Path
+
+from nanonap.files import as_ours, write_text
+from trials.matrix.cells import Cell
+from trials.matrix.result import Result, State, result_from_json
+
+
+def kept_result(folder: Path, cell: Cell, key: str) -> Result | None:
+    """The cell's result if there is one that still holds: same programs, patcher and steps, and no failure."""
+    try:
+        result = result_from_json(json.loads(_path(folder, cell).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return result if result.key == key and result.state is not State.FAILED else None
+
+
+def keep_result(folder: Path, cell: Cell, result: Result) -> None:
+    """Write a cell's result, whole or not at all. Raises OutputNotWritable, DiskFull."""
+    path = _path(folder, cell)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise as_ours(error, path) from error
+    write_text(path, json.dumps(result.to_json(), indent=1) + "\n")
+
+
+def _path(folder: Path, cell: Cell) -> Path:
+    return folder / "cells" / f"{cell.name}.json"

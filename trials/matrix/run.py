@@ -1,0 +1,109 @@
+"""One cell, and the campaign of all of them: two at a time, each kept as soon as it is done."""
+
+import hashlib
+import tempfile
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from datetime import UTC, datetime
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+from nanonap.errors import NanonapError
+from nanonap.paths import ARTIFACTS, PROJECT
+from toolchain.build import build_one
+from toolchain.go import Toolchain
+from toolchain.modes import MODES
+from toolchain.patched import VARIANTS
+from toolchain.progress import progress_bar
+from toolchain.releases import release_toolchain
+from trials.matrix.cells import Cell
+from trials.matrix.record import keep_result, kept_result
+from trials.matrix.result import SCHEMA, Arm, Result
+from trials.matrix.steps import ArmRun, Programs
+from trials.unwinding.asleep import quit_asleep
+from trials.unwinding.survivors import STOCK, Survivor, Unsound
+
+FOLDER = ARTIFACTS / "matrix"
+_AT_ONCE = 2
+
+
+def run_matrix(cells: list[Cell], *, again: bool = False, folder: Path = FOLDER) -> list[Result]:
+    """Run every cell that has not been run, or with ``again`` every one; the results, in the order of the cells.
+
+    Raises what having a toolchain can raise. What fails in a cell is in its result.
+    """
+    toolchains = {release: release_toolchain(release) for release in dict.fromkeys(cell.release for cell in cells)}
+    results: dict[Cell, Result] = {}
+    with ProcessPoolExecutor(_AT_ONCE, get_context("spawn")) as pool, progress_bar() as bar:
+        task = bar.add_task("matrix", total=len(cells))
+        running: dict[Future[Result], Cell] = {
+            pool.submit(run_cell, cell, toolchains[cell.release], again=again, folder=folder): cell for cell in cells
+        }
+        try:
+            while running:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    cell = running.pop(future)
+                    results[cell] = future.result()
+                    bar.update(task, advance=1, description=f"matrix, last {cell.name}: {results[cell].state}")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [results[cell] for cell in cells]
+
+
+def run_cell(cell: Cell, toolchain: Toolchain, *, again: bool = False, folder: Path = FOLDER) -> Result:
+    """Build a cell's programs and take every arm through its steps, unless a kept result still holds."""
+    began = time.monotonic()
+    try:
+        built = {
+            program: build_one(toolchain, MODES[cell.mode], program, folder / "build")
+            for program in ("sleepbench", "survive")
+        }
+    except NanonapError as error:
+        return _result(cell, "", {}, began, (), f"cannot be built: {error}")
+    hashes = {name: each.sha256 for name, each in built.items()}
+    key = _key(hashes)
+    kept = None if again else kept_result(folder, cell, key)
+    if kept is not None:
+        return kept
+    with tempfile.TemporaryDirectory(prefix=f"{cell.name}-", dir=folder) as work:
+        try:
+            ended = quit_asleep(Survivor(built["survive"].path, None), STOCK)
+        except Unsound as error:
+            return _result(cell, key, hashes, began, (), f"the stock program does not run: {error}")
+        programs = Programs(built["sleepbench"].path, built["survive"].path, ended)
+        arms = tuple(ArmRun(variant, programs, Path(work)).run() for variant in VARIANTS)
+    result = _result(cell, key, hashes, began, arms)
+    keep_result(folder, cell, result)
+    return result
+
+
+def _result(
+    cell: Cell, key: str, hashes: dict[str, str], began: float, arms: tuple[Arm, ...], problem: str = ""
+) -> Result:
+    return Result(
+        release=cell.release,
+        mode=cell.mode,
+        key=key,
+        utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - began, 1),
+        sha256=hashes,
+        arms=arms,
+        problem=" ".join(problem.split()),
+    )
+
+
+@cache
+def patcher_sha256() -> str:
+    """SHA-256 (hex) of the patcher's sources, as they were when this process first asked."""
+    digest = hashlib.sha256()
+    for source in sorted((PROJECT / "patcher").rglob("*.py")):
+        digest.update(str(source.relative_to(PROJECT)).encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()
+
+
+def _key(hashes: dict[str, str]) -> str:
+    """What a kept result stands on: the programs, the patcher and the steps."""
+    parts = [str(SCHEMA), patcher_sha256(), *(f"{name}={value}" for name, value in sorted(hashes.items()))]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -1,0 +1,68 @@
+"""The stress program, stock and patched, and how it is run."""
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from patcher import Manifest
+
+STOCK = "stock"
+DIES = 2  # the runtime's exit status after a panic, a fatal error or SIGQUIT (runtime/panic.go, signal_unix.go)
+_PATIENCE = 120  # seconds until a run that does not end is a failure
+_SHOWN = 400  # characters of a failed run's output
+
+
+class Unsound(Exception):
+    """A run of the stress program that did not hold; the message says what was seen."""
+
+
+@dataclass(frozen=True)
+class Survivor:
+    """One ``survive``; ``manifest`` is None for the stock one."""
+
+    path: Path
+    manifest: Manifest | None
+
+    @property
+    def stubs(self) -> tuple[range, ...]:
+        """Where the new code lies, as linked: the edits that have assembly."""
+        edits = self.manifest.edits if self.manifest else ()
+        return tuple(range(each.address, each.end) for each in edits if each.assembly)
+
+    def in_stub(self, address: int) -> bool:
+        """True for a PC, as linked, in the new code."""
+        return any(address in each for each in self.stubs)
+
+    def run(self, *options: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run it to its end. Raises Unsound if it has none."""
+        try:
+            return subprocess.run(
+                [self.path, *options],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                timeout=_PATIENCE,
+                env=clean_environment(environment),
+            )
+        except subprocess.TimeoutExpired as error:
+            raise Unsound(f"{' '.join(map(str, options))}: did not end within {_PATIENCE} s") from error
+
+    def figures(self, *options: str | Path, **environment: str) -> dict[str, Any]:
+        """The figures of a run. Raises Unsound unless all that holds for every mode does."""
+        answer = self.run(*options, **environment)
+        said = f"{' '.join(map(str, options))}: exit status {answer.returncode}: {(answer.stdout + answer.stderr)}"
+        if answer.returncode != 0:
+            raise Unsound(said[:_SHOWN])
+        figures: dict[str, Any] = json.loads(answer.stdout)
+        if not figures["ok"] or figures["sleeps"] == 0 or figures["early"] or figures["corrupted"]:
+            raise Unsound(said[:_SHOWN])
+        return figures
+
+
+def clean_environment(own: dict[str, str]) -> dict[str, str]:
+    """The user's environment without any setting of the Go runtime, with ``own`` over it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("GO")} | own
