@@ -72,7 +72,7 @@ class Result:
 
 def worst(states: Iterable[State]) -> State:
     """FAILED before REFUSED before OK."""
-    return max(states, key=list(State).index)
+    return max(states, key=list(State).index, default=State.OK)
 
 
 def result_from_json(document: dict[str, Any]) -> Result:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from nanonap.terminal import answers
@@ -15,7 +16,7 @@ _STYLES = {State.OK: "green", State.REFUSED: "yellow", State.FAILED: "bold red"}
 
 def show_results(results: list[Result]) -> None:
     """A row a cell, a column a strategy; below, why a cell is not ok."""
-    table = Table("Go", "mode", *COLUMNS, title="every stub proven, run, unwound, reverted")
+    table = Table("Go", "mode", *COLUMNS, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for result in results:
         arms = {arm.name: arm for arm in result.arms}
         states = (arms[name].state if name in arms else State.FAILED for name in COLUMNS)

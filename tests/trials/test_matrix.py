@@ -1,0 +1,172 @@
+"""Every release in the default mode and every mode in the oldest and the newest release; `invoke matrix` runs all.
+
+The large program (mode big) is left to `invoke matrix`: to build it takes as long as five other cells.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+import patcher
+import trials.matrix.main as main_module
+from nanonap.errors import UsageError
+from patcher import Patched
+from tests.conftest import BuildProgram
+from toolchain.modes import MODES
+from toolchain.patched import VARIANTS, Variant
+from toolchain.releases import NEWEST, installed_releases, oldest_release, release_toolchain
+from trials.errors import MatrixFailed
+from trials.matrix.cells import Cell, chosen_cells
+from trials.matrix.page import as_markdown
+from trials.matrix.record import keep_result, kept_result
+from trials.matrix.result import Arm, Result, State, Step, result_from_json
+from trials.matrix.run import run_cell
+from trials.matrix.show import reasons
+from trials.matrix.steps import ArmRun, Programs
+from trials.unwinding.asleep import quit_asleep
+from trials.unwinding.survivors import STOCK, Survivor
+
+OTHER_MODES = [name for name, mode in MODES.items() if name != "default" and not mode.big and not mode.missing()]
+CELLS = [
+    *(Cell(release, "default") for release in installed_releases(say=False)),
+    *(Cell(release, mode) for release in (oldest_release(), NEWEST) for mode in OTHER_MODES),
+]
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
+def test_a_cell_holds_with_every_strategy(cell: Cell) -> None:
+    result = run_cell(cell, release_toolchain(cell.release), again=True)
+    assert reasons([result]) == []
+    assert [arm.name for arm in result.arms] == [each.name for each in VARIANTS]
+    assert {arm.steps[-1].name for arm in result.arms} == {"revert"}
+
+
+NETPOLL = next(each for each in VARIANTS if each.name == "netpoll")
+
+
+@pytest.fixture(scope="module")
+def programs(build_program: BuildProgram) -> Programs:
+    survive = build_program("survive")
+    return Programs(build_program("sleepbench"), survive, quit_asleep(Survivor(survive, None), STOCK))
+
+
+def failed_step(arm: Arm) -> str:
+    return next(each.name for each in arm.steps if each.state is State.FAILED)
+
+
+def test_a_slack_that_is_not_the_one_asked_for_fails_and_the_patch_is_reverted(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = patcher.patch
+
+    def other_slack(binary: Path, out: Path, strategy: str, **options: bool | int | None) -> Patched:
+        return real(binary, out, strategy, slack_ns=3, accept_thread_cost=True)
+
+    monkeypatch.setattr(patcher, "patch", other_slack)
+    arm = ArmRun(Variant("netpoll+slack1", "netpoll", 1), programs, tmp_path).run()
+    assert (arm.state, failed_step(arm)) == (State.FAILED, "sleep")
+    assert "timer slack 3 ns, expected 1 ns" in arm.reason
+    assert arm.steps[-1].name == "revert"
+    assert arm.steps[-1].state is State.OK
+    assert not list(tmp_path.glob("survive*"))
+
+
+def test_a_program_that_is_not_patched_at_all_fails(
+    programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = patcher.patch
+
+    def slack_alone(binary: Path, out: Path, strategy: str, **options: bool | int | None) -> Patched:
+        return real(binary, out, "slack", slack_ns=50_000)
+
+    monkeypatch.setattr(patcher, "patch", slack_alone)
+    monkeypatch.setattr("trials.matrix.steps._PROFILE_LENGTHS", ("100ms", "200ms"))
+    arm = ArmRun(NETPOLL, programs, tmp_path).run()
+    assert (arm.state, failed_step(arm)) == (State.FAILED, "profile")
+    assert "no sample met the new code" in arm.reason
+
+
+def test_a_refusal_is_told_with_its_reason(programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> Patched:
+        raise patcher.errors.NoRoom("no free bytes here")
+
+    monkeypatch.setattr(patcher, "patch", refuse)
+    arm = ArmRun(NETPOLL, programs, tmp_path).run()
+    assert (arm.state, arm.reason) == (State.REFUSED, "patch: no free bytes here")
+
+
+CELL = Cell("1.27.3", "pie")
+
+
+def made_result(state: State = State.OK, key: str = "key") -> Result:
+    arms = tuple(Arm(each.name, (Step("patch", state, "so it was", 0.5),)) for each in VARIANTS)
+    return Result(CELL.release, CELL.mode, key, "2026-01-01T00:00:00+00:00", 1.0, {"survive": "00"}, arms)
+
+
+def test_a_result_is_read_as_it_was_written() -> None:
+    for state in State:
+        written = made_result(state)
+        assert result_from_json(json.loads(json.dumps(written.to_json()))) == written
+        assert written.state is state
+
+
+def test_a_kept_result_holds_for_the_same_programs_and_patcher_alone_and_never_if_it_failed(tmp_path: Path) -> None:
+    assert kept_result(tmp_path, CELL, "key") is None
+    keep_result(tmp_path, CELL, made_result())
+    assert kept_result(tmp_path, CELL, "key") == made_result()
+    assert kept_result(tmp_path, CELL, "other") is None
+    assert kept_result(tmp_path, Cell("1.27.3", "race"), "key") is None
+    keep_result(tmp_path, CELL, made_result(State.FAILED))
+    assert kept_result(tmp_path, CELL, "key") is None
+    (tmp_path / "cells" / f"{CELL.name}.json").write_text('{"schema": 1}')
+    assert kept_result(tmp_path, CELL, "key") is None
+
+
+def test_a_cell_that_is_done_is_not_run_again_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trials.matrix.run.VARIANTS", ())
+    cell, toolchain = Cell(NEWEST, "default"), release_toolchain(NEWEST)
+    ran = []
+
+    def counted(survivor: Survivor, variant: str) -> object:
+        ran.append(variant)
+        return quit_asleep(survivor, variant)
+
+    monkeypatch.setattr("trials.matrix.run.quit_asleep", counted)
+    (tmp_path / "cells").mkdir()
+    first = run_cell(cell, toolchain, folder=tmp_path)
+    assert run_cell(cell, toolchain, folder=tmp_path) == first
+    assert len(ran) == 1
+    monkeypatch.setattr("trials.matrix.run.patcher_sha256", lambda: "another patcher")
+    assert run_cell(cell, toolchain, folder=tmp_path) != first
+    run_cell(cell, toolchain, again=True, folder=tmp_path)
+    assert len(ran) == 3
+
+
+def test_the_cells_of_all_are_every_release_and_mode_and_the_large_program_at_both_ends() -> None:
+    cells = chosen_cells("all", "all")
+    releases = installed_releases(say=False)
+    assert [each.release for each in cells if each.mode == "big"] == [releases[0], releases[-1]]
+    assert {(each.release, each.mode) for each in cells if each.mode != "big"} == {
+        (release, mode) for release in releases for mode in ("default", *OTHER_MODES)
+    }
+    assert chosen_cells("1.27", "pie,race") == [Cell("1.27.3", "pie"), Cell("1.27.3", "race")]
+    assert chosen_cells("1.25", "big") == [Cell("1.25.5", "big")]
+    with pytest.raises(UsageError, match=r"1\.27\.3"):
+        chosen_cells("1.99", "all")
+
+
+def test_a_failed_cell_is_shown_and_written_before_it_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = [made_result(), dataclasses.replace(made_result(State.FAILED), release="1.21.13")]
+    monkeypatch.setattr(main_module, "run_matrix", lambda cells, *, again: results)
+    page = tmp_path / "matrix.md"
+    with pytest.raises(MatrixFailed, match=r"1 of 2 cells failed: 1\.21\.13 pie") as raised:
+        main_module.matrix("1.27", "pie", again=False, as_json=True, markdown=page)
+    assert raised.value.exit_code == 52
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["states"] == {"ok": 1, "failed": 1}
+    assert "| 1.21.13 | `pie` | **failed** |" in page.read_text()
+    assert page.read_text() == as_markdown(results)
