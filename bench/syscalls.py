@@ -22,7 +22,7 @@ _TRACEFS = Path("/sys/kernel/tracing")
 # Where no tracefs is mounted perf needs one, and as root mounts it itself and leaves it. So it gets one in a mount
 # namespace of its own, and the machine stays as it is.
 _MOUNT = f'[ -d {_TRACEFS}/events ] || mount -t tracefs nodev {_TRACEFS}; exec "$@"'
-_PRIVATE = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", _MOUNT, "sh"]
+PRIVATE_TRACEFS = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", _MOUNT, "sh"]
 _STRACE_LINE = re.compile(r"\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)")
 REMEDY = "run as root with `perf` installed (Debian: linux-perf), or install strace"
 
@@ -66,7 +66,7 @@ def read_strace(text: str) -> dict[str, int]:
 
 
 COUNTERS = (
-    Counter("perf", _perf(_PRIVATE), read_perf),
+    Counter("perf", _perf(PRIVATE_TRACEFS), read_perf),
     # Who may not make a namespace may not mount either, but may have been given leave to count.
     Counter("perf", _perf([]), read_perf),
     Counter("strace", _strace, read_strace),

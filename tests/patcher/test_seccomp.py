@@ -14,6 +14,7 @@ import patcher
 from tests.conftest import BuildProgram
 from tests.patcher.tracing import Call, finished, named, request, timeout_ms, timeout_ns, traced
 from tests.toolchain.conftest import Run, read_run
+from toolchain.releases import NEWEST, installed_releases
 
 REFUSE = Path(__file__).with_name("refuse.py")
 # Of prctl only the option that the entry stub uses: sleepbench itself reads its timer slack by prctl.
@@ -89,6 +90,17 @@ def test_a_patched_program_sleeps_right_where_its_call_is_refused(
     assert done.stderr == b""
     if call == SET_TIMERSLACK:
         assert run.header["timer_slack_ns"] != 1
+
+
+@pytest.mark.parametrize("go", [each for each in installed_releases(say=False) if each != NEWEST])
+def test_every_release_sleeps_right_whatever_is_refused(build_program: BuildProgram, tmp_path: Path, go: str) -> None:
+    stock = build_program("sleepbench", go)
+    for name, (strategy, slack_ns) in ARMS.items():
+        patcher.patch(stock, tmp_path / name, strategy, slack_ns=slack_ns, accept_thread_cost=True)
+    for name, call, refusal in REFUSALS:
+        done = finished(*refusing(call, refusal), str(tmp_path / name), *PLAN, *method(name))
+        assert_right(read_run(done.stdout), SAMPLES)
+        assert done.stderr == b""
 
 
 @pytest.mark.parametrize("refusal", [errno.ENOSYS, errno.EPERM])
