@@ -255,6 +255,39 @@ def matrix(
     run_matrix(go, mode, again=again, as_json=json, markdown=Path(markdown) if markdown else None)
 
 
+@task(
+    help={
+        "nightly": "everything: all test binaries in full, all programs (20 minutes)",
+        "only": "only these packages and programs, by commas, from either list",
+        "strategy": "arms by commas: netpoll+slack1 (default), netpoll, usleep, sleep, slack, or `all`",
+        "go": "the Go release whose test binaries run (default 1.27.3)",
+        "markdown": "also write the table to this file, as a page",
+        "json": JSON_HELP,
+    }
+)
+@front_door
+def corpus(
+    _: Context,
+    nightly: bool = False,
+    only: str | None = None,
+    strategy: str = "netpoll+slack1",
+    go: str = "1.27.3",
+    markdown: str | None = None,
+    json: bool = False,
+) -> None:
+    """Run Go's own tests and other people's programs, stock and patched."""
+    from trials.corpus.run import run_corpus
+
+    run_corpus(
+        nightly=nightly,
+        only=only,
+        strategy=strategy,
+        go=go,
+        markdown=Path(markdown) if markdown else None,
+        as_json=json,
+    )
+
+
 @task(help={"only": "a pytest expression to choose tests by name (default: all)"})
 @front_door
 def test(_: Context, only: str | None = None) -> None:

@@ -96,7 +96,8 @@ class Obtainer:
         answer = self._processes.run(command, cwd=work, environment=user_environment(), limit_s=_LIMIT_S)
         if answer.status != 0 or answer.timed_out:
             said = [line for line in answer.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-            reason = next((line for line in said if line.startswith(("E:", "npm error"))), (said or ["no reason given"])[0])
+            reason = next(
+                (line for line in said if line.startswith(("E:", "npm error"))), (said or ["no reason given"])[0]
+            )
             raise CorpusIncomplete(f"{' '.join(map(str, command[:3]))} failed ({reason.strip()}); {remedy}")
         return answer.stdout.decode("utf-8", "replace")
-

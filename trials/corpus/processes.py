@@ -58,9 +58,9 @@ class Processes:
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as fed:
             fed.write(stdin)
             fed.seek(0)
-            with self._started(command, cwd, environment, fed.fileno(), out.fileno(), -1 if merged else err.fileno()) as (
-                process
-            ):
+            with self._started(
+                command, cwd, environment, fed.fileno(), out.fileno(), -1 if merged else err.fileno()
+            ) as (process):
                 try:
                     process.wait(limit_s)
                     timed_out = False

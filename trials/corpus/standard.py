@@ -23,14 +23,12 @@ _BUILD_LIMIT_S = 600
 class Package:
     """A package of the standard library.
 
-    ``nightly`` packages are left to the nightly list. ``limit_s`` is what a run may take. ``always_short`` ones run
-    with ``-test.short`` at night too.
+    ``nightly`` packages are left to the nightly list. ``limit_s`` is what a run may take, in seconds.
     """
 
     path: str
     nightly: bool = False
     limit_s: int = 600
-    always_short: bool = False
 
     @property
     def file(self) -> str:
@@ -40,7 +38,7 @@ class Package:
 
 #: The longest first: two run at a time.
 PACKAGES = (
-    Package("runtime", nightly=True, limit_s=1800, always_short=True),
+    Package("runtime", nightly=True, limit_s=1800),
     Package("runtime/pprof"),
     Package("net"),
     Package("net/http"),
@@ -119,7 +117,7 @@ class Standard:
         ``only`` is a pattern for ``-test.run``: then that runs alone. Examples and fuzz seeds run as tests do.
         """
         options = ["-test.v=test2json", "-test.paniconexit0", f"-test.timeout={package.limit_s}s"]
-        options += ["-test.short"] * (short or package.always_short)
+        options += ["-test.short"] * short
         options += [f"-test.run={only}"] if only else []
         source = self._goroot / "src" / package.path
         with tempfile.TemporaryDirectory(prefix="nanonap-", ignore_cleanup_errors=True) as temporary:

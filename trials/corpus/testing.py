@@ -90,9 +90,7 @@ class PackageTrial:
 
         return settle
 
-    def _again(
-        self, names: Sequence[str], binary: Path, patched: Path, stock: Suite, suite: Suite
-    ) -> list[Difference]:
+    def _again(self, names: Sequence[str], binary: Path, patched: Path, stock: Suite, suite: Suite) -> list[Difference]:
         """Run the tests of these names five times more in both arms, alternating, each by itself."""
         tops = sorted({name.split("/")[0] for name in names})
         groups = [[top] for top in tops] if len(tops) <= _ONE_BY_ONE else [tops]
@@ -112,7 +110,7 @@ class PackageTrial:
     def _same(self, stock: Suite) -> str:
         failing = sum(verdict not in (PASS, SKIP) for verdict in stock.verdicts.values())
         note = f", {failing} not passing in both" if failing else ""
-        short = " -short" * (self.short or self.package.always_short)
+        short = " -short" * self.short
         end = f", {stock.ending} in both" if stock.ending != "exit 0" else ""
         return f"{len(stock.verdicts)} tests{short}{note}{end}"
 

@@ -27,7 +27,7 @@ class Suite:
 
 
 def read_events(lines: Iterable[str]) -> dict[str, str]:
-    """{test name: verdict} of ``go tool test2json``'s lines (``go doc test2json``). Lines of no test are passed over."""
+    """{test name: verdict} of ``go tool test2json``'s lines; those of no test are passed over."""
     verdicts: dict[str, str] = {}
     for line in lines:
         event = json.loads(line)

@@ -1,0 +1,138 @@
+"""The campaign: every chosen trial, two at a time, then what must run alone, then the table."""
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nanonap.errors import UsageError
+from nanonap.files import write_text
+from nanonap.paths import ARTIFACTS
+from nanonap.terminal import messages
+from toolchain.build import chosen_toolchains
+from toolchain.progress import progress_bar
+from toolchain.wheels import DEFAULT_GO
+from trials.corpus.arms import DEFAULT_ARM, chosen_arms
+from trials.corpus.obtain import OBTAINED, Obtainer
+from trials.corpus.processes import Processes
+from trials.corpus.programs import PROGRAMS
+from trials.corpus.report import Report
+from trials.corpus.row import Row
+from trials.corpus.show import markdown_of, show_report
+from trials.corpus.standard import STANDARD, Standard
+from trials.corpus.testing import PackageTrial, Settled, left_out_rows
+from trials.corpus.working import ProgramTrial
+
+CORPUS = ARTIFACTS / "corpus"
+_AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the progress calls it, and the work."""
+
+    name: str
+    run: Callable[[], Sequence[Settled]]
+
+
+def run_corpus(
+    *,
+    nightly: bool = False,
+    only: str | None = None,
+    strategy: str = DEFAULT_ARM,
+    go: str = DEFAULT_GO,
+    as_json: bool = False,
+    markdown: Path | None = None,
+    corpus: Path = CORPUS,
+) -> None:
+    """Run the campaign; show its table; write ``latest.json`` under ``corpus``, and ``markdown`` where asked.
+
+    ``only``: names of packages and programs, by commas, from either list. ``strategy``: arms by commas, or "all".
+    Raises UsageError, what fetching a toolchain can raise, CorpusChanged or CorpusIncomplete (after the table).
+    """
+    arms = chosen_arms(strategy)
+    (toolchain, *more) = chosen_toolchains(go, None)
+    if more:
+        raise UsageError(f"--go {go}: one release at a time")
+    corpus.mkdir(parents=True, exist_ok=True)
+    started = datetime.now(UTC)
+    processes = Processes()
+    with tempfile.TemporaryDirectory(prefix="run-", dir=corpus, ignore_cleanup_errors=True) as work:
+        standard = Standard(toolchain, processes, corpus / STANDARD.name)
+        obtainer = Obtainer(processes, corpus / OBTAINED.name)
+        packages, reasons = standard.packages(nightly or only is not None)
+        tests = [
+            Trial(each.path, PackageTrial(standard, each, arms, not nightly, Path(work) / "std")) for each in packages
+        ]
+        programs = [
+            Trial(each.name, ProgramTrial(each, arms, obtainer, processes, Path(work) / "programs"))
+            for each in PROGRAMS
+            if nightly or only is not None or not each.nightly
+        ]
+        trials = _chosen(tests + programs, only)
+        rows = [] if only else left_out_rows(toolchain.version, reasons)
+        rows = _run(trials, processes) + rows
+    report = Report.made(started, toolchain.version, [arm.name for arm in arms], nightly, rows)
+    text = json.dumps(report.to_json(), indent=1) + "\n"
+    write_text(corpus / "latest.json", text)
+    if markdown is not None:
+        write_text(markdown, markdown_of(report))
+    if as_json:
+        print(text, end="")
+    else:
+        show_report(report)
+    report.check()
+
+
+def _chosen(trials: list[Trial], only: str | None) -> list[Trial]:
+    """Those that ``only`` names. Raises UsageError, listing the known names."""
+    if only is None:
+        return trials
+    known = {each.name: each for each in trials}
+    wanted = list(dict.fromkeys(name.strip() for name in only.split(",")))
+    for name in wanted:
+        if name not in known:
+            raise UsageError(f"--only {name}: known are {', '.join(known)}")
+    return [known[name] for name in wanted]
+
+
+def _run(trials: Sequence[Trial], processes: Processes) -> list[Row]:
+    """Two trials at a time; then, one after the other, what had to wait. The rows in the trials' order.
+
+    On Ctrl-C every process is killed before the exception goes on.
+    """
+    settled: dict[str, Sequence[Settled]] = {}
+    with progress_bar() as bar, ThreadPoolExecutor(_AT_ONCE) as pool:
+        task = bar.add_task("corpus", total=len(trials))
+        running = {pool.submit(each.run): each for each in trials}
+        try:
+            for done in as_completed(running):
+                name = running[done].name
+                settled[name] = done.result()
+                bar.advance(task)
+                for each in settled[name]:
+                    _tell(each, name)
+        except BaseException:
+            processes.stop()
+            pool.shutdown(cancel_futures=True)
+            raise
+    rows = []
+    for trial in trials:
+        for each in settled[trial.name]:
+            if isinstance(each, Row):
+                rows.append(each)
+            else:
+                rows.append(each())
+                _tell(rows[-1], trial.name)
+    return rows
+
+
+def _tell(each: Settled, name: str) -> None:
+    """A line on stderr for what is done."""
+    said = "verdicts differ; those tests run again, alone, at the end"
+    if isinstance(each, Row):
+        said = f"{each.arm or 'stock'}: {each.result} ({each.wall_s:.0f} s)"
+    messages().print(f"{name}, {said}", highlight=False, markup=False)

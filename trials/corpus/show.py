@@ -1,0 +1,62 @@
+"""The campaign's table, for the terminal and as Markdown."""
+
+from rich.markup import escape
+from rich.table import Table
+
+from nanonap.terminal import answers
+from trials.corpus.report import Report
+from trials.corpus.row import Result, Row
+
+_HEADS = ("name", "built by", "arm", "result", "what was compared, or why not")
+_STYLES = {
+    Result.SAME: "green",
+    Result.CHANGED: "bold red",
+    Result.UNSTABLE: "yellow",
+    Result.UNEXPECTED: "red",
+    Result.NOT_HERE: "red",
+    Result.STOCK_FAILS: "red",
+}
+
+
+def show_report(report: Report) -> None:
+    """A table of the test binaries, one of the programs, and the counts, on stdout."""
+    for title, rows in _parts(report):
+        table = Table(*_HEADS, title=title)
+        for each in rows:
+            style = _STYLES.get(each.result, "dim")
+            name, go, arm, result, detail = map(escape, _cells(each))
+            table.add_row(name, go, arm, f"[{style}]{result}[/]", detail)
+        answers().print(table)
+    answers().print(summary(report), highlight=False)
+
+
+def markdown_of(report: Report) -> str:
+    """The same as Markdown: what ran where, the counts, both tables."""
+    kind = "nightly" if report.nightly else "CI's"
+    lines = [
+        f"nanonap {report.tool}, {kind} list, arms {', '.join(f'`{arm}`' for arm in report.arms)}, test binaries of Go "
+        f"{report.go}; {report.started[:10]}, Linux {report.kernel}, {report.cpus} CPUs.",
+        "",
+        summary(report),
+    ]
+    for title, rows in _parts(report):
+        lines += ["", f"### {title.capitalize()}", "", f"| {' | '.join(_HEADS)} |", "|---" * len(_HEADS) + "|"]
+        lines += [f"| {' | '.join(each.replace('|', chr(92) + '|') for each in _cells(row))} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def summary(report: Report) -> str:
+    """``45 rows: 40 same, 3 refused, 2 left out``."""
+    counts = ", ".join(f"{count} {result}" for result, count in report.counts().items())
+    return f"{len(report.rows)} rows: {counts or 'nothing ran'}"
+
+
+def _parts(report: Report) -> list[tuple[str, list[Row]]]:
+    titles = {"std": f"test binaries of Go {report.go}'s standard library", "program": "programs"}
+    parts = [(title, [row for row in report.rows if row.kind == kind]) for kind, title in titles.items()]
+    return [(title, rows) for title, rows in parts if rows]
+
+
+def _cells(row: Row) -> tuple[str, str, str, str, str]:
+    name = f"{row.name} ({row.origin})" if row.kind == "program" and row.origin else row.name
+    return name, row.go, row.arm, str(row.result), " ".join(row.detail.split())

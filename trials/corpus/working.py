@@ -1,0 +1,117 @@
+"""A program's trial: obtained, inspected, patched, at work stock and patched, verified and reverted."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanonap.errors import Interrupted, NanonapError
+from toolchain.patched import Variant
+from trials.corpus.obtain import Obtainer
+from trials.corpus.patching import check_undone, go_release, is_expected, patch_all, told
+from trials.corpus.processes import Processes
+from trials.corpus.programs import Program
+from trials.corpus.row import Result, Row
+from trials.corpus.workplace import WorkFailed, Workplace
+
+_LIBRARIES = "usr/lib/x86_64-linux-gnu"  # where Debian keeps them on amd64
+
+
+@dataclass(frozen=True)
+class ProgramTrial:
+    """The trial of one program; ``folder`` is for patched copies and the work."""
+
+    program: Program
+    arms: tuple[Variant, ...]
+    obtainer: Obtainer
+    processes: Processes
+    folder: Path
+
+    def __call__(self) -> list[Row]:
+        """Get the program, let it work stock, then patch it and let it work in each arm."""
+        began = time.monotonic()
+        try:
+            package = self.obtainer.get(self.program.source)
+            folders = [package.folder, *(self.obtainer.get(each).folder for each in self.program.besides)]
+        except Interrupted:
+            raise
+        except NanonapError as error:
+            return [self._row(self.program.source, "", "", Result.NOT_HERE, str(error), began=began)]
+        programs = tuple(_first_with(path, folders) for path in self.program.paths)
+        origin = package.origin
+        try:
+            release = go_release(programs[0])
+        except NanonapError as error:
+            known = len(self.program.known) == 4
+            result = Result.REFUSED if known else Result.UNEXPECTED
+            return [self._row(origin, "", "", result, told(error), began=began)]
+        try:
+            stock = self._work("stock", programs, folders)
+        except (WorkFailed, OSError) as error:
+            return [self._row(origin, release, "", Result.STOCK_FAILS, str(error), began=began)]
+        return [self._arm(arm, origin, release, programs, folders, stock) for arm in self.arms]
+
+    def _arm(
+        self,
+        arm: Variant,
+        origin: str,
+        release: str,
+        programs: tuple[Path, ...],
+        folders: list[Path],
+        stock: dict[str, str],
+    ) -> Row:
+        began = time.monotonic()
+        try:
+            patched = self._patched(arm, programs)
+        except NanonapError as error:
+            result = Result.REFUSED if is_expected(error, arm, self.program.known) else Result.UNEXPECTED
+            return self._row(origin, release, arm.name, result, told(error), began=began)
+        try:
+            evidence = self._work(arm.name, patched, folders)
+            check_undone(programs, patched)
+        except Interrupted:
+            raise
+        except (WorkFailed, OSError, NanonapError) as error:
+            return self._row(origin, release, arm.name, Result.CHANGED, str(error), stock, began)
+        other = [name for name in stock.keys() | evidence.keys() if stock.get(name) != evidence.get(name)]
+        if other:
+            detail = "; ".join(
+                f"{name}: stock {stock.get(name)}, patched {evidence.get(name)}" for name in sorted(other)
+            )
+            return self._row(origin, release, arm.name, Result.CHANGED, detail, evidence, began)
+        return self._row(origin, release, arm.name, Result.SAME, self.program.does, evidence, began)
+
+    def _patched(self, arm: Variant, programs: tuple[Path, ...]) -> tuple[Path, ...]:
+        """All of the program's executables, those that lie in several folders too."""
+        place = self.folder / self.program.name / arm.name
+        done: list[Path] = []
+        for number, program in enumerate(programs):
+            done += patch_all([program], arm, place / str(number))
+        return tuple(done)
+
+    def _work(self, arm: str, programs: tuple[Path, ...], folders: list[Path]) -> dict[str, str]:
+        folder = self.folder / self.program.name / f"work-{arm}"
+        folder.mkdir(parents=True)
+        settings = {"STOCK_GOROOT": str(folders[0])} if self.program.source.startswith("go:") else {}
+        if self.program.besides:
+            settings["LD_LIBRARY_PATH"] = os.pathsep.join(str(each / _LIBRARIES) for each in folders)
+        absolute = tuple(each.absolute() for each in programs)
+        return self.program.work(Workplace(folder, absolute, self.processes, settings))
+
+    def _row(
+        self,
+        origin: str,
+        go: str,
+        arm: str,
+        result: Result,
+        detail: str,
+        evidence: dict[str, str] | None = None,
+        began: float = 0.0,
+    ) -> Row:
+        wall_s = time.monotonic() - began
+        return Row("program", self.program.name, origin, go, arm, result, detail, evidence or {}, wall_s)
+
+
+def _first_with(path: str, folders: list[Path]) -> Path:
+    """The file in the first folder that has it; in the very first if none has."""
+    return next((folder / path for folder in folders if (folder / path).exists()), folders[0] / path)
