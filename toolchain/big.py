@@ -6,8 +6,8 @@ are ordinary functions to the linker: each has its entry in the function table.
 
 from functools import cache
 
+#: Each is a thousand instructions of 12 bytes.
 FUNCTIONS = 5_700
-_LENGTH = 1_000  # instructions a function, 12 bytes each
 
 _HEAD = """#include "textflag.h"
 
@@ -21,8 +21,10 @@ _HEAD = """#include "textflag.h"
 
 @cache
 def big_files() -> dict[str, str]:
-    """File name → content, to be added to a package ``main``. The table of functions keeps the linker from dropping
-    them: ``keepBig`` is reachable from an ``init``."""
+    """File name → content, to be added to a package ``main``.
+
+    A table of the functions, which an ``init`` reaches, keeps the linker from dropping them.
+    """
     numbers = range(FUNCTIONS)
     functions = "".join(f"TEXT ·big{i}(SB), NOSPLIT, $0-0\n\tTHOUSAND\n\tRET\n\n" for i in numbers)
     table = "".join(f"DATA ·bigTable+{8 * i}(SB)/8, $·big{i}(SB)\n" for i in numbers)
@@ -35,7 +37,3 @@ def big_files() -> dict[str, str]:
             f"{declarations}"
         ),
     }
-
-
-#: Bytes of machine code that are added, at least.
-BIG_TEXT = 12 * _LENGTH * FUNCTIONS

@@ -13,6 +13,7 @@ import toolchain.build as build_module
 from nanonap.errors import OutputNotWritable, UsageError
 from nanonap.paths import GOSRC
 from tests.conftest import BuildProgram
+from toolchain.big import FUNCTIONS, big_files
 from toolchain.build import build, build_one, inputs_sha256
 from toolchain.errors import BuildFailed, ModeImpossible
 from toolchain.go import Toolchain
@@ -113,6 +114,14 @@ def test_the_large_program_is_built_only_when_named(capsys: pytest.CaptureFixtur
     assert "big" not in [mode.name for mode in chosen_modes("all")]
     assert "big is left out" in capsys.readouterr().err
     assert [mode.name for mode in chosen_modes("big")] == ["big"]
+
+
+def test_the_large_program_gets_more_than_64_mib_of_functions_that_are_linked_in() -> None:
+    files = big_files()
+    assert FUNCTIONS * 12_000 > 64 << 20
+    assert files["big_amd64.s"].count("\nTEXT ·big") == FUNCTIONS
+    assert files["big_amd64.s"].count("\nDATA ·bigTable+") == FUNCTIONS
+    assert files["big.go"].count("\nfunc big") == FUNCTIONS
 
 
 def test_only_an_untrimmed_program_depends_on_the_folder_of_its_source(

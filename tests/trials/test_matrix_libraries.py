@@ -67,6 +67,21 @@ int main(int argc, char **argv) {
 }
 """
 
+HOST_OF_ARCHIVE = """
+#include <stdio.h>
+#include <stdlib.h>
+
+extern long long Nap(long long);
+
+int main(int argc, char **argv) {
+	for (int i = 1; i < argc; i++) {
+		printf("%lld\\n", Nap(atoll(argv[i])));
+		fflush(stdout);
+	}
+	return 0;
+}
+"""
+
 PLUGIN = """package main
 
 import "time"
@@ -210,6 +225,27 @@ def test_a_c_library_is_refused_a_slack_because_it_has_no_entry(c_library: Loade
     with pytest.raises(UnsupportedGo, match="shared library has no entry"):
         patcher.patch(c_library.library, tmp_path / "out", "slack", slack_ns=1)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("release", "link"),
+    [*((release, ()) for release in RELEASES), (NEWEST, ("-static",))],
+    ids=lambda each: "-".join(each) if isinstance(each, tuple) else each,
+)
+def test_a_c_program_with_go_linked_in_is_patched_as_a_go_program_is(
+    tmp_path: Path, release: str, link: tuple[str, ...]
+) -> None:
+    archive = go_build(release_toolchain(release), tmp_path, "library", LIBRARY, "-buildmode=c-archive")
+    (tmp_path / "host.c").write_text(HOST_OF_ARCHIVE, encoding="ascii")
+    program, out = tmp_path / "host", tmp_path / "host.patched"
+    linked = ["gcc", *link, "-o", program, tmp_path / "host.c", "-Wl,--whole-archive", archive]
+    subprocess.run([*linked, "-Wl,--no-whole-archive", "-lpthread"], check=True)
+    patcher.patch(program, out, slack_ns=1)
+    with started(out, "1000", "3600000000000") as process:
+        wait_for_call(process, EPOLL_PWAIT2)
+        assert Path(f"/proc/{process.pid}/timerslack_ns").read_text() == "1\n"
+    patcher.revert(out)
+    assert sha256(out) == sha256(program)
 
 
 def test_the_scheduler_that_waits_for_a_plugins_sleepers_is_its_hosts(plugin: Loaded) -> None:

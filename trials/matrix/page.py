@@ -1,15 +1,17 @@
 """The matrix as a page of the documentation: docs/matrix.md."""
 
 import platform
-from datetime import UTC, datetime
 
+from nanonap import __version__
 from trials.matrix.result import Arm, Result, State
+from trials.matrix.run import patcher_sha256
 from trials.matrix.show import COLUMNS, counted, reasons
 
 _PAGE = """# The matrix
 
-Every Go release in every build mode with every strategy, as `invoke matrix --markdown docs/matrix.md` wrote it on
-{date} on Linux {kernel}, {machine}: {cells} cells, {counts}.
+Every Go release in every build mode with every strategy, as `invoke matrix --markdown docs/matrix.md` wrote it:
+{cells} cells, {counts}; run {dates} with version {version} (SHA-256 of `patcher/`: {patcher}…) on Linux {kernel},
+{machine}.
 
 A cell is a release and a build mode. In it both Go programs (`sleepbench` and the stress program `survive`) are
 built, and then taken through these steps with each strategy:
@@ -39,7 +41,7 @@ All modes but `untrimmed` have `-trimpath`, so that the same source gives the sa
 Debian 12's `golang-1.19-go`, the others are the pinned wheels. CI runs every release in the default mode, and every
 mode but `big` in the oldest and the newest release.
 
-## Libraries and plugins
+## Libraries, plugins, FIPS 140-3
 {libraries}
 """
 
@@ -56,7 +58,20 @@ _MODES = {
     "big": "with 65 MiB of further functions; in the oldest and the newest release alone, since it takes long",
 }
 
-_LIBRARIES = ""
+_LIBRARIES = """\
+`go build -buildmode=c-shared` makes a library with a runtime of its own, which waits in its own netpoll. It is patched
+as a program is, by `netpoll`, `sleep` and `usleep`, and a C program that loads it sleeps as asked. It has no entry, so
+`slack` is refused: set the slack in the program that loads it. A library by Go 1.19 is refused `netpoll`
+(`ShapeMismatch`): its code finds g in another way than a program's.
+
+A plugin (`-buildmode=plugin`) is linked with a copy of the runtime, too, but what schedules and waits is the runtime
+of the program that loads it: in a traceback of a sleeping plugin `time.Sleep` lies in the plugin, `runtime.schedule`
+and `runtime.netpoll` in the program. So patch the program, and its plugins' sleeps are precise; `netpoll` and `slack`
+are refused on the plugin itself.
+
+Go's FIPS 140-3 module (Go 1.24 and later, `GODEBUG=fips140=on`) hashes its own code and data at the start. No strategy
+touches them: the self-check passes in patched programs, with the module as it is in the release, with
+`GOFIPS140=latest` and `GOFIPS140=v1.0.0`, and in a PIE. CI runs that."""
 
 
 def as_markdown(results: list[Result]) -> str:
@@ -71,7 +86,9 @@ def as_markdown(results: list[Result]) -> str:
         rows.append(f"| {result.release} | `{result.mode}` | {' | '.join(words)} |")
     found = reasons(results)
     return _PAGE.format(
-        date=datetime.now(UTC).date(),
+        dates=_dates(results),
+        version=__version__,
+        patcher=patcher_sha256()[:16],
         kernel=platform.release(),
         machine=platform.machine(),
         cells=len(results),
@@ -81,6 +98,12 @@ def as_markdown(results: list[Result]) -> str:
         modes="\n".join(f"| `{name}` | {text} |" for name, text in _MODES.items()),
         libraries=_LIBRARIES,
     )
+
+
+def _dates(results: list[Result]) -> str:
+    """The day of the cells, or the first and the last."""
+    days = sorted({each.utc.partition("T")[0] for each in results})
+    return " … ".join(dict.fromkeys((days[0], days[-1])))
 
 
 def _word(arm: Arm | None) -> str:
