@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from nanonap.files import beside
@@ -128,18 +129,28 @@ class Standard:
                 limit_s=package.limit_s + 30,
                 merged=True,
             )
-        events = self._go("tool", "test2json", stdin=ran.stdout)
-        return Suite(ending(ran.status, ran.timed_out, ran.text), read_events(events.splitlines()))
+        said = self._run([self._test2json], stdin=ran.stdout)
+        return Suite(ending(ran.status, ran.timed_out, ran.text), read_events(said.splitlines()))
 
-    def _go(self, *arguments: str, stdin: bytes = b"") -> str:
+    @cached_property
+    def _test2json(self) -> str:
+        """The release's test2json, which the go command builds when it is first asked for."""
+        self._go("tool", "test2json", "-h", status=2)
+        return self._go("tool", "-n", "test2json").strip()
+
+    def _go(self, *arguments: str, status: int = 0) -> str:
+        return self._run([str(self.toolchain.go), *arguments], status=status)
+
+    def _run(self, command: list[str], *, stdin: bytes = b"", status: int = 0) -> str:
         answer = self._processes.run(
-            [self.toolchain.go, *arguments],
+            command,
             cwd=self._out,
             environment=self.toolchain.environment(),
             limit_s=_BUILD_LIMIT_S,
             stdin=stdin,
         )
-        if answer.status != 0:
+        if answer.status != status:
             said = " | ".join(answer.text.strip().splitlines()[:3])
-            raise CorpusIncomplete(f"go {' '.join(arguments[:2])} with Go {self.toolchain.version} failed: {said}")
+            what = " ".join([Path(command[0]).name, *command[1:3]])
+            raise CorpusIncomplete(f"{what}, Go {self.toolchain.version}: failed: {said}")
         return answer.stdout.decode("utf-8", "replace")

@@ -14,7 +14,6 @@ from trials.corpus.patching import check_undone, go_release, is_expected, patch_
 from trials.corpus.row import Result, Row
 from trials.corpus.standard import Package, Standard
 from trials.corpus.verdicts import ABSENT, PASS, SKIP, Difference, Suite, differing
-from trials.errors import CorpusIncomplete
 
 AGAIN = 5
 _ONE_BY_ONE = 12  # with more tests than this that differ, they run again together
@@ -39,17 +38,19 @@ class PackageTrial:
         try:
             binary = self.standard.build(self.package)
             release = go_release(binary)
+            stock = self.standard.run(self.package, binary, short=self.short)
         except Interrupted:
             raise
-        except NanonapError as error:
+        except (NanonapError, OSError) as error:
             return [self._row("", Result.NOT_HERE, str(error), wall_s=time.monotonic() - began)]
-        stock = self.standard.run(self.package, binary, short=self.short)
         settled: list[Settled] = []
         arms = list(self.arms)
         for arm in arms:
             began = time.monotonic()
             try:
                 (patched,) = patch_all([binary], arm, self.folder / self.package.file / arm.name)
+            except Interrupted:
+                raise
             except NanonapError as error:
                 expected = is_expected(error, arm, frozenset())
                 result = Result.REFUSED if expected else Result.UNEXPECTED
@@ -57,18 +58,25 @@ class PackageTrial:
                 if isinstance(error, NoRoom) and arm.strategy == "netpoll" and WITHOUT_SLACK not in arms:
                     arms.append(WITHOUT_SLACK)
                 continue
-            settled.append(self.compare(arm.name, release, binary, patched, stock, began))
+            settled.append(self._compare(arm.name, release, binary, patched, stock, began))
         return settled
 
-    def compare(  # the parts of one comparison
-        self, arm: str, release: str, binary: Path, patched: Path, stock: Suite, began: float
-    ) -> Settled:
+    def _compare(self, arm: str, release: str, binary: Path, patched: Path, stock: Suite, began: float) -> Settled:
         """Run the patched binary; what differs is settled later."""
-        suite = self.standard.run(self.package, patched, short=self.short)
         try:
+            suite = self.standard.run(self.package, patched, short=self.short)
             check_undone([binary], [patched])
-        except NanonapError as error:
+        except Interrupted:
+            raise
+        except (NanonapError, OSError) as error:
             return self._row(arm, Result.CHANGED, str(error), go=release)
+        return self.judge(arm, release, (binary, patched), (stock, suite), began)
+
+    def judge(
+        self, arm: str, release: str, programs: tuple[Path, Path], suites: tuple[Suite, Suite], began: float
+    ) -> Settled:
+        """The row of two runs, stock's first; where they differ, the work that settles it."""
+        stock, suite = suites
         wall_s = time.monotonic() - began
         names = differing(stock.verdicts, suite.verdicts)
         evidence = {"stock": stock.tally(), arm: suite.tally()}
@@ -78,7 +86,7 @@ class PackageTrial:
             return self._row(arm, Result.SAME, self._same(stock), evidence, wall_s, release)
 
         def settle() -> Row:
-            again = self._again(names, binary, patched, stock, suite)
+            again = self._again(names, programs, suites)
             changed = [each for each in again if each.changed]
             # An ending that no test accounts for is a change of its own.
             other_end = stock.ending != suite.ending and (not names or suite.ending not in ("exit 0", "exit 1"))
@@ -90,17 +98,19 @@ class PackageTrial:
 
         return settle
 
-    def _again(self, names: Sequence[str], binary: Path, patched: Path, stock: Suite, suite: Suite) -> list[Difference]:
+    def _again(
+        self, names: Sequence[str], programs: tuple[Path, Path], suites: tuple[Suite, Suite]
+    ) -> list[Difference]:
         """Run the tests of these names five times more in both arms, alternating, each by itself."""
         tops = sorted({name.split("/")[0] for name in names})
         groups = [[top] for top in tops] if len(tops) <= _ONE_BY_ONE else [tops]
         seen: dict[str, tuple[list[str], list[str]]] = {
-            name: ([stock.verdicts.get(name, ABSENT)], [suite.verdicts.get(name, ABSENT)]) for name in names
+            name: ([suites[0].verdicts.get(name, ABSENT)], [suites[1].verdicts.get(name, ABSENT)]) for name in names
         }
         for group in groups:
             pattern = f"^({'|'.join(map(re.escape, group))})$"
             for _ in range(AGAIN):
-                for side, program in enumerate((binary, patched)):
+                for side, program in enumerate(programs):
                     alone = self.standard.run(self.package, program, short=self.short, only=pattern).verdicts
                     for name in names:
                         if name.split("/")[0] in group:
@@ -130,12 +140,3 @@ class PackageTrial:
 def left_out_rows(release: str, reasons: dict[str, str]) -> list[Row]:
     """A row for each package that is left out, with the reason."""
     return [Row("std", path, f"Go {release}", "", "", Result.LEFT_OUT, why) for path, why in reasons.items()]
-
-
-def find_package(standard: Standard, path: str) -> Package:
-    """The package of a path, or one made for it. Raises CorpusIncomplete where the release has none with tests."""
-    chosen, _ = standard.packages(nightly=True)
-    for package in chosen:
-        if package.path == path:
-            return package
-    raise CorpusIncomplete(f"{path}: no package with tests in Go {standard.toolchain.version}")
