@@ -4,9 +4,9 @@ import pytest
 
 from nanonap.errors import UsageError
 from trials.corpus.arms import chosen_arms
+from trials.corpus.page import markdown_of
 from trials.corpus.report import Report
 from trials.corpus.row import Result, Row
-from trials.corpus.show import markdown_of
 from trials.corpus.verdicts import Difference, differing, ending, read_events
 from trials.errors import CorpusChanged, CorpusIncomplete
 

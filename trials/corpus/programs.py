@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from toolchain.wheels import DEFAULT_GO, WHEELS
-from trials.corpus import servers, work
+from trials.corpus import gobuild, servers, work
 from trials.corpus.workplace import Workplace
 
 
@@ -51,7 +51,7 @@ def _esbuild(version: str, known: frozenset[str] = frozenset(), nightly: bool = 
 def _go(release: str) -> Program:
     tools = ("bin/go", *(f"pkg/tool/linux_amd64/{tool}" for tool in ("compile", "asm", "link")))
     does = "builds a program and all it imports; the same bytes, and it runs"
-    return Program(f"go-{release}", f"go:{release}", tools, work.go_build, does, release != DEFAULT_GO)
+    return Program(f"go-{release}", f"go:{release}", tools, gobuild.go_build, does, release != DEFAULT_GO)
 
 
 _EVERY = frozenset({"netpoll", "sleep", "usleep", "slack"})

@@ -17,11 +17,12 @@ from toolchain.progress import progress_bar
 from toolchain.wheels import DEFAULT_GO
 from trials.corpus.arms import DEFAULT_ARM, chosen_arms
 from trials.corpus.obtain import OBTAINED, Obtainer
+from trials.corpus.page import markdown_of
 from trials.corpus.processes import Processes
 from trials.corpus.programs import PROGRAMS
 from trials.corpus.report import Report
 from trials.corpus.row import Row
-from trials.corpus.show import markdown_of, show_report
+from trials.corpus.show import show_report
 from trials.corpus.standard import STANDARD, Standard
 from trials.corpus.testing import PackageTrial, Settled, left_out_rows
 from trials.corpus.working import ProgramTrial

@@ -1,4 +1,4 @@
-"""The campaign's table, for the terminal and as Markdown."""
+"""The campaign's table for the terminal."""
 
 from rich.markup import escape
 from rich.table import Table
@@ -7,7 +7,7 @@ from nanonap.terminal import answers
 from trials.corpus.report import Report
 from trials.corpus.row import Result, Row
 
-_HEADS = ("name", "built by", "arm", "result", "what was compared, or why not")
+HEADS = ("name", "built by", "arm", "result", "what was compared, or why not")
 _STYLES = {
     Result.SAME: "green",
     Result.CHANGED: "bold red",
@@ -20,29 +20,14 @@ _STYLES = {
 
 def show_report(report: Report) -> None:
     """A table of the test binaries, one of the programs, and the counts, on stdout."""
-    for title, rows in _parts(report):
-        table = Table(*_HEADS, title=title)
+    for title, rows in parts(report):
+        table = Table(*HEADS, title=title)
         for each in rows:
             style = _STYLES.get(each.result, "dim")
-            name, go, arm, result, detail = map(escape, _cells(each))
+            name, go, arm, result, detail = map(escape, cells(each))
             table.add_row(name, go, arm, f"[{style}]{result}[/]", detail)
         answers().print(table)
     answers().print(summary(report), highlight=False)
-
-
-def markdown_of(report: Report) -> str:
-    """The same as Markdown: what ran where, the counts, both tables."""
-    kind = "nightly" if report.nightly else "CI's"
-    lines = [
-        f"nanonap {report.tool}, {kind} list, arms {', '.join(f'`{arm}`' for arm in report.arms)}, test binaries of Go "
-        f"{report.go}; {report.started[:10]}, Linux {report.kernel}, {report.cpus} CPUs.",
-        "",
-        summary(report),
-    ]
-    for title, rows in _parts(report):
-        lines += ["", f"### {title.capitalize()}", "", f"| {' | '.join(_HEADS)} |", "|---" * len(_HEADS) + "|"]
-        lines += [f"| {' | '.join(each.replace('|', chr(92) + '|') for each in _cells(row))} |" for row in rows]
-    return "\n".join(lines) + "\n"
 
 
 def summary(report: Report) -> str:
@@ -51,12 +36,14 @@ def summary(report: Report) -> str:
     return f"{len(report.rows)} rows: {counts or 'nothing ran'}"
 
 
-def _parts(report: Report) -> list[tuple[str, list[Row]]]:
+def parts(report: Report) -> list[tuple[str, list[Row]]]:
+    """The rows of the test binaries and those of the programs, each with a title."""
     titles = {"std": f"test binaries of Go {report.go}'s standard library", "program": "programs"}
     parts = [(title, [row for row in report.rows if row.kind == kind]) for kind, title in titles.items()]
     return [(title, rows) for title, rows in parts if rows]
 
 
-def _cells(row: Row) -> tuple[str, str, str, str, str]:
+def cells(row: Row) -> tuple[str, str, str, str, str]:
+    """A row's texts, under ``HEADS``."""
     name = f"{row.name} ({row.origin})" if row.kind == "program" and row.origin else row.name
     return name, row.go, row.arm, str(row.result), " ".join(row.detail.split())

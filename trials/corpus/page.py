@@ -1,0 +1,50 @@
+"""docs/corpus.md: what the campaign does, and the tables of one run."""
+
+from trials.corpus.report import Report
+from trials.corpus.show import HEADS, cells, parts, summary
+
+_INTRODUCTION = """# Code that nobody here wrote
+
+`invoke corpus` shows that a patch does no harm to programs that were not written for this project: Go's own tests, and
+programs from Debian and npm.
+
+- **Test binaries.** `go test -c` of packages of the standard library whose tests know best when the runtime misbehaves.
+  Each runs in its package's source folder, stock and patched, and the verdict of every test and subtest (pass, fail,
+  skip, unfinished, absent) and the binary's ending (exit status, panic, signal, time-out) are compared. Tests that
+  fail in stock too, for want of a network or a privilege, count as any other verdict.
+- **A verdict that differs** is never retried away. When nothing else runs any more, that test runs five times more in
+  both arms, alone and alternating, and all counts are shown. It is `changed`, unless stock by itself shows more than
+  one verdict; then it is `unstable in stock`. An ending that differs and that no test accounts for is `changed`.
+- **Programs** are fetched with `apt-get download` and `npm pack`, unpacked and not installed, then inspected, patched,
+  and set to work that can be checked: stock and patched must prove the same. After the work the patched file is
+  verified and reverted, and the result has the original's SHA-256. Servers listen on 127.0.0.1 alone and must end
+  when they are asked to. `go-RELEASE` is that release's own go command, compiler, assembler and linker, all patched.
+- **Refused** rows are refusals that README foretells, or that are known for the program: `sleep` with
+  testing/synctest or where nothing calls `time.Sleep`, no padding for the slack (then `netpoll` alone is tried), a
+  shape that no strategy knows. Any other refusal makes the campaign fail.
+
+`invoke corpus` takes CI's list with `-test.short`, some minutes; `--nightly` takes everything in full; `--only
+NAME,…`, `--strategy ARM,…|all`, `--go RELEASE` choose. It ends with status 50 if anything changed, 51 if something
+could not be tried. `artifacts/corpus/latest.json` keeps every row and what was compared. The programs need `npm`,
+`node`, `git` and Debian's `apt-get`.
+
+## The last full run
+"""
+
+
+def markdown_of(report: Report) -> str:
+    """The page: the introduction, what ran where, the counts, both tables."""
+    kind = "nightly" if report.nightly else "CI's"
+    arms = ", ".join(f"`{arm}`" for arm in report.arms)
+    about = (
+        f"{report.started[:10]}, nanonap {report.tool}, {kind} list, arms: {arms}; test binaries of Go {report.go}; "
+    )
+    lines = [_INTRODUCTION, f"{about}Linux {report.kernel}, {report.cpus} CPUs. {summary(report)}."]
+    for title, rows in parts(report):
+        lines += ["", f"### {title[0].upper()}{title[1:]}", "", _line(HEADS), _line(["---"] * len(HEADS))]
+        lines += [_line(cells(row)) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _line(texts: list[str] | tuple[str, ...]) -> str:
+    return f"| {' | '.join(text.replace('|', chr(92) + '|') for text in texts)} |"
