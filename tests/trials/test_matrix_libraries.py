@@ -238,7 +238,7 @@ def test_a_c_program_with_go_linked_in_is_patched_as_a_go_program_is(
     archive = go_build(release_toolchain(release), tmp_path, "library", LIBRARY, "-buildmode=c-archive")
     (tmp_path / "host.c").write_text(HOST_OF_ARCHIVE, encoding="ascii")
     program, out = tmp_path / "host", tmp_path / "host.patched"
-    linked = ["gcc", *link, "-o", program, tmp_path / "host.c", "-Wl,--whole-archive", archive]
+    linked: list[str | Path] = ["gcc", *link, "-o", program, tmp_path / "host.c", "-Wl,--whole-archive", archive]
     subprocess.run([*linked, "-Wl,--no-whole-archive", "-lpthread"], check=True)
     patcher.patch(program, out, slack_ns=1)
     with started(out, "1000", "3600000000000") as process:
