@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from patcher.content import Content
+from patcher.elf_tables import Span
 from patcher.errors import NotGo, UnsupportedGo
 
 _MAGIC = b"\xff Go buildinf:"
@@ -36,12 +38,12 @@ class BuildInfo:
         return frozenset(self.settings.get("-tags", "").split(",")) - {""}
 
 
-def read_build_info(path: Path, data: bytes, section: tuple[int, int] | None) -> BuildInfo:
-    """Read the build information, from its section ``(offset, size)`` or, without one, by its magic.
+def read_build_info(path: Path, data: Content, section: Span | None) -> BuildInfo:
+    """Read the build information, from its section or, without one, by its magic.
 
     Raises NotGo where there is none, UnsupportedGo for the pointer form that Go wrote before 1.18.
     """
-    start = section[0] if section else 0
+    start = section.offset if section else 0
     at = data.find(_MAGIC, start)
     while at != -1 and at % _ALIGN:
         at = data.find(_MAGIC, at + 1)
@@ -58,7 +60,7 @@ def read_build_info(path: Path, data: bytes, section: tuple[int, int] | None) ->
     return BuildInfo(version.decode("utf-8", "replace"), _settings(text))
 
 
-def _string(data: bytes, at: int) -> tuple[bytes, int]:
+def _string(data: Content, at: int) -> tuple[bytes, int]:
     """A string with its length before it as a varint; empty where the length cannot be true."""
     length = shift = 0
     for index in range(at, min(at + 10, len(data))):

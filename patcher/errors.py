@@ -121,3 +121,15 @@ class ManifestMissing(NanonapError):
     """There is no manifest beside the file, or it cannot be read."""
 
     exit_code = 26
+
+
+class InternalFault(NanonapError):
+    """The analysis failed in a way that no file should bring about: a fault of the patcher, to be reported."""
+
+    exit_code = 27
+
+
+class NotEnoughMemory(NanonapError):
+    """The machine or a limit does not give the memory or address space that the work needs."""
+
+    exit_code = 28

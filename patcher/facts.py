@@ -3,6 +3,8 @@
 import hashlib
 from dataclasses import dataclass
 
+from patcher.content import Content
+
 
 @dataclass(frozen=True)
 class FileFacts:
@@ -12,6 +14,6 @@ class FileFacts:
     size: int
 
     @classmethod
-    def of(cls, data: bytes) -> "FileFacts":
+    def of(cls, data: Content) -> "FileFacts":
         """The facts of a file's content."""
         return cls(hashlib.sha256(data).hexdigest(), len(data))

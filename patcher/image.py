@@ -1,10 +1,8 @@
 """A Go binary as it lies on disk: the one place that calls LIEF."""
 
 import io
-import os
-import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +11,15 @@ import lief
 
 from patcher import errors
 from patcher.buildinfo import BuildInfo, read_build_info
+from patcher.content import Content, mapped, opened
+from patcher.elf_header import check_end, check_headers
+from patcher.elf_tables import Relocations, Span, Symbols, hits, unpack_relr, whole_records
 
 PAGE = 4096  # the kernel maps files in these; x86-64 has no smaller or larger base page
 E_ENTRY = 24  # offset of e_entry in an ELF64 header (elf(5))
-UPX_MAGIC = b"UPX!"
+_P_OFFSET, _SH_OFFSET = 8, 24  # of p_offset in a program header, of sh_offset in a section header
+
+BUILDINFO = ".go.buildinfo"
 
 lief.logging.disable()
 
@@ -60,28 +63,27 @@ class Padding:
 
 @dataclass(frozen=True)
 class GoImage:
-    """A Go program for linux/amd64. ``data`` is the whole file; addresses are as linked."""
+    """A Go program for linux/amd64. ``data`` is the whole file; addresses are as linked.
+
+    ``claims`` are the bytes of the file that something in it says to need: sections, segments, header tables.
+    """
 
     path: Path
-    data: bytes
+    data: Content
     entry: int
     pie: bool
     shared_library: bool
     dynamic: bool
     segments: tuple[Segment, ...]
     sections: tuple[Section, ...]
+    claims: tuple[Span, ...]
+    symbols: Symbols | None
+    relocations: Relocations
     build: BuildInfo
-    elf: lief.ELF.Binary
 
     def offset_of(self, address: int, size: int = 1) -> int:
         """The file offset of ``size`` bytes at a virtual address. Raises MalformedBinary if not in the file."""
-        for segment in self.segments:
-            start = address - segment.address
-            if start >= 0 and start + size <= segment.file_size:
-                return segment.offset + start
-        raise errors.MalformedBinary(
-            f"{self.path}: {size} bytes at address {address:#x} are expected in the file and are in no segment"
-        )
+        return file_offset(self.path, self.segments, address, size)
 
     def read(self, address: int, size: int) -> bytes:
         """``size`` bytes at a virtual address, as they lie in the file."""
@@ -90,7 +92,8 @@ class GoImage:
 
     def read_pointer(self, address: int) -> int:
         """The 8-byte pointer that stands at ``address`` once relocated, before a PIE is moved."""
-        return self._relative_relocations.get(address) or struct.unpack("<Q", self.read(address, 8))[0]
+        relocated = self.relocations.target(address)
+        return struct.unpack("<Q", self.read(address, 8))[0] if relocated is None else relocated
 
     def section(self, *names: str) -> Section | None:
         """The first section that has one of the names."""
@@ -98,41 +101,27 @@ class GoImage:
 
     def symbol(self, name: str) -> int | None:
         """A symbol's value from .symtab; None where there is no such symbol or no table."""
-        found = self.elf.get_symtab_symbol(name)
-        return found.value if found is not None else None
+        return self.symbols.value(name) if self.symbols else None
 
     @property
     def stripped(self) -> bool:
-        """True where the file has no .symtab."""
-        return self.section(".symtab") is None
+        """True where the file has no symbol table."""
+        return self.symbols is None
 
     def relocated_addresses(self) -> Iterator[int]:
         """Addresses that the dynamic linker writes to at start (none in a static, position-dependent file)."""
-        return (each.address for each in self.elf.relocations)
-
-    @cached_property
-    def _relative_relocations(self) -> dict[int, int]:
-        """R_X86_64_RELATIVE (type 8): address → addend. The file's own bytes there may be zero."""
-        if not self.pie:
-            return {}
-        relative = lief.ELF.Relocation.TYPE.X86_64_RELATIVE
-        return {each.address: each.addend for each in self.elf.dynamic_relocations if each.type == relative}
+        return self.relocations.addresses()
 
     def pointers_to(self, value: int) -> Iterator[int]:
         """Addresses of 8-byte aligned pointers that equal ``value``, in segments that are not executable."""
-        for address, addend in self._relative_relocations.items():
-            if addend == value:
-                yield address
+        yield from self.relocations.addresses_of(value)
         needle = struct.pack("<Q", value)
         for segment in self.segments:
             if segment.executable:
                 continue
-            end = segment.offset + segment.file_size
-            at = self.data.find(needle, segment.offset, end)
-            while at != -1:
+            for at in hits(self.path, self.data, needle, Span(segment.offset, segment.file_size)):
                 if (address := segment.address + at - segment.offset) % 8 == 0:
                     yield address
-                at = self.data.find(needle, at + 1, end)
 
     @property
     def padding(self) -> Padding | None:
@@ -161,14 +150,9 @@ class GoImage:
 
     def _next_claim(self, offset: int) -> int:
         """The first file offset from ``offset`` on that a section, a segment, a header table or the end claims."""
-        header = self.elf.header
-        claims = [(each.offset, each.size) for each in self.sections]
-        claims += [(each.file_offset, each.physical_size) for each in self.elf.segments]
-        claims.append((header.section_header_offset, header.numberof_sections * header.section_header_size))
-        claims.append((header.program_header_offset, header.numberof_segments * header.program_header_size))
-        if any(start < offset < start + size for start, size in claims if start + size != offset):
+        if any(each.offset < offset < each.end for each in self.claims):
             return offset
-        return min([start for start, size in claims if start >= offset and size] + [len(self.data)])
+        return min([each.offset for each in self.claims if each.offset >= offset and each.size] + [len(self.data)])
 
     def _page_is_ours(self, segment: Segment, address: int) -> bool:
         page_end = address + -address % PAGE
@@ -181,38 +165,29 @@ class GoImage:
 
 def read_image(path: Path) -> GoImage:
     """Read a Go binary. Raises the error that names what is wrong with it; never anything else for bad input."""
-    return parse_image(path, read_file(path))
+    with opened(path) as descriptor, open(descriptor, "rb", closefd=False) as stream:
+        return _image(path, mapped(descriptor), stream)
 
 
 def parse_image(path: Path, data: bytes) -> GoImage:
     """The same for a file's content; ``path`` is only named in errors."""
-    _check_header(path, data)
-    if UPX_MAGIC in data[:4096]:
-        raise errors.PackedBinary(f"{path}: packed by UPX; unpack it first (upx -d), then patch the result")
-    parsed = lief.ELF.parse(io.BytesIO(data), _parser_config())
+    return _image(path, data, io.BytesIO(data))
+
+
+def _image(path: Path, data: Content, source: io.BufferedIOBase) -> GoImage:
+    check_headers(path, data)
+    parsed = lief.ELF.parse(source, _parser_config())
     if parsed is None:
         raise errors.MalformedBinary(f"{path}: has an ELF header and no readable tables behind it; is it truncated?")
-    segments = tuple(_segments(parsed))
-    for segment in segments:
-        _check_end(path, data, "a segment", segment.offset + segment.file_size)
-    sections = tuple(
-        Section(
-            str(each.name),
-            each.virtual_address,
-            each.file_offset,
-            each.size,
-            parsed.header.section_header_offset + index * parsed.header.section_header_size,
-        )
-        for index, each in enumerate(parsed.sections)
-        if each.type not in (lief.ELF.Section.TYPE.NOBITS, lief.ELF.Section.TYPE.SHT_NULL_)
-    )
-    for section in sections:
-        _check_end(path, data, f"section {section.name}", section.offset + section.size)
-    build = read_build_info(path, data, next(((e.offset, e.size) for e in sections if e.name == ".go.buildinfo"), None))
+    sections = tuple(_sections(path, data, parsed))
+    build = read_build_info(path, data, next((Span(e.offset, e.size) for e in sections if e.name == BUILDINFO), None))
     system = build.settings.get("GOOS", "linux")
     if system != "linux":
         raise errors.WrongArchitecture(f"{path}: built for {system}; only linux/amd64 can be patched")
     kind = parsed.header.file_type
+    if kind not in (lief.ELF.Header.FILE_TYPE.EXEC, lief.ELF.Header.FILE_TYPE.DYN):
+        raise errors.MalformedBinary(f"{path}: its ELF header names no executable and no shared library")
+    segments = tuple(_segments(path, data, parsed))
     return GoImage(
         path=path,
         data=data,
@@ -222,53 +197,18 @@ def parse_image(path: Path, data: bytes) -> GoImage:
         dynamic=parsed.has_interpreter,
         segments=segments,
         sections=sections,
+        claims=tuple(_claims(parsed, sections)),
+        symbols=_symbols(path, data, parsed),
+        relocations=_relocations(path, data, parsed, segments),
         build=build,
-        elf=parsed,
     )
 
 
-def read_file(path: Path) -> bytes:
-    """A regular file's content. Raises InputNotFound or NotARegularFile."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise errors.NotARegularFile(f"{path}: not a regular file; name a Go executable")
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise errors.InputNotFound(f"{path}: no such file; check the path") from error
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise errors.InputNotFound(f"{path}: cannot be read ({reason})") from error
-
-
-def _check_header(path: Path, data: bytes) -> None:
-    """The fields of the ELF header (elf(5)) that decide whether this file can be ours at all."""
-    if data[:4] != b"\x7fELF":
-        raise errors.NotElf(f"{path}: not an ELF file; name a Go executable for linux/amd64")
-    if len(data) < 64:
-        raise errors.MalformedBinary(f"{path}: ends within its ELF header; is it truncated?")
-    if data[4] == 1:
-        raise errors.WrongClass(f"{path}: a 32-bit ELF file; only 64-bit Go programs (linux/amd64) can be patched")
-    machine = int.from_bytes(data[18:20], "little" if data[5] == 1 else "big")
-    if data[5] != 1 or machine != 62:  # EM_X86_64
-        raise errors.WrongArchitecture(
-            f"{path}: built for ELF machine {machine}; only linux/amd64 (machine 62) can be patched"
-        )
-    for offset_at, size_at, count_at in ((32, 54, 56), (40, 58, 60)):  # program headers, section headers
-        table = int.from_bytes(data[offset_at : offset_at + 8], "little")
-        size, count = (int.from_bytes(data[at : at + 2], "little") for at in (size_at, count_at))
-        _check_end(path, data, "a header table", table + size * count if table else 0)
-
-
-def _check_end(path: Path, data: bytes, what: str, end: int) -> None:
-    if end > len(data):
-        raise errors.MalformedBinary(
-            f"{path}: {what} ends at offset {end:#x}, the file at {len(data):#x}; is it truncated?"
-        )
-
-
-def _segments(parsed: lief.ELF.Binary) -> Iterator[Segment]:
+def _segments(path: Path, data: Content, parsed: lief.ELF.Binary) -> Iterator[Segment]:
     table, size = parsed.header.program_header_offset, parsed.header.program_header_size
     for index, each in enumerate(parsed.segments):
+        header = table + index * size
+        _check_place(path, data, header + _P_OFFSET, each.file_offset)
         if each.type == lief.ELF.Segment.TYPE.LOAD:
             yield Segment(
                 address=each.virtual_address,
@@ -277,14 +217,85 @@ def _segments(parsed: lief.ELF.Binary) -> Iterator[Segment]:
                 memory_size=each.virtual_size,
                 executable=each.has(lief.ELF.Segment.FLAGS.X),
                 writable=each.has(lief.ELF.Segment.FLAGS.W),
-                header=table + index * size,
+                header=header,
             )
 
 
+def _sections(path: Path, data: Content, parsed: lief.ELF.Binary) -> Iterator[Section]:
+    table, size = parsed.header.section_header_offset, parsed.header.section_header_size
+    for index, each in enumerate(parsed.sections):
+        header = table + index * size
+        if each.type in (lief.ELF.Section.TYPE.NOBITS, lief.ELF.Section.TYPE.SHT_NULL_):
+            continue
+        _check_place(path, data, header + _SH_OFFSET, each.file_offset)
+        check_end(path, data, f"section {each.name!s}", each.file_offset + each.size)
+        yield Section(str(each.name), each.virtual_address, each.file_offset, each.size, header)
+
+
+def _check_place(path: Path, data: Content, field: int, offset: int) -> None:
+    """A header must lie where its index says: edits of headers rely on LIEF having left out none before it."""
+    if data[field : field + 8] != struct.pack("<Q", offset):
+        raise errors.MalformedBinary(f"{path}: its header tables are read otherwise than they lie at {field:#x}")
+
+
+def _claims(parsed: lief.ELF.Binary, sections: tuple[Section, ...]) -> Iterator[Span]:
+    header = parsed.header
+    yield from (Span(each.offset, each.size) for each in sections)
+    yield from (Span(each.file_offset, each.physical_size) for each in parsed.segments)
+    yield Span(header.section_header_offset, header.numberof_sections * header.section_header_size)
+    yield Span(header.program_header_offset, header.numberof_segments * header.program_header_size)
+
+
+def _symbols(path: Path, data: Content, parsed: lief.ELF.Binary) -> Symbols | None:
+    sections = list(parsed.sections)
+    for each in sections:
+        if each.type == lief.ELF.Section.TYPE.SYMTAB:
+            if each.link >= len(sections):
+                raise errors.MalformedBinary(f"{path}: its symbol table has no strings")
+            strings = sections[each.link]
+            return Symbols(path, data, Span(each.file_offset, each.size), Span(strings.file_offset, strings.size))
+    return None
+
+
+def _relocations(path: Path, data: Content, parsed: lief.ELF.Binary, segments: tuple[Segment, ...]) -> Relocations:
+    """The tables that PT_DYNAMIC names, and those in sections of the loaded program (a static one has no others)."""
+    tag = lief.ELF.DynamicEntry.TAG
+    named = {each.tag: each.value for each in parsed.dynamic_entries}
+    tables = {
+        Span(each.file_offset, each.size)
+        for each in parsed.sections
+        if each.type == lief.ELF.Section.TYPE.RELA and each.has(lief.ELF.Section.FLAGS.ALLOC)
+    }
+    for where, length in ((tag.RELA, tag.RELASZ), (tag.JMPREL, tag.PLTRELSZ)):
+        if (address := named.get(where)) and (size := named.get(length)):
+            tables.add(Span(file_offset(path, segments, address, size), size))
+    packed: tuple[int, ...] = ()
+    if named.get(tag.RELR) and (size := named.get(tag.RELRSZ, 0) // 8 * 8):
+        at = file_offset(path, segments, named[tag.RELR], size)
+        packed = tuple(
+            unpack_relr((each for (each,) in struct.iter_unpack("<Q", data[at : at + size])), len(data) // 8)
+        )
+    return Relocations(path, data, tuple(map(whole_records, sorted(tables, key=lambda each: each.offset))), packed)
+
+
+def file_offset(path: Path, segments: Iterable[Segment], address: int, size: int = 1) -> int:
+    """The file offset of ``size`` bytes at a virtual address. Raises MalformedBinary if not in the file."""
+    for segment in segments:
+        start = address - segment.address
+        if start >= 0 and start + size <= segment.file_size:
+            return segment.offset + start
+    raise errors.MalformedBinary(
+        f"{path}: {size} bytes at address {address:#x} are expected in the file and are in no segment"
+    )
+
+
 def _parser_config() -> lief.ELF.ParserConfig:
-    """What LIEF need not do: notes, symbol versions, and the overlay are of no use here."""
+    """What LIEF need not do: it reads the headers, which here are all; the tables behind them are searched."""
     config = lief.ELF.ParserConfig()
     config.parse_notes = False
+    config.parse_dyn_symbols = False
+    config.parse_symtab_symbols = False
+    config.parse_relocations = False
     config.parse_symbol_versions = False
     config.parse_overlay = False
     return config

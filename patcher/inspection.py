@@ -6,9 +6,11 @@ from typing import Any
 
 from nanonap.errors import NanonapError
 from patcher import errors
+from patcher.content import check_file
 from patcher.facts import FileFacts
 from patcher.functions import Functions
 from patcher.image import GoImage, read_image
+from patcher.isolation import isolated
 from patcher.manifest import describe_go, path_of, read_manifest
 from patcher.patching import STRATEGIES, make_plans, refuse_unfit
 from patcher.recognise import entry_slack_ns, strategies_present
@@ -56,9 +58,30 @@ class Inspection:
             ],
         }
 
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "Inspection":
+        """The inspection of a document that ``to_json`` made."""
+        strategies = {
+            name: Applicability(each["applies"], each["reason"], tuple(each["sites"]))
+            for name, each in document["strategies"].items()
+        }
+        calls = tuple(Site(each["function"], each["address"], each["number"]) for each in document["syscalls"])
+        rest = {name: document[name] for name in ("sha256", "go", "layout", "patched")}
+        return cls(path=Path(document["path"]), strategies=strategies, syscalls=calls, **rest)
+
 
 def inspect(path: Path) -> Inspection:
     """Look at a binary. Raises the errors of reading it; what a strategy cannot do is told, not raised."""
+    check_file(path)
+    return Inspection.from_json(isolated(path, f"{__name__}:inspected"))
+
+
+def inspected(path: Path) -> dict[str, Any]:
+    """The JSON document of an inspection: the job of ``inspect`` in the child process."""
+    return _look_at(path).to_json()
+
+
+def _look_at(path: Path) -> Inspection:
     image = read_image(path)
     functions = Functions(image)
     settings = image.build.settings

@@ -80,12 +80,13 @@ def read_manifest(path: Path) -> Manifest:
         document = json.loads(text)
         if document["schema"] != SCHEMA:
             raise ManifestMismatch(f"{path}: schema {document['schema']}, this version reads schema {SCHEMA}")
-        return _from_json(document)
+        return from_json(document)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ManifestMismatch(f"{path}: not a manifest of a patch ({type(error).__name__}: {error})") from error
 
 
-def _from_json(document: dict[str, Any]) -> Manifest:
+def from_json(document: dict[str, Any]) -> Manifest:
+    """The manifest of a JSON document. Raises what reading a wrong one raises: ValueError, KeyError, TypeError."""
     edits = tuple(
         Edit(
             function=str(each["function"]),

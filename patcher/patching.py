@@ -2,19 +2,30 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nanonap.errors import UsageError
 from nanonap.files import beside_all
 from patcher import record
+from patcher.content import check_file
 from patcher.edit import Edit, Plan
 from patcher.errors import FakeTime, ThreadCost, UnsupportedGo
 from patcher.facts import FileFacts
 from patcher.functions import Functions
-from patcher.image import GoImage, parse_image, read_file
-from patcher.manifest import Manifest, describe_go, path_of
+from patcher.image import GoImage, read_image
+from patcher.isolation import check_address_space, isolated
+from patcher.manifest import Manifest, describe_go, from_json, path_of
 from patcher.proof import Proof, prove
 from patcher.recognise import refuse_patched
-from patcher.rewrite import apply, check_difference, check_edits, check_output, copy_attributes, write_bytes
+from patcher.rewrite import (
+    check_difference,
+    check_edits,
+    check_output,
+    copy_attributes,
+    facts_with,
+    write_bytes,
+    write_edited,
+)
 from patcher.room import Room
 from patcher.strategies import netpoll, slack, sleep, usleep
 
@@ -46,7 +57,7 @@ def patch(
     Raises a subclass of NanonapError that says what is wrong and what to do.
     """
     check_options(strategy, slack_ns)
-    source = read_file(binary)
+    check_file(binary)
     manifest_path = path_of(out)
     check_output(binary, out, force)
     check_output(binary, manifest_path, force)
@@ -55,15 +66,19 @@ def patch(
             f"{binary}: strategy sleep holds one OS thread for every sleeping goroutine; "
             "use netpoll, or accept it with --accept-thread-cost"
         )
-    image = parse_image(binary, source)
-    manifest, edits = make_manifest(image, strategy, slack_ns)
+    manifest = from_json(isolated(binary, f"{__name__}:planned", strategy=strategy, slack_ns=slack_ns))
     with beside_all(manifest_path, out) as (beside_manifest, temporary):
-        write_bytes(temporary, apply(image.data, edits), out)
-        check_difference(temporary, image.data, edits)
+        write_edited(binary, temporary, manifest.input, manifest.edits, out)
+        check_difference(temporary, binary, manifest.edits, manifest.output)
         warnings = copy_attributes(binary, temporary)
         write_bytes(beside_manifest, manifest.text().encode(), out)
         beside_manifest.chmod(0o644)
     return Patched(out, manifest, tuple(warnings))
+
+
+def planned(binary: Path, strategy: str, slack_ns: int | None) -> dict[str, Any]:
+    """The manifest's document of a patch that is yet to be written: the job of ``patch`` in the child process."""
+    return make_manifest(read_image(binary), strategy, slack_ns)[0].to_json()
 
 
 def default_output(binary: Path, strategy: str, slack_ns: int | None) -> Path:
@@ -90,6 +105,7 @@ def make_manifest(image: GoImage, strategy: str, slack_ns: int | None) -> tuple[
     refuse_unfit(functions)
     room = Room(image)
     plans = make_plans(functions, strategy, slack_ns, room)
+    check_address_space()
     proofs = [prove(functions, each, slack_ns) for each in plans]
     source = FileFacts.of(image.data)
     edits = tuple(edit for each in plans for edit in each.edits)
@@ -101,7 +117,7 @@ def make_manifest(image: GoImage, strategy: str, slack_ns: int | None) -> tuple[
         slack_ns=slack_ns,
         go=describe_go(image),
         input=source,
-        output=FileFacts.of(apply(image.data, edits)),
+        output=facts_with(image.data, edits),
         edits=edits,
         new_syscalls=tuple(name for each in plans for name in each.new_syscalls),
         proof=Proof(sum(each.cases for each in proofs), sum(each.passed for each in proofs)),

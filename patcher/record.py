@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from nanonap import __version__
+from patcher.content import Content
 from patcher.edit import Edit
 from patcher.facts import FileFacts
 
@@ -33,7 +34,7 @@ class Record:
     input: FileFacts
     restored: tuple[tuple[int, bytes], ...]
 
-    def original(self, data: bytes) -> bytes | None:
+    def original(self, data: Content) -> bytes | None:
         """The input, or None where undoing does not give it: the file was changed since, or this is no record."""
         if len(data) != self.input.size:
             return None
@@ -57,7 +58,7 @@ def encode(strategy: str, slack_ns: int | None, source: FileFacts, edits: Iterab
     return _HEAD.pack(MAGIC, len(body), zlib.crc32(body)) + body
 
 
-def find(data: bytes) -> Iterator[Record]:
+def find(data: Content) -> Iterator[Record]:
     """Every whole record in a file's content; there is more than one only where somebody put it there."""
     at = data.find(MAGIC)
     for _ in range(_MOST_HITS):
@@ -69,7 +70,7 @@ def find(data: bytes) -> Iterator[Record]:
         at = data.find(MAGIC, at + 1)
 
 
-def _decode(data: bytes, at: int) -> Record | None:
+def _decode(data: Content, at: int) -> Record | None:
     if at + _HEAD.size > len(data):
         return None
     _magic, length, checksum = _HEAD.unpack_from(data, at)

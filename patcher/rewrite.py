@@ -1,17 +1,21 @@
 """Edits laid over a file: in place, of equal size, written beside and renamed, and nothing else changed."""
 
+import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from nanonap.errors import OutputExists, OutputNotWritable
 from nanonap.files import as_ours
+from patcher.content import Content
 from patcher.edit import Edit
-from patcher.errors import MalformedBinary, ProofFailed, SameFile, ShapeMismatch
+from patcher.errors import MalformedBinary, ManifestMismatch, ProofFailed, SameFile, ShapeMismatch
+from patcher.facts import FileFacts
 from patcher.image import GoImage
 
 _SET_ID = 0o6000
+_PIECE = 1 << 20  # bytes of a file that are in memory at a time
 
 
 def check_output(source: Path, out: Path, force: bool) -> None:
@@ -79,20 +83,74 @@ def _inverse(edit: Edit) -> Edit:
     return Edit(edit.function, edit.purpose, edit.address, edit.offset, edit.new, edit.old, "")
 
 
-def check_difference(written: Path, before: bytes, edits: Iterable[Edit]) -> None:
-    """What lies on disk must be the input with exactly the edits, read back and compared byte by byte."""
-    after = written.read_bytes()
-    if len(after) != len(before):
-        raise ProofFailed(f"{written}: {len(before)} bytes were expected on disk, {len(after)} found")
-    position = 0
-    for edit in sorted(edits, key=lambda each: each.offset):
-        if after[position : edit.offset] != before[position : edit.offset]:
-            raise ProofFailed(f"{written}: differs from the input outside the edits, before offset {edit.offset:#x}")
-        position = edit.offset + len(edit.new)
-        if after[edit.offset : position] != edit.new:
-            raise ProofFailed(f"{written}: does not hold the edit at offset {edit.offset:#x}")
-    if after[position:] != before[position:]:
-        raise ProofFailed(f"{written}: differs from the input behind the last edit")
+def facts_with(data: Content, edits: Iterable[Edit]) -> FileFacts:
+    """The facts of a file's content with the edits applied, without a copy of it."""
+    digest = hashlib.sha256()
+    for piece in _edited((data[at : at + _PIECE] for at in range(0, len(data), _PIECE)), edits):
+        digest.update(piece)
+    return FileFacts(digest.hexdigest(), len(data))
+
+
+def write_edited(source: Path, temporary: Path, before: FileFacts, edits: Iterable[Edit], target: Path) -> None:
+    """Fill a temporary file on its way to ``target`` with the source and the edits laid over it.
+
+    Raises ManifestMismatch where the source is no longer the file of the facts ``before``, and as ``write_bytes``.
+    """
+    digest, size = hashlib.sha256(), 0
+
+    def read() -> Iterator[bytes]:
+        nonlocal size
+        for piece in _pieces(source):
+            digest.update(piece)
+            size += len(piece)
+            yield piece
+
+    try:
+        with temporary.open("wb") as stream:
+            stream.writelines(_edited(read(), edits))
+    except OSError as error:
+        raise as_ours(error, target) from error
+    if FileFacts(digest.hexdigest(), size) != before:
+        raise ManifestMismatch(f"{source}: the file changed while it was read; nothing was written, try again")
+
+
+def check_difference(written: Path, source: Path, edits: Iterable[Edit], after: FileFacts) -> None:
+    """What lies on disk must be the source with exactly the edits, read back and compared byte by byte."""
+    digest, size = hashlib.sha256(), 0
+    for expected, found in itertools.zip_longest(_edited(_pieces(source), edits), _pieces(written), fillvalue=b""):
+        if expected != found:
+            raise ProofFailed(
+                f"{written}: differs from the input outside the edits, or lacks one, at offset {size:#x} or behind it"
+            )
+        digest.update(found)
+        size += len(found)
+    if FileFacts(digest.hexdigest(), size) != after:
+        raise ProofFailed(f"{written}: is not the file that was proven; its SHA-256 differs from the manifest's")
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb", buffering=0) as stream:
+        while piece := stream.read(_PIECE):
+            yield piece
+
+
+def _edited(pieces: Iterable[bytes], edits: Iterable[Edit]) -> Iterator[bytes]:
+    """A file's pieces, in order, with the edits' new bytes in place of the old."""
+    ordered = sorted(edits, key=lambda each: each.offset)
+    start = 0
+    for piece in pieces:
+        stop = start + len(piece)
+        within = [each for each in ordered if each.offset < stop and each.offset + len(each.new) > start]
+        if not within:
+            yield piece
+            start = stop
+            continue
+        changed = bytearray(piece)
+        for edit in within:
+            low, high = max(start, edit.offset), min(stop, edit.offset + len(edit.new))
+            changed[low - start : high - start] = edit.new[low - edit.offset : high - edit.offset]
+        yield bytes(changed)
+        start = stop
 
 
 def copy_attributes(source: Path, target: Path) -> list[str]:

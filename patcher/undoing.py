@@ -1,18 +1,22 @@
 """A patch checked and undone: by its manifest, or where that is lost by the undo record that the binary carries."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from nanonap import __version__
 from nanonap.files import beside
 from patcher import record
+from patcher.content import check_file, read_file
 from patcher.errors import ManifestMismatch, ManifestMissing
 from patcher.facts import FileFacts
-from patcher.image import parse_image, read_file
-from patcher.manifest import Manifest, path_of, read_manifest
+from patcher.image import parse_image
+from patcher.isolation import isolated
+from patcher.manifest import Manifest, from_json, path_of, read_manifest
 from patcher.patching import STRATEGIES, make_manifest
 from patcher.proof import Proof
-from patcher.rewrite import apply, check_output, copy_attributes, undo, write_bytes
+from patcher.rewrite import check_output, copy_attributes, undo, write_bytes
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,14 @@ def verify(path: Path) -> Verified:
     Without a manifest, the undo record says what the patch was. Raises ManifestMissing, ManifestMismatch (naming the
     first difference) or ProofFailed.
     """
+    check_file(path)
+    document = isolated(path, f"{__name__}:verified")
+    manifest, proof = from_json(document["manifest"]), Proof(**document["proof"])
+    return Verified(path, manifest, proof, document["by"])
+
+
+def verified(path: Path) -> dict[str, Any]:
+    """What ``verify`` found, as JSON: its job in the child process."""
     data = read_file(path)
     undone = _undone(path, data)
     if undone.manifest and FileFacts.of(data) != undone.manifest.output:
@@ -69,13 +81,14 @@ def verify(path: Path) -> Verified:
         raise ManifestMismatch(f"{path}: its {undone.by} names no known strategy ({undone.strategy})")
     # The edits are made anew, not believed: a manifest that lies about what they are proves nothing.
     remade, edits = make_manifest(parse_image(path, undone.original), undone.strategy, undone.slack_ns)
-    if (undone.manifest and edits != undone.manifest.edits) or apply(undone.original, edits) != data:
+    if (undone.manifest and edits != undone.manifest.edits) or FileFacts.of(data) != remade.output:
         made_by = f"was made by version {undone.tool}; verify it with that version" * (undone.tool != __version__)
         raise ManifestMismatch(
             f"{path}: the {undone.by}'s edits are not those that version {__version__} makes for strategy "
             f"{undone.strategy}; {made_by or f'the {undone.by} was altered'}"
         )
-    return Verified(path, undone.manifest or remade, remade.proof, undone.by)
+    manifest = undone.manifest or remade
+    return {"manifest": manifest.to_json(), "proof": asdict(remade.proof), "by": undone.by}
 
 
 def revert(path: Path, out: Path | None = None, *, force: bool = False, check: bool = False) -> Reverted:
@@ -103,6 +116,8 @@ def _undone(path: Path, data: bytes) -> _Undone:
     try:
         manifest = read_manifest(path_of(path))
     except ManifestMissing as missing:
+        if os.path.lexists(path_of(path)):  # something is there and cannot be read
+            raise
         return _by_record(path, data, missing)
     except ManifestMismatch as error:
         raise ManifestMismatch(f"{error}{_hint(data)}") from error

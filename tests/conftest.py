@@ -6,6 +6,7 @@ from typing import Protocol
 
 import pytest
 
+from patcher import isolation
 from toolchain.build import build
 from toolchain.wheels import DEFAULT_GO
 
@@ -26,3 +27,12 @@ def build_program() -> BuildProgram:
         return built(program, go, mode)
 
     return build_once
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fork_beside_the_runner() -> None:
+    """A test worker's second thread only waits for its controller's words: forking beside it is safe, and quick.
+
+    tests/patcher/test_isolation.py undoes this where threads are its matter.
+    """
+    isolation.forks_beside_threads = True

@@ -1,0 +1,69 @@
+"""A file's bytes: mapped, not read, so that a sparse file of any size costs nothing before its headers are checked."""
+
+import contextlib
+import errno
+import mmap
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from patcher import errors
+
+Content = bytes | mmap.mmap
+LARGEST = 4 << 30  # bytes; the largest Go programs have some hundred MiB
+
+
+def check_file(path: Path) -> None:
+    """Raises InputNotFound or NotARegularFile where a path names no file that can be read."""
+    with _opened(path):
+        pass
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """A descriptor of a regular file of a size that can be. Raises InputNotFound, NotARegularFile, MalformedBinary."""
+    with _opened(path) as descriptor:
+        size = os.fstat(descriptor).st_size
+        if size > LARGEST:
+            raise errors.MalformedBinary(
+                f"{path}: {size >> 20} MiB; no program has more than {LARGEST >> 20} MiB, this file is not one"
+            )
+        yield descriptor
+
+
+def mapped(descriptor: int) -> Content:
+    """A file's content, read from the disk where it is looked at; writes of others to the file are seen."""
+    if os.fstat(descriptor).st_size == 0:
+        return b""
+    return mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
+
+
+def read_file(path: Path) -> bytes:
+    """A regular file's content. Raises as ``opened``."""
+    with opened(path) as descriptor, open(descriptor, "rb", closefd=False) as stream:
+        return stream.read()
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would wait for its writer
+    except FileNotFoundError as error:
+        raise errors.InputNotFound(f"{path}: no such file; check the path") from error
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket cannot be opened at all
+            raise _irregular(path) from error
+        raise errors.InputNotFound(f"{path}: cannot be read ({os.strerror(error.errno or 0)})") from error
+    except ValueError as error:  # a null character in the name
+        raise errors.InputNotFound(f"{str(path)!r}: cannot be read ({error})") from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _irregular(path)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _irregular(path: Path) -> errors.NotARegularFile:
+    return errors.NotARegularFile(f"{path}: not a regular file; name a Go executable")

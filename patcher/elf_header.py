@@ -1,0 +1,145 @@
+"""The ELF header and program headers, checked before any library sees the file (elf(5)).
+
+What a program for linux/amd64 cannot have is refused here in words; what is left is small enough for LIEF.
+"""
+
+import itertools
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from patcher import errors
+from patcher.content import Content
+
+_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_PROGRAM = struct.Struct("<IIQQQQQQ")
+_SECTION_SIZE = 64
+_EM_X86_64 = 62
+_TYPES = {0: "no type", 1: "an object file", 4: "a core dump"}  # ET_NONE, ET_REL, ET_CORE
+_EXECUTABLES = (2, 3)  # ET_EXEC, ET_DYN
+_SYSTEMS = {0: "System V", 3: "Linux"}  # EI_OSABI of programs for Linux; others have a value of their own
+_OTHER_SYSTEMS = {2: "netbsd", 6: "solaris", 9: "freebsd", 12: "openbsd"}  # as GOOS names them
+_MOST_PROGRAM_HEADERS = 1024  # the kernel takes at most 64 KiB of them: 1170 (fs/binfmt_elf.c, load_elf_phdrs)
+_MOST_SECTIONS = 8192
+_PT_LOAD, _PT_INTERP = 1, 3
+_HIGHEST = 1 << 47  # no user address lies above
+_UPX_MAGIC = b"UPX!"
+_UPX_WITHIN = 4096
+_LONGEST_INTERPRETER = 4096
+
+
+@dataclass(frozen=True)
+class Range:
+    """A segment's program header, as far as it is checked here."""
+
+    kind: int
+    offset: int
+    address: int
+    file_size: int
+    memory_size: int
+
+
+def check_headers(path: Path, data: Content) -> None:
+    """Raises the error that says why this file cannot be a program for linux/amd64 that LIEF should see."""
+    if data[:4] != b"\x7fELF":
+        raise errors.NotElf(f"{path}: not an ELF file; name a Go executable for linux/amd64")
+    if len(data) < _HEADER.size:
+        raise errors.MalformedBinary(f"{path}: ends within its ELF header; is it truncated?")
+    _check_kind(path, data)
+    fields = _HEADER.unpack_from(data)
+    programs, sections = fields[5:7]
+    program_size, program_count, section_size, section_count, names = fields[9:14]
+    _check_table(path, data, "program headers", (programs, program_size, program_count), _PROGRAM.size)
+    _check_table(path, data, "section headers", (sections, section_size, section_count), _SECTION_SIZE)
+    if program_count > _MOST_PROGRAM_HEADERS or section_count > _MOST_SECTIONS:
+        raise errors.MalformedBinary(
+            f"{path}: {program_count} program headers and {section_count} sections; a program has at most "
+            f"{_MOST_PROGRAM_HEADERS} and {_MOST_SECTIONS}"
+        )
+    if section_count and names >= section_count:
+        raise errors.MalformedBinary(f"{path}: section {names} is to hold the sections' names, of {section_count}")
+    if _UPX_MAGIC in data[:_UPX_WITHIN]:
+        raise errors.PackedBinary(f"{path}: packed by UPX; unpack it first (upx -d), then patch the result")
+    ranges = [
+        Range(kind, offset, address, file_size, memory_size)
+        for kind, _, offset, address, _, file_size, memory_size, _ in _programs(data, programs, program_count)
+    ]
+    _check_loaded(path, data, [each for each in ranges if each.kind == _PT_LOAD])
+    for each in ranges:
+        check_end(path, data, "a segment", each.offset + each.file_size)
+        if each.kind == _PT_INTERP:
+            _check_interpreter(path, data, each)
+
+
+def check_end(path: Path, data: Content, what: str, end: int) -> None:
+    """Raises MalformedBinary where ``what`` ends behind the file's own end."""
+    if end > len(data):
+        raise errors.MalformedBinary(
+            f"{path}: {what} ends at offset {end:#x}, the file at {len(data):#x}; is it truncated?"
+        )
+
+
+def _check_kind(path: Path, data: Content) -> None:
+    if data[4] == 1:
+        raise errors.WrongClass(f"{path}: a 32-bit ELF file; only 64-bit Go programs (linux/amd64) can be patched")
+    machine = int.from_bytes(data[18:20], "little" if data[5] == 1 else "big")
+    if data[5] != 1 or machine != _EM_X86_64:
+        raise errors.WrongArchitecture(
+            f"{path}: built for ELF machine {machine}; only linux/amd64 (machine 62) can be patched"
+        )
+    if data[4] != 2:
+        raise errors.MalformedBinary(f"{path}: its ELF class is {data[4]}; known are 1 (32-bit) and 2 (64-bit)")
+    if data[7] not in _SYSTEMS:
+        raise errors.WrongArchitecture(
+            f"{path}: built for {_OTHER_SYSTEMS.get(data[7], f'system {data[7]}')}, by its ELF header; "
+            "only linux/amd64 can be patched"
+        )
+    kind = int.from_bytes(data[16:18], "little")
+    if kind and kind not in _EXECUTABLES:
+        raise errors.MalformedBinary(
+            f"{path}: {_TYPES.get(kind, f'an ELF file of type {kind}')}; name an executable or a shared library"
+        )
+
+
+def _check_table(path: Path, data: Content, what: str, table: tuple[int, int, int], entry: int) -> None:
+    offset, size, count = table
+    check_end(path, data, f"the table of {what}", offset + size * count if offset else 0)
+    if offset and count and size != entry:
+        raise errors.MalformedBinary(f"{path}: its {what} have {size} bytes each; an ELF64 file's have {entry}")
+
+
+def _programs(data: Content, offset: int, count: int) -> Iterator[tuple[int, ...]]:
+    yield from _PROGRAM.iter_unpack(data[offset : offset + _PROGRAM.size * count] if offset else b"")
+
+
+def _check_loaded(path: Path, data: Content, loaded: list[Range]) -> None:
+    """Loaded segments must rise in address, as the kernel wants them, and share no byte in memory or in the file."""
+    for each in loaded:
+        if each.file_size > each.memory_size or each.address + each.memory_size > _HIGHEST:
+            raise errors.MalformedBinary(
+                f"{path}: a segment at {each.address:#x} has {each.file_size:#x} bytes in the file and "
+                f"{each.memory_size:#x} in memory; it cannot be loaded"
+            )
+        check_end(path, data, "a segment", each.offset + each.file_size)
+    for before, after in itertools.pairwise(loaded):
+        if before.address + before.memory_size > after.address:
+            raise errors.MalformedBinary(
+                f"{path}: the segments at {before.address:#x} and {after.address:#x} overlap, or are not in order"
+            )
+    for before, after in itertools.pairwise(sorted((e for e in loaded if e.file_size), key=lambda each: each.offset)):
+        if before.offset + before.file_size > after.offset:
+            raise errors.MalformedBinary(
+                f"{path}: the segments at {before.address:#x} and {after.address:#x} share bytes of the file"
+            )
+
+
+def _check_interpreter(path: Path, data: Content, where: Range) -> None:
+    """The dynamic linker's path names the system that has it there."""
+    name = data[where.offset : where.offset + min(where.file_size, _LONGEST_INTERPRETER)].rstrip(b"\0")
+    last = name.rpartition(b"/")[2].decode("utf-8", "replace")
+    if not last.startswith(("ld-linux", "ld-musl", "ld.so", "ld64.so", "ld-2")) or name.startswith(b"/usr/libexec/"):
+        raise errors.WrongArchitecture(
+            f"{path}: wants {name.decode('utf-8', 'replace')!r} for its dynamic linker, which is not one of Linux; "
+            "only linux/amd64 can be patched"
+        )

@@ -1,0 +1,251 @@
+"""Whatever the reader of a file does to its process, the command goes on and says what happened in one line."""
+
+import ctypes
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import patcher
+from nanonap.errors import NanonapError
+from nanonap.paths import PROJECT
+from patcher import isolation
+from patcher.errors import InternalFault, MalformedBinary, NotEnoughMemory, ShapeMismatch
+from patcher.isolation import Limits, isolated
+from tests.patcher.conftest import Invoke
+
+TIGHT = Limits(cpu_seconds=2, memory=200 << 20, address_space=16 << 30)
+
+
+def echoes(path: Path, **arguments: object) -> dict[str, object]:
+    return {"path": str(path), "pid": os.getpid(), **arguments}
+
+
+def refuses(path: Path) -> None:
+    raise ShapeMismatch(f"{path}: expected \udce9 and “this”, found that")
+
+
+def is_at_fault(path: Path) -> None:
+    raise KeyError(f"{path}\nnothing")
+
+
+def crashes(_: Path, number: int) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(60)
+
+
+def reads_nowhere(_: Path) -> None:
+    ctypes.string_at(8)
+
+
+def gives_up(_: Path) -> None:
+    """As Unicorn does where it gets no memory."""
+    ctypes.CDLL(None).exit(1)
+
+
+def loops(_: Path) -> None:
+    while True:
+        pass
+
+
+def leaks(_: Path) -> None:
+    held = []
+    while True:
+        held.append(b"x" * (8 << 20))
+
+
+def asks_for_too_much(_: Path) -> None:
+    bytes(1 << 40)
+
+
+def talks_for_ever(_: Path) -> str:
+    return "x" * (64 << 20)
+
+
+def tells_its_limits(_: Path) -> dict[str, object]:
+    return {
+        "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
+        "cpu": resource.getrlimit(resource.RLIMIT_CPU)[0],
+        "out": str(Path("/proc/self/fd/1").readlink()),
+        "err": str(Path("/proc/self/fd/2").readlink()),
+    }
+
+
+def tells_and_waits(path: Path) -> None:
+    path.write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def job(function: Callable[..., object]) -> str:
+    return f"{__name__}:{function.__name__}"
+
+
+@pytest.fixture(params=["forked", "spawned"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In a process of one thread the child is forked; beside other threads it is a new interpreter."""
+    monkeypatch.setattr(isolation, "forks_beside_threads", request.param == "forked")
+    waiting = threading.Event()
+    thread = threading.Thread(target=waiting.wait)
+    thread.start()
+    yield
+    waiting.set()
+    thread.join()
+
+
+pytestmark = pytest.mark.usefixtures("way")
+
+
+def test_arguments_and_results_pass_and_the_work_is_done_elsewhere(tmp_path: Path) -> None:
+    seen = isolated(tmp_path / "\udce9", job(echoes), number=7, nothing=None)
+    assert seen.pop("pid") != os.getpid()
+    assert seen == {"path": str(tmp_path / "\udce9"), "number": 7, "nothing": None}
+
+
+def test_an_error_of_ours_comes_back_as_its_own_class(tmp_path: Path) -> None:
+    with pytest.raises(ShapeMismatch) as refused:
+        isolated(tmp_path, job(refuses))
+    assert str(refused.value) == f"{tmp_path}: expected \udce9 and “this”, found that"
+
+
+def test_a_fault_of_the_patcher_is_told_as_one_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InternalFault, match=r"KeyError in test_isolation.py:\d+ .*please report") as failed:
+        isolated(tmp_path, job(is_at_fault))
+    assert "\n" not in str(failed.value)
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL])
+def test_a_crash_is_an_error_that_names_the_signal(tmp_path: Path, number: signal.Signals) -> None:
+    with pytest.raises(MalformedBinary, match=rf"crashed \({number.name}\).*malformed, nothing was written"):
+        isolated(tmp_path, job(crashes), number=number)
+
+
+def test_a_real_crash_leaves_no_core_and_says_nothing_itself(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(MalformedBinary, match="SIGSEGV"):
+        isolated(tmp_path, job(reads_nowhere))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_library_that_ends_the_process_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(MalformedBinary, match="exit status 1"):
+        isolated(tmp_path, job(gives_up))
+
+
+def test_a_loop_ends_at_its_limit_of_cpu_time(tmp_path: Path) -> None:
+    with pytest.raises(MalformedBinary, match="more than 2 s of CPU time"):
+        isolated(tmp_path, job(loops), TIGHT)
+
+
+@pytest.mark.parametrize("greedy", [leaks, asks_for_too_much, talks_for_ever])
+def test_a_leak_ends_at_its_limit_of_memory(tmp_path: Path, greedy: Callable[[Path], object]) -> None:
+    with pytest.raises(MalformedBinary, match="more memory than four times its size"):
+        isolated(tmp_path, job(greedy), TIGHT)
+
+
+def test_a_kill_by_the_kernel_is_no_fault_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(NotEnoughMemory, match="SIGKILL"):
+        isolated(tmp_path, job(crashes), number=signal.SIGKILL)
+
+
+def test_limits_grow_with_the_file_and_nothing_is_printed(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    with file.open("wb") as stream:
+        stream.truncate(80 << 20)
+    limits = Limits.for_file(file)
+    assert (limits.cpu_seconds, limits.memory) == (30, (4 * 80 + 300) << 20)
+    assert isolated(file, job(tells_its_limits)) == {"core": 0, "cpu": 30, "out": os.devnull, "err": os.devnull}
+
+
+def test_every_call_leaves_no_process_and_no_descriptor(tmp_path: Path) -> None:
+    def left() -> tuple[int, int]:
+        children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
+        return len(children), len(list(Path("/proc/self/fd").iterdir()))
+
+    before = left()
+    isolated(tmp_path, job(echoes))
+    for failing in (refuses, leaks, reads_nowhere):
+        with pytest.raises(NanonapError):
+            isolated(tmp_path, job(failing), TIGHT)
+    assert left() == before
+
+
+def test_several_threads_at_once_get_their_own_answers(sleepbench: Path, tmp_path: Path) -> None:
+    found = {}
+
+    def patch(number: int) -> None:
+        out = tmp_path / f"out{number}"
+        found[number] = patcher.patch(sleepbench, out, "slack", slack_ns=number).manifest.slack_ns
+
+    threads = [threading.Thread(target=patch, args=[number]) for number in (1, 2, 3)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert found == {1: 1, 2: 2, 3: 3}
+
+
+INTERRUPTED = """
+import signal, sys
+from pathlib import Path
+from typing import Any
+from patcher.isolation import isolated
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+isolated(Path(sys.argv[1]), "tests.patcher.test_isolation:tells_and_waits")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_end_of_the_command_is_the_end_of_its_child(tmp_path: Path, number: signal.Signals) -> None:
+    told = tmp_path / "pid"
+    told.touch()
+    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, told], cwd=PROJECT, stderr=subprocess.PIPE)
+    while not told.read_text():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    end = time.monotonic() + 10
+    while alive(int(told.read_text())) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not alive(int(told.read_text()))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+def test_without_address_space_for_the_emulator_the_error_says_so(invoke: Invoke, program: Path) -> None:
+    out = program.with_name("out")
+    words = ("patch", "--binary", str(program), "--out", str(out))
+    answer = invoke(*words, wrapper=("sh", "-c", 'ulimit -v 2000000; exec "$@"', "sh"))
+    assert (answer.status, answer.out) == (NotEnoughMemory.exit_code, "")
+    assert answer.err.count("\n") == 1
+    assert "GiB of address space" in answer.err
+    assert "ulimit -v" in answer.err
+    assert not out.exists()
+
+
+def test_a_file_that_changes_meanwhile_is_not_patched(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changed(path: Path, name: str, **arguments: Any) -> object:
+        document = isolated(path, name, **arguments)
+        with path.open("r+b") as stream:
+            stream.seek(-1, os.SEEK_END)
+            stream.write(b"!")
+        return document
+
+    monkeypatch.setattr("patcher.patching.isolated", changed)
+    with pytest.raises(NanonapError, match="changed while it was read"):
+        patcher.patch(program, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == [program]
