@@ -288,6 +288,23 @@ def corpus(
     )
 
 
+@task(
+    help={
+        "binary": "a Go binary to measure with (default: the measured program, small, and large and stripped)",
+        "rounds": "runs of each command (default 15)",
+        "json": JSON_HELP,
+    }
+)
+@front_door
+def bench_patcher(_: Context, binary: str | None = None, rounds: str = "15", json: bool = False) -> None:
+    """Measure the patcher's own time and memory, as ratios."""
+    from trials.speed import judge, run_speed, show_speed
+
+    document = run_speed(Path(binary) if binary else None, whole("rounds", rounds) or 15)
+    show_json(document) if json else show_speed(document)
+    judge(document)
+
+
 @task(help={"only": "a pytest expression to choose tests by name (default: all)"})
 @front_door
 def test(_: Context, only: str | None = None) -> None:

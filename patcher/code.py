@@ -106,6 +106,11 @@ def decode(code: bytes, address: int) -> Iterator[Instruction]:
         yield Instruction(raw.address, raw.size, raw.mnemonic, operands, text)
 
 
+def instruction_starts(code: bytes, address: int) -> frozenset[int]:
+    """Where instructions start in ``code`` at virtual ``address``, up to the first byte that is none."""
+    return frozenset(start for start, _size, _mnemonic, _text in _disassembler().disasm_lite(code, address))
+
+
 def decode_function(name: str, code: bytes, address: int) -> tuple[Instruction, ...]:
     """Every instruction of a function. Raises ShapeMismatch where its bytes do not decode to the end."""
     instructions = tuple(decode(code, address))

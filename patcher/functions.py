@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from patcher.code import Instruction, decode_function
-from patcher.errors import MalformedBinary, ShapeMismatch
+from patcher.code import Instruction, decode, decode_function
+from patcher.errors import MalformedBinary, ShapeMismatch, WrongArchitecture
 from patcher.image import GoImage
-from patcher.pclntab import Function, FunctionTable
+from patcher.pclntab import Function, FunctionTable, find_function_table
 
+_LONGEST_STUB = 128  # bytes; those that a patch puts behind the code have some dozens
+_LINUX_ONLY = "runtime.futex"  # runtime/sys_linux_amd64.s; every other system waits by calls of other names
 _LONGEST_FUNCTION = 1 << 16  # bytes; the runtime functions read here have at most some thousands
 
 
@@ -19,8 +21,14 @@ class Functions:
 
     @cached_property
     def table(self) -> FunctionTable:
-        """The function table (pclntab)."""
-        return FunctionTable(self.image)
+        """The function table (pclntab). Raises WrongArchitecture where it is not one of a program for Linux."""
+        table = find_function_table(self.image)
+        if "GOOS" not in self.image.build.settings and not table.find(_LINUX_ONLY):
+            raise WrongArchitecture(
+                f"{self.image.path}: says nowhere which system it was built for, and has no {_LINUX_ONLY}, as a Go "
+                "program for Linux has; only linux/amd64 can be patched"
+            )
+        return table
 
     def all(self, name: str) -> tuple[Function, ...]:
         """Every function of that name: an ABI wrapper bears the same name in pclntab as what it wraps."""
@@ -47,3 +55,11 @@ class Functions:
                 f"{function.name} at {function.start:#x}: expected at most {_LONGEST_FUNCTION} bytes, found {size}"
             )
         return decode_function(function.name, self.image.read(function.start, size), function.start)
+
+    def code_at(self, address: int) -> tuple[Instruction, ...]:
+        """The instructions at an address outside every function, as far as they are some; none where nothing is."""
+        for segment in self.image.segments:
+            if segment.executable and segment.address <= address < segment.address + segment.file_size:
+                size = min(_LONGEST_STUB, segment.address + segment.file_size - address)
+                return tuple(decode(self.image.read(address, size), address))
+        return ()

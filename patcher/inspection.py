@@ -1,11 +1,13 @@
 """What a Go binary is and what could be done with it, without changing it."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from nanonap.errors import NanonapError
-from patcher import errors
+from patcher import errors, record
+from patcher.callers import callers
 from patcher.content import check_file
 from patcher.facts import FileFacts
 from patcher.functions import Functions
@@ -15,11 +17,13 @@ from patcher.manifest import describe_go, path_of, read_manifest
 from patcher.patching import STRATEGIES, make_plans, refuse_unfit
 from patcher.recognise import entry_slack_ns, strategies_present
 from patcher.room import Room
-from patcher.syscalls import Site, inline, through_helper
+from patcher.strategies import netpoll, sleep, usleep
+from patcher.syscalls import Site, in_stub, inline, through_helper
 
 _HELPERS = ("Syscall6", "RawSyscall6")
 _PACKAGES = ("internal/runtime/syscall/linux", "internal/runtime/syscall", "runtime/internal/syscall")
-_SLEEP_FUNCTIONS = ("runtime.netpoll", "time.Sleep", "runtime.usleep", "runtime.epollwait")
+_FUNCTION_OF = {netpoll.NAME: netpoll.NETPOLL, sleep.NAME: sleep.SLEEP, usleep.NAME: usleep.USLEEP}
+_SLEEP_FUNCTIONS = (*_FUNCTION_OF.values(), "runtime.epollwait")
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,29 @@ class Applicability:
 
 
 @dataclass(frozen=True)
+class SleepPath:
+    """A function of the runtime that sleeps: its shape, or why it is not a known one."""
+
+    strategy: str
+    function: str
+    address: int | None
+    shape: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
 class Inspection:
     """All that ``inspect`` tells; ``to_json`` is the documented form."""
 
     path: Path
     sha256: str
     go: dict[str, Any]
-    layout: dict[str, bool]
+    layout: dict[str, Any]
     patched: dict[str, Any] | None
     strategies: dict[str, Applicability]
+    sleep_paths: tuple[SleepPath, ...]
     syscalls: tuple[Site, ...]
+    usleep_callers: tuple[dict[str, Any], ...]
 
     def to_json(self) -> dict[str, Any]:
         """The JSON document of ``inspect --json``."""
@@ -52,6 +69,8 @@ class Inspection:
             "layout": self.layout,
             "patched": self.patched,
             "strategies": {name: asdict(each) for name, each in self.strategies.items()},
+            "sleep_paths": [asdict(each) for each in self.sleep_paths],
+            "usleep_callers": list(self.usleep_callers),
             "syscalls": [
                 {"function": each.function, "address": each.address, "number": each.number, "name": each.name}
                 for each in self.syscalls
@@ -66,8 +85,14 @@ class Inspection:
             for name, each in document["strategies"].items()
         }
         calls = tuple(Site(each["function"], each["address"], each["number"]) for each in document["syscalls"])
-        rest = {name: document[name] for name in ("sha256", "go", "layout", "patched")}
-        return cls(path=Path(document["path"]), strategies=strategies, syscalls=calls, **rest)
+        return cls(
+            path=Path(document["path"]),
+            strategies=strategies,
+            sleep_paths=tuple(SleepPath(**each) for each in document["sleep_paths"]),
+            syscalls=calls,
+            usleep_callers=tuple(document["usleep_callers"]),
+            **{name: document[name] for name in ("sha256", "go", "layout", "patched")},
+        )
 
 
 def inspect(path: Path) -> Inspection:
@@ -84,22 +109,50 @@ def inspected(path: Path) -> dict[str, Any]:
 def _look_at(path: Path) -> Inspection:
     image = read_image(path)
     functions = Functions(image)
-    settings = image.build.settings
     return Inspection(
         path=path,
         sha256=FileFacts.of(image.data).sha256,
         go=describe_go(image),
-        layout={
-            "pie": image.pie,
-            "stripped": image.stripped,
-            "cgo": bool(functions.table.find("runtime/cgo.(*Handle).Delete") or functions.table.find("_cgo_init"))
-            or (settings.get("CGO_ENABLED") == "1" and image.dynamic),
-            "race": settings.get("-race") == "true",
-        },
+        layout=_layout(functions),
         patched=_patched(image, functions),
         strategies={name: _applicability(functions, name) for name in STRATEGIES},
+        sleep_paths=tuple(_sleep_paths(functions)),
         syscalls=tuple(_system_calls(functions)),
+        usleep_callers=tuple(_usleep_callers(functions)),
     )
+
+
+def _layout(functions: Functions) -> dict[str, Any]:
+    image = functions.image
+    return {
+        "pie": image.pie,
+        "stripped": image.stripped,
+        # runtime/cgo's way from C to Go, in every program that links that package (runtime/cgo/asm_amd64.s)
+        "cgo": bool(functions.table.find("crosscall2")),
+        "race": image.build.settings.get("-race") == "true",
+        "sections": [each.name for each in image.sections],
+        "free_bytes": image.padding.size if image.padding else 0,
+    }
+
+
+def _sleep_paths(functions: Functions) -> Iterator[SleepPath]:
+    present = strategies_present(functions)
+    for module in (netpoll, sleep, usleep):
+        try:
+            function, shape = module.shape(functions)
+        except NanonapError as error:
+            name = _FUNCTION_OF[module.NAME]
+            at = next((each.start for each in functions.all(name)), None)
+            reason = f"patched by strategy {module.NAME}" if module.NAME in present else str(error)
+            yield SleepPath(module.NAME, name, at, None, reason)
+        else:
+            yield SleepPath(module.NAME, function.name, function.start, shape, None)
+
+
+def _usleep_callers(functions: Functions) -> Iterator[dict[str, Any]]:
+    targets = frozenset(each.start for each in functions.all(usleep.USLEEP))
+    for function, address in callers(functions, targets):
+        yield {"function": function.name, "address": address}
 
 
 def _patched(image: GoImage, functions: Functions) -> dict[str, Any] | None:
@@ -116,6 +169,7 @@ def _patched(image: GoImage, functions: Functions) -> dict[str, Any] | None:
         "slack_ns": entry_slack_ns(functions),
         "tool": manifest.tool if manifest else None,
         "manifest": manifest is not None,
+        "record": any(True for _ in record.find(image.data)),
     }
 
 
@@ -135,13 +189,15 @@ def _system_calls(functions: Functions) -> list[Site]:
         each.start for package in _PACKAGES for name in _HELPERS for each in functions.all(f"{package}.{name}")
     )
     names = [*_SLEEP_FUNCTIONS, *(f"{package}.EpollWait" for package in _PACKAGES)]
-    found: dict[int, Site] = {}
+    found: dict[tuple[int, int], Site] = {}
     for name in names:
         for function in functions.all(name):
             try:
                 instructions = functions.instructions(function)
             except errors.ShapeMismatch:
                 continue
-            for site in (*inline(name, instructions), *through_helper(name, instructions, helpers)):
-                found[site.address] = site
+            beside = tuple(in_stub(name, instructions, functions.code_at))
+            own = [each for each in inline(name, instructions) if each.address not in {e.address for e in beside}]
+            for site in (*own, *beside, *through_helper(name, instructions, helpers)):
+                found[site.address, site.number or 0] = site
     return sorted(found.values(), key=lambda each: each.address)

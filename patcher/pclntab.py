@@ -4,20 +4,27 @@ Read as Go 1.18 and later write it: an array of (entry offset, record offset) pa
 record a function, names as C strings, and delta-coded tables from PC to value.
 """
 
+import itertools
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from patcher.elf_tables import Span, hits
 from patcher.errors import MalformedBinary, NotGo, UnsupportedGo
 from patcher.image import GoImage
+from patcher.moduledata import find_moduledata
+from patcher.pctable import PcTable, decode_pc_table
 
 _MAGIC_118 = 0xFFFFFFF0
 _MAGIC_120 = 0xFFFFFFF1  # adds startLine to _func
 _HEADER = struct.Struct("<IBBBBQQQQQQQQ")
 _SECTIONS = (".gopclntab", ".data.rel.ro.gopclntab")
-_MODULEDATA_TEXT = 176  # moduledata.text: behind pcHeader, six slices, findfunctab, minpc, maxpc
-_MOST_STEPS = 100_000  # entries of one PC table; the largest seen have some thousands
+_MOST_CANDIDATES = 64
+_MOST_SEARCHES = 50_000  # of one table; a patch makes some hundreds, and a crafted name table could ask for millions
+_MOST_OF_A_NAME = 64
+_SAMPLES = 256
+_LONGEST_NAME = 65_536
 
 PCDATA_UNSAFE_POINT = 0
 PCDATA_STACK_MAP_INDEX = 1
@@ -38,15 +45,48 @@ class Function:
     record: int  # offset of its _func in the function area
 
 
-class FunctionTable:
-    """pclntab of one image. Raises NotGo without one, MalformedBinary where it contradicts itself."""
+def find_function_table(image: GoImage) -> "FunctionTable":
+    """The image's table: where its section says, or else at the first header that moduledata agrees with.
 
-    def __init__(self, image: GoImage) -> None:
-        """Find the table by its section, or by its header's magic where sections are missing or renamed."""
+    Raises NotGo without one, and what is wrong with the first where none is whole.
+    """
+    first: MalformedBinary | UnsupportedGo | None = None
+    for address in _candidates(image):
+        try:
+            return FunctionTable(image, address)
+        except (MalformedBinary, UnsupportedGo) as error:
+            first = first or error
+    if first is not None:
+        raise first
+    raise NotGo(f"{image.path}: no function table (pclntab) of Go 1.18 or later")
+
+
+def _candidates(image: GoImage) -> Iterator[int]:
+    section = image.section(*_SECTIONS)
+    if section is not None:
+        yield section.address
+    left = _MOST_CANDIDATES
+    for magic in (_MAGIC_120, _MAGIC_118):
+        needle = struct.pack("<IBBBB", magic, 0, 0, 1, 8)
+        for segment in image.segments:
+            for at in hits(image.path, image.data, needle, Span(segment.offset, segment.file_size)):
+                yield segment.address + at - segment.offset
+                left -= 1
+                if not left:
+                    return
+
+
+class FunctionTable:
+    """pclntab of one image, at an address. Raises MalformedBinary or UnsupportedGo where that is none."""
+
+    def __init__(self, image: GoImage, address: int) -> None:
+        """Read the header, find what points to it, and check that both agree."""
         self._image = image
-        self._depths: dict[tuple[Function, int], int | None] = {}  # a proof asks for each PC hundreds of times
-        self.address = self._find()
-        header = _HEADER.unpack(image.read(self.address, _HEADER.size))
+        self._searches = 0
+        self._found: dict[str, tuple[Function, ...]] = {}
+        self._tables: dict[tuple[int, int], PcTable] = {}  # a proof asks for each PC hundreds of times
+        self.address = address
+        header = _HEADER.unpack(image.read(address, _HEADER.size))
         if header[0] not in (_MAGIC_118, _MAGIC_120) or header[1:5] != (0, 0, 1, 8):
             raise UnsupportedGo(
                 f"{image.path}: its function table (pclntab) begins with {header[0]:#x} and sizes {header[3:5]}; "
@@ -54,64 +94,46 @@ class FunctionTable:
             )
         self._has_start_line = header[0] == _MAGIC_120
         self._count: int = header[5]
-        self._stated_text: int = header[7]
-        names, self._names_end, _files, pctab, functions = header[8:13]
-        start = image.offset_of(self.address)
+        names, names_end, _files, pctab, functions = header[8:13]
+        start = image.offset_of(address)
         self._limit = next(
             (s.offset + s.file_size for s in image.segments if s.offset <= start < s.offset + s.file_size), 0
         )
-        self._names, self._names_stop = start + names, start + self._names_end
+        room = self._limit - start
+        if not names <= names_end <= room or max(pctab, functions) > room or names_end - names > room:
+            raise MalformedBinary(f"{image.path}: pclntab at {address:#x} states sizes beyond its segment")
+        self._names = Span(start + names, names_end - names)
         self._pctab, self._functions = start + pctab, start + functions
-        if not 0 < self._count <= (self._limit - self._functions) // 8 or max(self._names, self._pctab) > self._limit:
-            raise MalformedBinary(f"{image.path}: pclntab at {self.address:#x} states sizes beyond its segment")
+        if not 0 < self._count < (self._limit - self._functions) // 8:
+            raise MalformedBinary(f"{image.path}: pclntab at {address:#x} states sizes beyond its segment")
+        self._module = find_moduledata(image, address, (names, pctab, functions, self._count), header[7])
+        self._check_order()
 
-    @cached_property
+    @property
     def text(self) -> int:
-        """The address that all entry offsets count from (moduledata.text).
-
-        The header stated it until Go 1.25; later releases write 0 there, as a PIE always does. Moduledata has it
-        in all; where both speak they must agree.
-        """
-        if self.moduledata is not None:
-            text = self._image.read_pointer(self.moduledata + _MODULEDATA_TEXT)
-            if self._stated_text not in (0, text):
-                raise MalformedBinary(
-                    f"{self._image.path}: pclntab's text start {self._stated_text:#x} and moduledata's {text:#x} differ"
-                )
-            return text
-        if self._stated_text:
-            return self._stated_text
-        raise MalformedBinary(f"{self._image.path}: neither pclntab nor moduledata states where the text starts")
-
-    @cached_property
-    def moduledata(self) -> int | None:
-        """The address of runtime.firstmoduledata: what points to pclntab and holds a text inside the code."""
-        for address in self._image.pointers_to(self.address):
-            try:
-                low, high = (self._image.read_pointer(address + _MODULEDATA_TEXT + 8 * i) for i in (0, 1))
-                self._image.offset_of(low, high - low)
-            except (MalformedBinary, struct.error):
-                continue
-            if low < high and any(
-                s.executable and s.address <= low < s.address + s.file_size for s in self._image.segments
-            ):
-                return address
-        return None
+        """The address that all entry offsets count from (moduledata.text)."""
+        return self._module.text
 
     def find(self, name: str) -> tuple[Function, ...]:
         """All functions of that name (an ABI wrapper bears its function's name), by searching the name table."""
-        needle = name.encode() + b"\0"
-        found = []
-        at = self._image.data.find(needle, self._names, self._names_stop)
-        while at != -1:
-            if at == self._names or self._image.data[at - 1] == 0:
-                found += [self._function(index) for index in self._named(at - self._names)]
-            at = self._image.data.find(needle, at + 1, self._names_stop)
-        return tuple(sorted(found, key=lambda each: each.start))
+        if name not in self._found:
+            self._found[name] = tuple(sorted(self._search_name(name), key=lambda each: each.start))
+        return self._found[name]
+
+    def _search_name(self, name: str) -> Iterator[Function]:
+        data, given = self._image.data, 0
+        for at in hits(self._image.path, data, name.encode() + b"\0", self._names):
+            if at != self._names.offset and data[at - 1]:
+                continue
+            for index in self._named(at - self._names.offset):
+                given += 1
+                if given > _MOST_OF_A_NAME:
+                    raise MalformedBinary(f"{self._image.path}: pclntab has too many functions named {name}")
+                yield self._function(index)
 
     def has_prefix(self, prefix: str) -> bool:
         """True where some function's name begins so."""
-        return self._image.data.find(b"\0" + prefix.encode(), self._names, self._names_stop) != -1
+        return self._image.data.find(b"\0" + prefix.encode(), self._names.offset, self._names.end) != -1
 
     def at(self, address: int) -> Function | None:
         """The function whose range holds ``address``."""
@@ -126,9 +148,7 @@ class FunctionTable:
 
         None where the table states nothing.
         """
-        if (function, address) not in self._depths:
-            self._depths[function, address] = self._value(function, self._u32(function.record + 16), address)
-        return self._depths[function, address]
+        return self._table(function, self._u32(function.record + 16)).value(address)
 
     def pcdata(self, function: Function, table: int, address: int) -> int:
         """The value of a PCDATA table at ``address``; -1 where the function has none (runtime's pcdatavalue)."""
@@ -136,74 +156,68 @@ class FunctionTable:
         if table >= count:
             return -1
         offset = self._u32(function.record + self._fixed + 4 * table)
-        value = self._value(function, offset, address) if offset else None
+        value = self._table(function, offset).value(address) if offset else None
         return -1 if value is None else value
 
     def funcdata(self, function: Function, index: int) -> int | None:
         """The address of a FUNCDATA table; None where the function has none."""
         pcdata_count = self._u32(function.record + 28)
-        count = self._image.data[self._functions + function.record + self._fixed - 1]
+        count = self._u32(function.record + self._fixed - 4) >> 24
         if index >= count:
             return None
         offset = self._u32(function.record + self._fixed + 4 * (pcdata_count + index))
-        return None if offset == 0xFFFFFFFF else self.gofunc + offset
+        return None if offset == 0xFFFFFFFF else self._module.funcdata(self.gofunc, offset)
 
     @cached_property
     def gofunc(self) -> int:
-        """The base of FUNCDATA offsets (moduledata.gofunc), by symbol or from moduledata.
+        """The base of FUNCDATA offsets (moduledata.gofunc)."""
+        return self._module.gofunc(self._has_start_line)
 
-        How many words of moduledata come before it differs: Go 1.20 added covctrs and ecovctrs, Go 1.27
-        typedesclen, itaboffset and itabsize (runtime/symtab.go).
-        """
-        for name in ("go:func.*", "go.func.*"):
-            if (value := self._image.symbol(name)) is not None:
-                return value
-        if self.moduledata is None:
-            raise MalformedBinary(f"{self._image.path}: moduledata cannot be found; the stack maps are out of reach")
-        words = 38 + 2 * self._has_start_line + 3 * (self._image.build.release >= (1, 27))
-        return self._image.read_pointer(self.moduledata + 8 * words)
+    @property
+    def moduledata(self) -> int:
+        """The address of runtime.firstmoduledata."""
+        return self._module.address
 
     @property
     def _fixed(self) -> int:
         """Size of _func before its arrays; ``startLine`` came with Go 1.20."""
         return 44 if self._has_start_line else 40
 
-    def _find(self) -> int:
-        section = self._image.section(*_SECTIONS)
-        if section is not None:
-            return section.address
-        for magic in (_MAGIC_120, _MAGIC_118):
-            needle = struct.pack("<IBBBB", magic, 0, 0, 1, 8)
-            for segment in self._image.segments:
-                end = segment.offset + segment.file_size
-                at = self._image.data.find(needle, segment.offset, end)
-                if at != -1:
-                    return segment.address + at - segment.offset
-        raise NotGo(f"{self._image.path}: no function table (pclntab) of Go 1.18 or later")
+    def _check_order(self) -> None:
+        """Entries rise, as far as samples from first to last tell; what is read later is checked as it is read."""
+        step = max(1, self._count // _SAMPLES)
+        entries = [self._pair(index)[0] for index in (*range(0, self._count, step), self._count)]
+        if any(low >= high for low, high in itertools.pairwise(entries)):
+            raise MalformedBinary(f"{self._image.path}: pclntab's entries are not in order")
+        self._module.check_end(entries[-1])
 
     def _named(self, name_offset: int) -> Iterator[int]:
         """Indices of functions whose record states ``name_offset``: search the bytes, then check each hit."""
-        needle = struct.pack("<i", name_offset)
-        at = self._image.data.find(needle, self._functions + 8 * self._count, self._limit)
-        while at != -1:
+        begin = self._functions + 8 * self._count
+        for at in hits(
+            self._image.path, self._image.data, struct.pack("<I", name_offset), Span(begin, self._limit - begin)
+        ):
             record = at - 4 - self._functions
-            index = self._search(self._u32(record))
-            if index is not None and self._pair(index)[1] == record:
-                yield index
-            at = self._image.data.find(needle, at + 1, self._limit)
+            if record % 4 == 0:  # so the linker aligns them
+                index = self._search(self._u32(record))
+                if index is not None and self._pair(index)[1] == record:
+                    yield index
 
     def _function(self, index: int) -> Function:
         entry, record = self._pair(index)
         following = self._pair(index + 1)[0]  # the table closes with the end of the last function
         if following <= entry:
             raise MalformedBinary(f"{self._image.path}: pclntab's entries are not in order at {entry:#x}")
-        start = self._names + self._u32(record + 4)
-        stop = self._image.data.find(b"\0", start, min(start + 65536, self._names_stop))
+        start = self._names.offset + self._u32(record + 4)
+        stop = self._image.data.find(b"\0", start, min(start + _LONGEST_NAME, self._names.end))
         name = self._image.data[start : max(stop, start)].decode("utf-8", "replace")
         return Function(name, self.text + entry, self.text + following, record)
 
     def _search(self, entry_offset: int) -> int | None:
         """The index of the last function that starts at or before ``entry_offset``."""
+        self._searches += 1
+        if self._searches > _MOST_SEARCHES:
+            raise MalformedBinary(f"{self._image.path}: pclntab repeats its names over and over; it is malformed")
         low, high = 0, self._count
         while low < high:
             middle = (low + high) // 2
@@ -224,28 +238,15 @@ class FunctionTable:
         value: int = struct.unpack_from("<I", self._image.data, at)[0]
         return value
 
-    def _value(self, function: Function, offset: int, address: int) -> int | None:
-        """Walk a PC table (runtime's pcvalue, step): zig-zag value deltas and PC deltas, both varints."""
-        at, pc, value = self._pctab + offset, function.start, -1
-        for step in range(_MOST_STEPS):
-            delta, at = self._varint(at)
-            if delta == 0 and step:
-                return None
-            value += -(delta >> 1) - 1 if delta & 1 else delta >> 1
-            advance, at = self._varint(at)
-            pc += advance
-            if address < pc:
-                return value
-        raise MalformedBinary(f"{self._image.path}: a PC table of {function.name} does not end")
-
-    def _varint(self, at: int) -> tuple[int, int]:
-        value = shift = 0
-        while shift < 35:
-            if not self._pctab <= at < self._limit:
-                raise MalformedBinary(f"{self._image.path}: a PC table runs beyond pclntab")
-            byte = self._image.data[at]
-            value |= (byte & 0x7F) << shift
-            at, shift = at + 1, shift + 7
-            if byte < 0x80:
-                break
-        return value, at
+    def _table(self, function: Function, offset: int) -> PcTable:
+        key = function.record, offset
+        if key not in self._tables:
+            self._tables[key] = decode_pc_table(
+                f"{self._image.path}: {function.name}",
+                self._image.data,
+                self._pctab + offset,
+                self._limit,
+                function.start,
+                function.end,
+            )
+        return self._tables[key]

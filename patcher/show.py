@@ -41,22 +41,42 @@ def show_patched(done: Patched) -> None:
         print(f"  warning       {warning}")
 
 
+_LAYOUT = ("pie", "stripped", "cgo", "race")
+_MOST_SHOWN = 6
+
+
 def show_inspection(seen: Inspection) -> None:
     """A binary in a table: what it is, where it sleeps, what applies."""
-    layout = [name for name, holds in seen.layout.items() if holds] or ["plain executable"]
-    print(f"{seen.path}: {seen.go['version']} linux/{seen.go['arch']}, {', '.join(layout)}")
+    layout = [name for name in _LAYOUT if seen.layout[name]] or ["plain executable"]
+    sections = f"{len(seen.layout['sections'])} sections" if seen.layout["sections"] else "no section table"
+    print(f"{seen.path}: {seen.go['version']} linux/{seen.go['arch']}, {', '.join(layout)}, {sections}")
     if seen.patched:
         slack = f", slack {seen.patched['slack_ns']} ns" if seen.patched["slack_ns"] else ""
-        print(f"  patched       {seen.patched['strategy']}{slack}; `invoke revert {seen.path}` undoes it")
+        undo = _undo(seen.patched)
+        print(f"  patched       {seen.patched['strategy']}{slack}; {undo}")
+    for path in seen.sleep_paths:
+        at = "not found" if path.address is None else f"{path.address:#x}"
+        print(f"  sleep path    {at} {path.function}: {path.shape or path.reason}")
+    for call in seen.syscalls:
+        number = "?" if call.number is None else call.number
+        print(f"  system call   {call.address:#x} {call.function}: {number} {call.name}")
+    names = list(dict.fromkeys(each["function"] for each in seen.usleep_callers))
+    more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
+    print(f"  usleep        called at {len(seen.usleep_callers)} places, by {', '.join(names[:_MOST_SHOWN])}{more}")
     for name, each in seen.strategies.items() if not seen.patched else ():
         if each.applies:
             places = ", ".join(f"{site['address']:#x}" for site in each.sites)
             print(f"  {name:<13} applies, at {places}")
         else:
             print(f"  {name:<13} does not apply: {each.reason}")
-    for call in seen.syscalls:
-        number = "?" if call.number is None else call.number
-        print(f"  system call   {call.address:#x} {call.function}: {number} {call.name}")
+
+
+def _undo(patched: dict[str, Any]) -> str:
+    if patched["manifest"]:
+        return "`invoke revert` undoes it, by the manifest beside it"
+    if patched["record"]:
+        return "`invoke revert` undoes it, by the record that it carries (there is no manifest beside it)"
+    return "its manifest is needed to undo it, and is not beside it"
 
 
 def verified_json(checked: Verified) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """System calls in code: every ``syscall`` instruction with its number, found by walking back."""
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from patcher.code import Imm, Instruction
@@ -18,6 +19,9 @@ NAMES = {
     281: "epoll_pwait",
     441: "epoll_pwait2",
 }
+
+
+Follow = Callable[[int], Sequence[Instruction]]
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,20 @@ def inline(function: str, instructions: Sequence[Instruction]) -> Iterator[Site]
     for index, each in enumerate(instructions):
         if each.mnemonic == "syscall":
             yield Site(function, each.address, _number(instructions[:index]))
+
+
+def in_stub(function: str, instructions: Sequence[Instruction], follow: Follow) -> Iterator[Site]:
+    """The numbers of a ``syscall`` that stands behind a jump out of the function, as in a patched ``usleep``.
+
+    ``follow`` decodes the code at an address. What is set up there before each jump back is a number.
+    """
+    for before, each in itertools.pairwise(instructions):
+        if each.mnemonic != "syscall" or before.mnemonic != "jmp" or before.target is None:
+            continue
+        beside = follow(before.target)
+        for index, back in enumerate(beside):
+            if back.mnemonic == "jmp" and back.target == each.address:
+                yield Site(function, each.address, _number(beside[:index]))
 
 
 def through_helper(function: str, instructions: Sequence[Instruction], helpers: frozenset[int]) -> Iterator[Site]:

@@ -50,6 +50,7 @@ MODES = {
         Mode("noopt", flags=("-gcflags=all=-N -l",)),
         Mode("untrimmed", trimpath=False),
         Mode("big", big=True),
+        Mode("big-stripped", ldflags=("-s", "-w"), big=True),
     )
 }
 

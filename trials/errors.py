@@ -19,3 +19,9 @@ class MatrixFailed(NanonapError):
     """A cell of the matrix failed: a release and build mode in which a patch does not hold what it promises."""
 
     exit_code = 52
+
+
+class TooSlow(NanonapError):
+    """The patcher takes more time or memory of a large file than it is held to."""
+
+    exit_code = 56

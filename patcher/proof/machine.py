@@ -11,14 +11,14 @@ from functools import cache
 
 import unicorn
 from unicorn import x86_const as x86
-from unicorn.unicorn import Uc, UcError
+from unicorn.unicorn import Uc, UcContext, UcError
 
 from patcher.edit import Edit
 from patcher.errors import ProofFailed
 from patcher.image import PAGE, GoImage
 
 STACK = 0x7000_0000_0000
-STACK_SIZE = 0x10000
+STACK_SIZE = 0x4000
 TOP = STACK + STACK_SIZE - 0x2000  # rsp at a function's entry: the caller's frame lies above
 G = 0x7100_0000_0000  # a runtime.g whose stack bounds never ask for more stack
 RETURN = 0x7200_0000_0000  # where a function's return address points
@@ -142,6 +142,7 @@ class Machine:
         self._calls: Mapping[int, str] = {}
         self._fault: str | None = None
         self._flip = 0
+        self._fresh: dict[int, UcContext] = {}  # the processor before a run, by what is flipped
         hook = self._engine.hook_add
         hook(unicorn.UC_HOOK_MEM_UNMAPPED, self._on_unmapped)
         if watch is None:
@@ -186,7 +187,7 @@ class Machine:
         run.stop = self._engine.reg_read(x86.UC_X86_REG_RIP)
         if run.stop not in self._stops:
             raise ProofFailed(f"the code at {start:#x} does not come to an end")
-        run.registers = {name: self._engine.reg_read(register) for name, register in _REGISTERS.items()}
+        run.registers = self._read(*_REGISTERS)
         run.stack = bytes(self._engine.mem_read(STACK, STACK_SIZE))
         run.promises = self._promises()
         return run
@@ -196,16 +197,31 @@ class Machine:
         engine.mem_write(STACK, bytes([FILL ^ self._flip & 0xFF]) * STACK_SIZE)
         engine.mem_write(G, bytes(PAGE))
         engine.mem_write(G + 8, G.to_bytes(8, "little"))  # fs:[-8] is g, for code that reloads it
-        engine.reg_write(x86.UC_X86_REG_FS_BASE, G + 16)
         engine.mem_write(TOP, RETURN.to_bytes(8, "little"))
-        for name, register in _REGISTERS.items():
-            engine.reg_write(register, self._junk(name))
-        engine.reg_write(x86.UC_X86_REG_XMM15, 0)
-        engine.reg_write(x86.UC_X86_REG_EFLAGS, 2)
-        for name, value in {"rsp": TOP, "rbp": TOP + 0x100, "r14": G, **registers}.items():
-            engine.reg_write(_REGISTERS[name], value & _ALL_ONES)
+        if self._flip not in self._fresh:
+            self._fresh[self._flip] = self._first_state()
+        engine.context_restore(self._fresh[self._flip])
+        self._write(registers)
         for address, value in words.items():
             engine.mem_write(address, (value & _ALL_ONES).to_bytes(8, "little"))
+
+    def _first_state(self) -> UcContext:
+        """Every register as a caller leaves it: g, the stack, and junk where a function may rely on nothing."""
+        engine = self._engine
+        engine.reg_write(x86.UC_X86_REG_FS_BASE, G + 16)
+        engine.reg_write(x86.UC_X86_REG_XMM15, 0)
+        engine.reg_write(x86.UC_X86_REG_EFLAGS, 2)
+        known = {"rsp": TOP, "rbp": TOP + 0x100, "r14": G}
+        self._write({name: known.get(name, self._junk(name)) for name in _REGISTERS})
+        saved: UcContext = engine.context_save()
+        return saved
+
+    def _read(self, *names: str) -> dict[str, int]:
+        return {name: self._engine.reg_read(_REGISTERS[name]) for name in names}
+
+    def _write(self, values: Mapping[str, int]) -> None:
+        for name, value in values.items():
+            self._engine.reg_write(_REGISTERS[name], value & _ALL_ONES)
 
     def _on_step(self, engine: Uc, address: int, size: int, _data: object) -> None:
         del size
@@ -219,13 +235,13 @@ class Machine:
         else:
             self._run.steps.append((address, engine.reg_read(x86.UC_X86_REG_RSP)))
 
-    def _call(self, engine: Uc, name: str) -> None:
+    def _call(self, engine: Uc, callee: str) -> None:
         """Record a call and be the callee: spoil what it may, return."""
         rsp = engine.reg_read(x86.UC_X86_REG_RSP)
         back = int.from_bytes(engine.mem_read(rsp, 8), "little")
         self._run.events.append(
             Call(
-                name=name,
+                name=callee,
                 rsp=rsp + 8,
                 rbp=engine.reg_read(x86.UC_X86_REG_RBP),
                 r14=engine.reg_read(x86.UC_X86_REG_R14),
@@ -234,9 +250,8 @@ class Machine:
                 stack=bytes(engine.mem_read(STACK, STACK_SIZE)),
             )
         )
-        for register_name, register in _REGISTERS.items():
-            if register_name not in _KEPT_BY_CALLS:
-                engine.reg_write(register, self._junk(f"{register_name} after {name}"))
+        spoilt = [name for name in _REGISTERS if name not in _KEPT_BY_CALLS]
+        self._write({name: self._junk(f"{name} after {callee}") for name in spoilt})
         engine.reg_write(x86.UC_X86_REG_RSP, rsp + 8)
         engine.reg_write(x86.UC_X86_REG_RIP, back)
 
@@ -250,7 +265,7 @@ class Machine:
         return xmm15 | flags & _DIRECTION_FLAG
 
     def _on_syscall(self, engine: Uc, _data: object) -> None:
-        read = {name: engine.reg_read(_REGISTERS[name]) for name in (*_ARGUMENTS, "rax", "rsp")}
+        read = self._read(*_ARGUMENTS, "rax", "rsp", "rip")
         arguments = tuple(read[name] for name in _ARGUMENTS)
         pointed = tuple(
             bytes(engine.mem_read(each, 16)) if STACK <= each <= STACK + STACK_SIZE - 16 else None for each in arguments
@@ -263,10 +278,14 @@ class Machine:
             engine.emu_stop()
             return
         answer = self._answers.pop(0)
-        engine.reg_write(x86.UC_X86_REG_RAX, answer.result & _ALL_ONES)
-        # As the instruction leaves it: the return address, whose upper bits are often clear.
-        engine.reg_write(x86.UC_X86_REG_RCX, engine.reg_read(x86.UC_X86_REG_RIP) + _SYSCALL_SIZE)
-        engine.reg_write(x86.UC_X86_REG_R11, self._junk("r11 after syscall"))
+        self._write(
+            {
+                "rax": answer.result,
+                # As the instruction leaves it: the return address, whose upper bits are often clear.
+                "rcx": read["rip"] + _SYSCALL_SIZE,
+                "r11": self._junk("r11 after syscall"),
+            }
+        )
         if answer.remaining is not None:
             pointer = read["r10"] if read["rax"] == 230 else read["rsi"]
             if pointer:

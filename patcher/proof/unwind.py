@@ -22,7 +22,7 @@ _USED = frozenset({
 
 def check_stack_depth(functions: Functions, function: Function, run: Run) -> None:
     """At every executed instruction of ``function`` rsp must be as deep as pclntab states for that PC."""
-    for address, rsp in run.steps:
+    for address, rsp in sorted(set(run.steps)):
         if not function.start <= address < function.end:
             continue
         stated = functions.table.sp_delta(function, address)

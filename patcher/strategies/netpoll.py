@@ -75,6 +75,16 @@ def plan(functions: Functions, room: Room) -> Plan:
     return Plan(NAME, tuple(edit for edit, _ in runs), tuple(code for _, code in runs), ("epoll_pwait2",))
 
 
+def shape(functions: Functions) -> tuple[Function, str]:
+    """The function and what ``locate`` recognised in it, for a person. Raises as ``locate``."""
+    site = locate(functions)
+    passed = "in registers (Go 1.21 and later)" if site.errno_in_rbx else "on the stack (before Go 1.21)"
+    return site.function, (
+        f"epoll_pwait in whole milliseconds: delay at [rsp+{site.delay_slot:#x}], milliseconds at "
+        f"[rsp+{site.wait_slot:#x}], arguments {passed}"
+    )
+
+
 def locate(functions: Functions) -> Site:
     """Recognise ``netpoll`` and read its slots and addresses from the operands."""
     function = functions.one(NETPOLL)

@@ -64,6 +64,15 @@ def plan(functions: Functions, room: Room) -> Plan:
     return Plan(NAME, (edit,), (code,), ("clock_nanosleep",))
 
 
+def shape(functions: Functions) -> tuple[Function, str]:
+    """The function and what ``locate`` recognised in it, for a person. Raises as ``locate``."""
+    site = locate(functions)
+    return site.function, (
+        f"arms a timer and parks, no system call: frame of {site.frame:#x} bytes, {site.epilogue - site.body} bytes "
+        f"of body, {len(site.pointers)} slots that can hold pointers"
+    )
+
+
 def locate(functions: Functions) -> Site:
     """Recognise ``time.Sleep`` and choose where the timespec goes."""
     function = functions.one(SLEEP)

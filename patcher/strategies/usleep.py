@@ -76,6 +76,12 @@ def plan(functions: Functions, room: Room) -> Plan:
     return Plan(NAME, (inside, beside), (inside_code, beside_code), ("clock_nanosleep",))
 
 
+def shape(functions: Functions) -> tuple[Function, str]:
+    """The function and what ``locate`` recognised in it, for a person. Raises as ``locate``."""
+    site = locate(functions)
+    return site.function, f"nanosleep by its own syscall instruction at {site.end - 2:#x}, timespec at [rsp]"
+
+
 def locate(functions: Functions) -> Site:
     """The one function of that name that is no wrapper, recognised by its operands."""
     candidates = [

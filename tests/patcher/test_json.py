@@ -1,12 +1,15 @@
 """What --json promises to scripts: one document on stdout, every documented field, of the documented type."""
 
 import json
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import nanonap
+import patcher
 from patcher.manifest import read_manifest
 from tests.conftest import BuildProgram
 from tests.patcher.conftest import Answer, Invoke
@@ -91,7 +94,8 @@ def test_patch_verify_and_revert_each_print_their_document(invoke: Invoke, progr
     assert checked["proof"] == done["proof"]
 
     undone = document_of(invoke("revert", out, "--json"))
-    assert undone == {"out": str(out), "reverted": True, "warnings": []}
+    original = done["input"]["sha256"]
+    assert undone == {"out": str(out), "reverted": True, "by": "manifest", "sha256": original, "warnings": []}
     assert out.read_bytes() == sleepbench.read_bytes()
 
 
@@ -121,6 +125,8 @@ def test_the_manifest_beside_the_binary_is_what_patch_printed(invoke: Invoke, pr
         ("default", {"pie": False, "stripped": False, "cgo": False, "race": False}),
         ("stripped", {"pie": False, "stripped": True, "cgo": False, "race": False}),
         ("pie", {"pie": True, "stripped": False, "cgo": False, "race": False}),
+        ("external", {"pie": False, "stripped": False, "cgo": True, "race": False}),
+        ("race", {"pie": False, "stripped": False, "cgo": True, "race": True}),
     ],
 )
 def test_inspect_describes_a_stock_binary(
@@ -129,7 +135,15 @@ def test_inspect_describes_a_stock_binary(
     path = build_program("sleepbench", mode=mode)
     seen = document_of(invoke("inspect", path, "--json"))
     assert_described(seen, INSPECTION)
-    assert (seen["path"], seen["patched"], seen["layout"]) == (str(path), None, layout)
+    assert (seen["path"], seen["patched"]) == (str(path), None)
+    assert {name: seen["layout"][name] for name in layout} == layout
+    assert {".text", ".gopclntab"} & set(seen["layout"]["sections"])
+    assert seen["layout"]["free_bytes"] > 0
+    paths = {each["function"]: each for each in seen["sleep_paths"]}
+    assert list(paths) == ["runtime.netpoll", "time.Sleep", "runtime.usleep"]
+    assert all(each["address"] and each["shape"] and each["reason"] is None for each in paths.values())
+    assert "whole milliseconds" in paths["runtime.netpoll"]["shape"]
+    assert "runtime.sysmon" in {each["function"] for each in seen["usleep_callers"]}
     assert seen["go"]["version"] == f"go{DEFAULT_GO}"
     for each in seen["strategies"].values():
         assert each["applies"]
@@ -149,6 +163,29 @@ def test_inspect_describes_a_patched_binary(invoke: Invoke, program: Path) -> No
     assert not any(each["applies"] for each in seen["strategies"].values())
     assert all("already patched" in each["reason"] for each in seen["strategies"].values())
     assert (441, "epoll_pwait2") in [(each["number"], each["name"]) for each in seen["syscalls"]]
+    assert (seen["patched"]["manifest"], seen["patched"]["record"]) == (True, True)
+    path = next(each for each in seen["sleep_paths"] if each["function"] == "runtime.netpoll")
+    assert (path["shape"], path["reason"]) == (None, "patched by strategy netpoll")
+
+
+def test_inspect_follows_a_patched_usleep_to_the_numbers_in_the_padding(invoke: Invoke, program: Path) -> None:
+    out = program.with_name("out")
+    document_of(invoke("patch", "--binary", program, "--out", out, "--strategy", "usleep", "--json"))
+    seen = document_of(invoke("inspect", out, "--json"))
+    numbers = [each["number"] for each in seen["syscalls"] if each["function"] == "runtime.usleep"]
+    assert sorted(numbers) == [35, 230]
+
+
+@pytest.mark.parametrize("mode", ["default", "pie"])
+def test_the_callers_of_usleep_are_those_of_objdump(build_program: BuildProgram, mode: str) -> None:
+    """binutils' objdump reads the same code by itself."""
+    path = build_program("sleepbench", mode=mode)
+    command = ["objdump", "--disassemble", "--no-show-raw-insn", "--section=.text", str(path)]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    called = re.compile(r" *([0-9a-f]+):\s+call +[0-9a-f]+ <runtime\.usleep(?:\.abi0)?>")
+    expected = [int(match[1], 16) for match in map(called.fullmatch, listing.splitlines()) if match]
+    assert len(expected) > 5
+    assert [each["address"] for each in patcher.inspect(path).usleep_callers] == expected
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,8 @@ def test_garbage_is_one_line_and_its_status_on_the_command_line(invoke: Invoke, 
 def test_a_manifest_that_is_a_folder_is_no_manifest(invoke: Invoke, patched: Path) -> None:
     Path(f"{patched}.patch.json").unlink()
     Path(f"{patched}.patch.json").mkdir()
-    assert_refused(invoke("verify", patched), 26, "no readable manifest")
+    for task in ("verify", "revert"):
+        assert_refused(invoke(task, patched), 26, "no readable manifest")
 
 
 def set_to(*path: str | int, value: object) -> Callable[[Document], None]:

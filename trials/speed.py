@@ -1,0 +1,165 @@
+"""How fast the patcher is and how much memory it takes, against the least there is: the libraries and one parse.
+
+The base of every ratio is a process that imports LIEF, Capstone, Keystone and Unicorn and lets LIEF parse the file.
+Base, ``inspect`` and ``patch`` run as a user runs them, interleaved and shuffled, each a process of its own; times are
+from a process's start to its end (median over rounds, with an interval), memory is the largest process's peak.
+"""
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from bench.resampling import interval, median_distribution
+from nanonap.errors import UsageError
+from nanonap.paths import PROJECT
+from nanonap.terminal import answers
+from toolchain.build import build
+from toolchain.progress import progress_bar
+from toolchain.releases import NEWEST
+from trials.errors import TooSlow
+
+ROUNDS = 15
+MOST_TIME, MOST_MEMORY = 2.0, 3.0  # × the base's time, × the file's size: what large files are held to
+LARGE = 32 << 20  # bytes; below, the libraries alone are more than the file
+_BASE = "import lief, capstone, keystone, unicorn; assert lief.ELF.parse({path!r})"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A command on one file: its time over the base's, with a 95 % interval, and its memory over the file's size."""
+
+    file: str
+    size: int
+    command: str
+    time: float
+    time_interval: list[float] | None
+    memory: float
+    base_memory: float
+    held: bool | None
+
+
+@dataclass(frozen=True)
+class _Run:
+    wall_ns: int
+    peak: int  # bytes
+
+
+def measure(files: list[Path], rounds: int) -> list[Ratio]:
+    """Both commands on every file. Raises UsageError for a file that cannot be patched at all."""
+    found: dict[tuple[Path, str], list[_Run]] = defaultdict(list)
+    with tempfile.TemporaryDirectory(prefix="nanonap-") as folder, progress_bar() as bar:
+        jobs = [(path, name) for _ in range(rounds + 1) for path in files for name in ("base", "inspect", "patch")]
+        task = bar.add_task("measuring", total=len(jobs))
+        for number, (path, name) in enumerate(_shuffled(jobs, len(files) * 3)):
+            bar.update(task, description=f"{name} of {path.name}")
+            run = _run(_command(path, name, Path(folder, str(number))), path)
+            if number >= 3 * len(files):  # the first round warms the page cache
+                found[path, name].append(run)
+            for remains in Path(folder).iterdir():
+                remains.unlink()
+            bar.advance(task)
+    return [_ratio(path, name, found) for path in files for name in ("inspect", "patch")]
+
+
+def _shuffled(jobs: list[tuple[Path, str]], block: int) -> Iterator[tuple[Path, str]]:
+    dice = random.Random(1)  # noqa: S311 - an order, no secret
+    for at in range(0, len(jobs), block):
+        yield from dice.sample(jobs[at : at + block], block)
+
+
+def _command(path: Path, name: str, out: Path) -> list[str]:
+    invoke = str(Path(sys.executable).with_name("invoke"))
+    return {
+        "base": [sys.executable, "-c", _BASE.format(path=str(path))],
+        "inspect": [invoke, "--search-root", str(PROJECT), "inspect", str(path), "--json"],
+        "patch": [invoke, "--search-root", str(PROJECT), "patch", "--binary", str(path), "--out", str(out), "--json"],
+    }[name]
+
+
+def _run(command: list[str], path: Path) -> _Run:
+    start = time.monotonic_ns()
+    with tempfile.TemporaryFile() as said, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said) as process:
+        _pid, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        lines = said.read().decode(errors="replace").splitlines()
+    if process.returncode:
+        raise UsageError(f"{path}: cannot be measured: {lines[-1] if lines else process.returncode}")
+    return _Run(time.monotonic_ns() - start, usage.ru_maxrss * 1024)
+
+
+def _ratio(path: Path, name: str, found: dict[tuple[Path, str], list[_Run]]) -> Ratio:
+    own, base = found[path, name], found[path, "base"]
+    above, below = (
+        median_distribution([np.array([each.wall_ns]) for each in runs], seed) for seed, runs in enumerate((own, base))
+    )
+    ratio = median(each.wall_ns for each in own) / median(each.wall_ns for each in base)
+    size = path.stat().st_size
+    memory = max(each.peak for each in own) / size
+    return Ratio(
+        file=str(path),
+        size=size,
+        command=name,
+        time=ratio,
+        time_interval=None if above is None or below is None else interval(above / below),
+        memory=memory,
+        base_memory=max(each.peak for each in base) / size,
+        held=ratio <= MOST_TIME and memory <= MOST_MEMORY if size >= LARGE else None,
+    )
+
+
+def run_speed(binary: Path | None, rounds: int = ROUNDS) -> dict[str, Any]:
+    """Measure a binary, or the small and the large measured program, and show the table.
+
+    Gives the document for --json. Raises TooSlow where a large file takes more than MOST_TIME or MOST_MEMORY.
+    """
+    files = [binary] if binary else [build(NEWEST, mode)[0].path for mode in ("default", "big-stripped")]
+    return {"rounds": rounds, "ratios": [asdict(each) for each in measure(files, rounds)]}
+
+
+def show_speed(document: dict[str, Any]) -> None:
+    """The table."""
+    from rich.table import Table  # noqa: PLC0415 - starting must be quick
+
+    table = Table(title="against importing the libraries and one parse by LIEF")
+    for name in ("file", "MiB", "command", "time", "memory / file", "the base's", "within the limits"):
+        table.add_column(name, justify="left" if name in ("file", "command") else "right")
+    for each in document["ratios"]:
+        bounds = each["time_interval"]
+        table.add_row(
+            Path(each["file"]).name,
+            f"{each['size'] / 2**20:.0f}",
+            each["command"],
+            f"{each['time']:.2f} ×" + (f" [{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds else ""),
+            f"{each['memory']:.2f}",
+            f"{each['base_memory']:.2f}",
+            {True: "yes", False: "no", None: "–"}[each["held"]],
+        )
+    answers().print(table)
+    answers().print(
+        f"{document['rounds']} rounds, interleaved. Limits for files from {LARGE >> 20} MiB on: time {MOST_TIME:g} ×, "
+        f"memory {MOST_MEMORY:g} × the file (largest process).",
+        highlight=False,
+    )
+
+
+def judge(document: dict[str, Any]) -> None:
+    """Raises TooSlow where a limit is not held."""
+    failed = [each for each in document["ratios"] if each["held"] is False]
+    if failed:
+        worst = max(failed, key=lambda each: each["time"])
+        raise TooSlow(
+            f"{worst['command']} of {worst['file']}: {worst['time']:.2f} × the base's time, {worst['memory']:.2f} × "
+            "the file's size in memory; on a busy machine measure again, else see where it goes with cProfile"
+        )
