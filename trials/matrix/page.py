@@ -3,6 +3,7 @@
 import platform
 
 from nanonap import __version__
+from toolchain.modes import MODES
 from trials.matrix.result import Arm, Result, State
 from trials.matrix.run import patcher_sha256
 from trials.matrix.show import COLUMNS, counted, reasons
@@ -39,7 +40,7 @@ the strategy `slack` alone; its stub runs once, before there is a runtime that c
 
 All modes but `untrimmed` have `-trimpath`, so that the same source gives the same file wherever it lies. Go 1.19.8 is
 Debian 12's `golang-1.19-go`, the others are the pinned wheels. CI runs every release in the default mode, and every
-mode but `big` in the oldest and the newest release.
+mode but the two large ones in the oldest and the newest release.
 
 ## Libraries, plugins, FIPS 140-3
 {libraries}
@@ -56,6 +57,7 @@ _MODES = {
     "noopt": "`-gcflags=all=-N -l`",
     "untrimmed": "without `-trimpath`: the source's folder is in the file, so another folder gives another file",
     "big": "with 65 MiB of further functions; in the oldest and the newest release alone, since it takes long",
+    "big-stripped": "the same without symbols",
 }
 
 _LIBRARIES = """\
@@ -95,7 +97,7 @@ def as_markdown(results: list[Result]) -> str:
         counts=", ".join(f"{count} {state}" for state, count in counted(results).items()),
         table="\n".join(rows),
         reasons="\nWhy not:\n" + "".join(f"- {each}\n" for each in found) if found else "",
-        modes="\n".join(f"| `{name}` | {text} |" for name, text in _MODES.items()),
+        modes="\n".join(f"| `{name}` | {_MODES[name]} |" for name in MODES),
         libraries=_LIBRARIES,
     )
 
