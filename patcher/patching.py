@@ -1,5 +1,7 @@
 """The patch itself: from a path to a proven file with its manifest."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from nanonap.files import beside_all
 from patcher import record
 from patcher.content import check_file
 from patcher.edit import Edit, Plan
-from patcher.errors import FakeTime, ThreadCost, UnsupportedGo
+from patcher.errors import FakeTime, ProofFailed, ShapeMismatch, ThreadCost, UnsupportedGo
 from patcher.facts import FileFacts
 from patcher.functions import Functions
 from patcher.image import GoImage, read_image
@@ -104,9 +106,10 @@ def make_manifest(image: GoImage, strategy: str, slack_ns: int | None) -> tuple[
     functions = Functions(image)
     refuse_unfit(functions)
     room = Room(image)
-    plans = make_plans(functions, strategy, slack_ns, room)
-    check_address_space()
-    proofs = [prove(functions, each, slack_ns) for each in plans]
+    with _naming(image.path):
+        plans = make_plans(functions, strategy, slack_ns, room)
+        check_address_space()
+        proofs = [prove(functions, each, slack_ns) for each in plans]
     source = FileFacts.of(image.data)
     edits = tuple(edit for each in plans for edit in each.edits)
     carried = room.place_record(UNDO_RECORD, lambda grown: record.encode(strategy, slack_ns, source, (*edits, *grown)))
@@ -123,6 +126,17 @@ def make_manifest(image: GoImage, strategy: str, slack_ns: int | None) -> tuple[
         proof=Proof(sum(each.cases for each in proofs), sum(each.passed for each in proofs)),
     )
     return manifest, edits
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the file's name before what a strategy or proof says, which knows functions and addresses."""
+    try:
+        yield
+    except (ShapeMismatch, ProofFailed) as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise type(error)(f"{path}: {error}") from error
 
 
 def refuse_unfit(functions: Functions) -> None:

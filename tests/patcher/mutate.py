@@ -49,4 +49,5 @@ def refusal(program: Path, strategy: str, kind: type[Exception] = ShapeMismatch)
         patcher.patch(program, program.with_name("out"), strategy, accept_thread_cost=True)
     assert sorted(program.parent.iterdir()) == before
     assert "\n" not in str(refused.value)
+    assert str(refused.value).startswith(f"{program}: ")
     return str(refused.value)

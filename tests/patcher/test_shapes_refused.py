@@ -122,21 +122,21 @@ USLEEP_SHAPES = {
 def test_an_unknown_netpoll_is_refused_by_name(program: Path, what: str) -> None:
     instruction, replacement, named = NETPOLL_SHAPES[what]
     put(program, NETPOLL, instruction, replacement)
-    assert re.search("^runtime.netpoll.*" + named, refusal(program, "netpoll"))
+    assert re.search("program: runtime.netpoll.*" + named, refusal(program, "netpoll"))
 
 
 @pytest.mark.parametrize("what", SLEEP_SHAPES)
 def test_an_unknown_sleep_is_refused_by_name(program: Path, what: str) -> None:
     instruction, replacement, named = SLEEP_SHAPES[what]
     put(program, SLEEP, instruction, replacement)
-    assert re.search("^time.Sleep: " + named, refusal(program, "sleep"))
+    assert re.search("program: time.Sleep: " + named, refusal(program, "sleep"))
 
 
 @pytest.mark.parametrize("what", USLEEP_SHAPES)
 def test_an_unknown_usleep_is_refused_by_name(program: Path, what: str) -> None:
     instruction, replacement, named = USLEEP_SHAPES[what]
     put(program, USLEEP, instruction, replacement)
-    assert re.search("^runtime.usleep: " + named, refusal(program, "usleep"))
+    assert re.search("program: runtime.usleep: " + named, refusal(program, "usleep"))
 
 
 # What the shape does not tell apart, the comparison with the stock function does.
