@@ -104,9 +104,9 @@ def check_options(strategy: str, slack_ns: int | None) -> None:
 def make_manifest(image: GoImage, strategy: str, slack_ns: int | None) -> tuple[Manifest, tuple[Edit, ...]]:
     """Plan, prove and describe a patch without writing it."""
     functions = Functions(image)
-    refuse_unfit(functions)
     room = Room(image)
     with _naming(image.path):
+        refuse_unfit(functions)
         plans = make_plans(functions, strategy, slack_ns, room)
         check_address_space()
         proofs = [prove(functions, each, slack_ns) for each in plans]
