@@ -90,11 +90,11 @@ def test_a_program_that_is_not_patched_at_all_fails(
 
 def test_a_refusal_is_told_with_its_reason(programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> Patched:
-        raise patcher.errors.NoRoom("no free bytes here")
+        raise patcher.errors.NoRoom(f"{programs.survive}: no free bytes here")
 
     monkeypatch.setattr(patcher, "patch", refuse)
     arm = ArmRun(NETPOLL, programs, tmp_path).run()
-    assert (arm.state, arm.reason) == (State.REFUSED, "patch: no free bytes here")
+    assert (arm.state, arm.reason) == (State.REFUSED, "patch: survive: no free bytes here")
 
 
 CELL = Cell("1.27.3", "pie")

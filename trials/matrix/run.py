@@ -1,12 +1,14 @@
 """One cell, and the campaign of all of them: two at a time, each kept as soon as it is done."""
 
 import hashlib
+import os
+import signal
 import tempfile
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from datetime import UTC, datetime
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 from nanonap.errors import NanonapError
@@ -48,6 +50,9 @@ def run_matrix(cells: list[Cell], *, again: bool = False, folder: Path = FOLDER)
                     bar.update(task, advance=1, description=f"matrix, last {cell.name}: {results[cell].state}")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for child in active_children():  # SIGTERM reaches this process alone
+                if child.pid is not None:
+                    os.kill(child.pid, signal.SIGINT)
             raise
     return [results[cell] for cell in cells]
 

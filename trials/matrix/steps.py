@@ -84,6 +84,8 @@ class ArmRun:
             state, said = State.REFUSED if name in ("inspect", "patch") else State.FAILED, str(error)
         except (NanonapError, Unsound, _Failed, OSError, LookupError, ValueError) as error:
             state, said = State.FAILED, f"{type(error).__name__.lstrip('_')}: {error}"
+        for path in (self.programs.sleepbench, self.programs.survive, self.sleepbench, self.survivor.path):
+            said = said.replace(str(path), path.name)  # where this machine keeps it is no part of the result
         line = " ".join(said.split())[:_SHOWN]
         self.steps.append(Step(name, state, line, round(time.monotonic() - began, 2)))
         return state is State.OK
