@@ -11,7 +11,7 @@ from functools import cache
 from multiprocessing import active_children, get_context
 from pathlib import Path
 
-from nanonap.errors import NanonapError
+from nanonap.errors import Interrupted, NanonapError
 from nanonap.paths import ARTIFACTS, PROJECT
 from toolchain.build import build_one
 from toolchain.go import Toolchain
@@ -40,7 +40,8 @@ def run_matrix(cells: list[Cell], *, again: bool = False, folder: Path = FOLDER)
     with ProcessPoolExecutor(_AT_ONCE, get_context("spawn")) as pool, progress_bar() as bar:
         task = bar.add_task("matrix", total=len(cells))
         running: dict[Future[Result], Cell] = {
-            pool.submit(run_cell, cell, toolchains[cell.release], again=again, folder=folder): cell for cell in cells
+            pool.submit(_run_in_worker, cell, toolchains[cell.release], again=again, folder=folder): cell
+            for cell in cells
         }
         try:
             while running:
@@ -55,6 +56,14 @@ def run_matrix(cells: list[Cell], *, again: bool = False, folder: Path = FOLDER)
                     os.kill(child.pid, signal.SIGINT)
             raise
     return [results[cell] for cell in cells]
+
+
+def _run_in_worker(cell: Cell, toolchain: Toolchain, *, again: bool, folder: Path) -> Result:
+    """``run_cell``, but an interrupted worker ends: the pool's would go on with the next cell."""
+    try:
+        return run_cell(cell, toolchain, again=again, folder=folder)
+    except KeyboardInterrupt:
+        os._exit(Interrupted.exit_code)
 
 
 def run_cell(cell: Cell, toolchain: Toolchain, *, again: bool = False, folder: Path = FOLDER) -> Result:
