@@ -7,6 +7,7 @@ from typing import Protocol
 import pytest
 
 from patcher import isolation
+from nanonap.paths import TRIED
 from toolchain.build import build
 from toolchain.wheels import DEFAULT_GO
 
@@ -21,7 +22,7 @@ class BuildProgram(Protocol):
 def build_program() -> BuildProgram:
     @cache
     def built(program: str, go: str, mode: str) -> Path:
-        return build(go, mode, programs=(program,))[0].path
+        return build(go, mode, programs=(program,), out=TRIED)[0].path
 
     def build_once(program: str, go: str = DEFAULT_GO, mode: str = "default") -> Path:
         return built(program, go, mode)

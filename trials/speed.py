@@ -22,7 +22,7 @@ import numpy as np
 
 from bench.resampling import interval, median_distribution
 from nanonap.errors import UsageError
-from nanonap.paths import PROJECT
+from nanonap.paths import PROJECT, TRIED
 from nanonap.terminal import answers
 from toolchain.build import build
 from toolchain.progress import progress_bar
@@ -124,7 +124,7 @@ def run_speed(binary: Path | None, rounds: int = ROUNDS) -> dict[str, Any]:
 
     Gives the document for --json. Raises TooSlow where a large file takes more than MOST_TIME or MOST_MEMORY.
     """
-    files = [binary] if binary else [build(NEWEST, mode)[0].path for mode in ("default", "big-stripped")]
+    files = [binary] if binary else [build(NEWEST, mode, out=TRIED)[0].path for mode in ("default", "big-stripped")]
     return {"rounds": rounds, "ratios": [asdict(each) for each in measure(files, rounds)]}
 
 

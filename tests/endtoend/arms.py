@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from nanonap.paths import TRIED
 from patcher import patch
 from toolchain.build import build
 from toolchain.patched import VARIANTS
@@ -19,7 +20,7 @@ Survivors = Callable[..., Survivor]
 
 def build_survive(go: str) -> Path:
     """The stock program."""
-    return build(go, programs=("survive",))[0].path
+    return build(go, programs=("survive",), out=TRIED)[0].path
 
 
 def patch_survive(stock: Path, variant: str, folder: Path) -> Survivor:

@@ -10,6 +10,7 @@ import pytest
 
 import nanonap
 import patcher
+from nanonap.paths import BUILD
 from patcher.manifest import read_manifest
 from tests.conftest import BuildProgram
 from tests.patcher.conftest import Answer, Invoke
@@ -197,13 +198,13 @@ def test_an_error_leaves_stdout_empty(invoke: Invoke, tmp_path: Path, task: tupl
     assert answer.err.count("\n") == 1
 
 
-def test_patch_of_all_that_was_built_prints_one_document(invoke: Invoke, sleepbench: Path) -> None:
+def test_patch_of_all_that_was_built_prints_one_document(invoke: Invoke) -> None:
     """Its pre-task builds, and what that has to say goes to stderr."""
-    assert sleepbench.exists()
     answer = invoke("patch", "--strategy", "netpoll", "--json")
     assert answer.status == 0
     outcomes = json.loads(answer.out)["patched"]
     assert_described(outcomes, [{"program": str, "variant": str}])
-    ours = [each for each in outcomes if each["program"] == str(sleepbench)]
+    built = str(BUILD / DEFAULT_GO / "default" / "sleepbench")
+    ours = [each for each in outcomes if each["program"] == built]
     assert len(ours) == 1
     assert_described(ours[0], MANIFEST)
