@@ -1,6 +1,6 @@
 """Functions of an image by name: from pclntab always, checked against the symbol table where there is one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from patcher.code import Instruction, decode, decode_function
@@ -18,6 +18,7 @@ class Functions:
     """The functions of one image. Every look-up raises ShapeMismatch or MalformedBinary, never returns a guess."""
 
     image: GoImage
+    _decoded: dict[Function, tuple[Instruction, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def table(self) -> FunctionTable:
@@ -49,12 +50,15 @@ class Functions:
 
     def instructions(self, function: Function) -> tuple[Instruction, ...]:
         """A function's instructions, up to its padding. Raises ShapeMismatch if it does not decode in full."""
-        size = function.end - function.start
-        if size > _LONGEST_FUNCTION:
-            raise ShapeMismatch(
-                f"{function.name} at {function.start:#x}: expected at most {_LONGEST_FUNCTION} bytes, found {size}"
-            )
-        return decode_function(function.name, self.image.read(function.start, size), function.start)
+        if function not in self._decoded:
+            size = function.end - function.start
+            if size > _LONGEST_FUNCTION:
+                raise ShapeMismatch(
+                    f"{function.name} at {function.start:#x}: expected at most {_LONGEST_FUNCTION} bytes, found {size}"
+                )
+            code = self.image.read(function.start, size)
+            self._decoded[function] = decode_function(function.name, code, function.start)
+        return self._decoded[function]
 
     def code_at(self, address: int) -> tuple[Instruction, ...]:
         """The instructions at an address outside every function, as far as they are some; none where nothing is."""
