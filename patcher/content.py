@@ -12,6 +12,8 @@ from patcher import errors
 
 Content = bytes | mmap.mmap
 LARGEST = 4 << 30  # bytes; the largest Go programs have some hundred MiB
+_MAY_BE_HOLES = 256 << 20  # bytes; reading so many zeros takes no time that anybody would notice
+_MOST_PIECES = 4096
 
 
 def check_file(path: Path) -> None:
@@ -29,7 +31,22 @@ def opened(path: Path) -> Iterator[int]:
             raise errors.MalformedBinary(
                 f"{path}: {size >> 20} MiB; no program has more than {LARGEST >> 20} MiB, this file is not one"
             )
+        if size > _MAY_BE_HOLES and _written(descriptor, size) < size // 2:
+            raise errors.MalformedBinary(f"{path}: most of its {size >> 20} MiB are holes; no program is like that")
         yield descriptor
+
+
+def _written(descriptor: int, size: int) -> int:
+    """How many bytes of a file are no holes (lseek(2), SEEK_DATA); what lies behind very many pieces counts as none."""
+    found = end = 0
+    with contextlib.suppress(OSError):  # ENXIO: there is no more data
+        for _ in range(_MOST_PIECES):
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+            end = os.lseek(descriptor, start, os.SEEK_HOLE)
+            found += end - start
+        found += size - end
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return found
 
 
 def mapped(descriptor: int) -> Content:

@@ -199,6 +199,9 @@ class FunctionTable:
         ):
             record = at - 4 - self._functions
             if record % 4 == 0:  # so the linker aligns them
+                self._searches += 1
+                if self._searches > _MOST_SEARCHES:
+                    raise MalformedBinary(f"{self._image.path}: pclntab repeats one name over and over")
                 index = self._search(self._u32(record))
                 if index is not None and self._pair(index)[1] == record:
                     yield index
@@ -215,9 +218,6 @@ class FunctionTable:
 
     def _search(self, entry_offset: int) -> int | None:
         """The index of the last function that starts at or before ``entry_offset``."""
-        self._searches += 1
-        if self._searches > _MOST_SEARCHES:
-            raise MalformedBinary(f"{self._image.path}: pclntab repeats its names over and over; it is malformed")
         low, high = 0, self._count
         while low < high:
             middle = (low + high) // 2
