@@ -305,6 +305,34 @@ def bench_patcher(_: Context, binary: str | None = None, rounds: str = "15", jso
     judge(document)
 
 
+@task(
+    help={
+        "mutants": "how many damaged files (default 10000)",
+        "seed": "seed of the damage: the same seed gives the same files (default 1)",
+        "minutes": "stop after so many minutes",
+        "only": "one mutant by its number, as a finding names it",
+        "json": JSON_HELP,
+    }
+)
+@front_door
+def fuzz(
+    _: Context,
+    mutants: str = "10000",
+    seed: str = "1",
+    minutes: str | None = None,
+    only: str | None = None,
+    json: bool = False,
+) -> None:
+    """Try damaged binaries: each must end in one of our errors or in a right patch."""
+    from trials.fuzz.campaign import check_found, run_fuzz, show_fuzz
+
+    document = run_fuzz(
+        whole("mutants", mutants) or 0, whole("seed", seed) or 0, whole("minutes", minutes), whole("only", only)
+    )
+    show_json(document) if json else show_fuzz(document)
+    check_found(document)
+
+
 @task(help={"only": "a pytest expression to choose tests by name (default: all)"})
 @front_door
 def test(_: Context, only: str | None = None) -> None:

@@ -21,6 +21,12 @@ class MatrixFailed(NanonapError):
     exit_code = 52
 
 
+class FuzzFound(NanonapError):
+    """A damaged file ended in something else than an error of ours or a right patch, or took too much."""
+
+    exit_code = 54
+
+
 class TooSlow(NanonapError):
     """The patcher takes more time or memory of a large file than it is held to."""
 

@@ -1,0 +1,108 @@
+"""What one mutant's way through the patcher came to, judged without the patcher's own checks."""
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import patcher
+from nanonap.errors import NanonapError
+from patcher.content import LARGEST
+from patcher.errors import InternalFault
+from patcher.isolation import Limits, isolated
+
+MOST_CPU_S = 5.0  # CPU time, not wall time: a busy machine is no finding
+_MEMORY = 300 << 20
+_HANGS_AFTER_S = 120
+_LIMITS = Limits(cpu_seconds=120, memory=32 << 30, address_space=64 << 30)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``outcome``: an error's class or "patched"; ``finding``: what is wrong with it, None if nothing is."""
+
+    outcome: str
+    finding: str | None
+    cpu_s: float
+    peak_bytes: int
+
+
+def judge(path: Path, strategy: str) -> Verdict:
+    """Inspect and patch a file in a process of its own; whatever gets through to that is a finding."""
+    try:
+        return Verdict(**isolated(path, f"{__name__}:judged", _LIMITS, strategy=strategy))
+    except NanonapError as error:
+        return Verdict("the command itself ended", str(error), 0, 0)
+
+
+def judged(path: Path, strategy: str) -> dict[str, Any]:
+    """The job of ``judge`` in its process."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(_HANGS_AFTER_S)
+    out = path.with_name(path.name + ".out")
+    slack_ns = 1 if strategy == "slack" else None
+    findings: list[str] = []
+    _, seconds = _timed(lambda: patcher.inspect(path), findings)
+    outcome, cpu_s = _timed(
+        lambda: patcher.patch(path, out, strategy, slack_ns=slack_ns, accept_thread_cost=True), findings
+    )
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
+    size = path.stat().st_size
+    if max(seconds, cpu_s) > MOST_CPU_S:
+        findings.append(f"{max(seconds, cpu_s):.1f} s of CPU time")
+    if peak > 4 * min(size, LARGEST) + _MEMORY:
+        findings.append(f"{peak >> 20} MiB of memory for a file of {size >> 20} MiB")
+    if outcome == "patched":
+        _check_patch(path, out, findings)
+    elif out.exists() or patcher_manifest(out).exists():
+        findings.append("an error, and an output all the same")
+    return asdict(Verdict(outcome, "; ".join(findings) or None, max(seconds, cpu_s), peak))
+
+
+def patcher_manifest(out: Path) -> Path:
+    """Where the manifest lies."""
+    return out.with_name(out.name + ".patch.json")
+
+
+def _timed(work: Callable[[], object], findings: list[str]) -> tuple[str, float]:
+    """The outcome of some work, and its CPU time, that of the processes that it started included."""
+    before, begun = sum(os.times()[:4]), time.monotonic()
+    outcome = "patched"
+    try:
+        work()
+    except InternalFault as error:
+        outcome = type(error).__name__
+        findings.append(str(error))
+    except NanonapError as error:
+        outcome = type(error).__name__
+        if "crashed (" in str(error):
+            outcome += " (the child crashed)"
+        if "\n" in str(error) or not str(error).strip():
+            findings.append(f"a message of more than one line: {error}")
+    except Exception as error:
+        outcome = "a traceback"
+        findings.append(f"{type(error).__name__}: {error}")
+    return outcome, min(sum(os.times()[:4]) - before, time.monotonic() - begun)
+
+
+def _check_patch(path: Path, out: Path, findings: list[str]) -> None:
+    """The output is the input with exactly the manifest's edits; verify agrees; revert gives the input."""
+    expected = bytearray(path.read_bytes())
+    try:
+        for edit in patcher.verify(out).manifest.edits:
+            if expected[edit.offset : edit.offset + len(edit.old)] != edit.old:
+                findings.append(f"the manifest's old bytes at {edit.offset:#x} are not the input's")
+            expected[edit.offset : edit.offset + len(edit.new)] = edit.new
+        if out.read_bytes() != expected:
+            findings.append("the output is not the input with the manifest's edits")
+        patcher.revert(out)
+    except NanonapError as error:
+        findings.append(f"a patch that cannot be verified and reverted: {error}")
+    else:
+        if out.read_bytes() != path.read_bytes():
+            findings.append("revert does not give the input")
+        out.unlink()
