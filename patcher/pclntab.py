@@ -4,7 +4,7 @@ Read as Go 1.18 and later write it: an array of (entry offset, record offset) pa
 record a function, names as C strings, and delta-coded tables from PC to value.
 """
 
-import itertools
+import operator
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _SECTIONS = (".gopclntab", ".data.rel.ro.gopclntab")
 _MOST_CANDIDATES = 64
 _MOST_SEARCHES = 50_000  # of one table; a patch makes some hundreds, and a crafted name table could ask for millions
 _MOST_OF_A_NAME = 64
-_SAMPLES = 256
+_PIECE = 1 << 16  # entries that are in memory at a time
 _LONGEST_NAME = 65_536
 
 PCDATA_UNSAFE_POINT = 0
@@ -184,12 +184,18 @@ class FunctionTable:
         return 44 if self._has_start_line else 40
 
     def _check_order(self) -> None:
-        """Entries rise, as far as samples from first to last tell; what is read later is checked as it is read."""
-        step = max(1, self._count // _SAMPLES)
-        entries = [self._pair(index)[0] for index in (*range(0, self._count, step), self._count)]
-        if any(low >= high for low, high in itertools.pairwise(entries)):
-            raise MalformedBinary(f"{self._image.path}: pclntab's entries are not in order")
-        self._module.check_end(entries[-1])
+        """Entries rise, and the last function ends inside the code."""
+        data, last = self._image.data, -1
+        for first in range(0, self._count, _PIECE):
+            start = self._functions + 8 * first
+            pairs = memoryview(data[start : start + 8 * min(_PIECE, self._count - first)]).cast("I")
+            entries = [last, *pairs[::2]]
+            if not all(map(operator.lt, entries, entries[1:])):
+                raise MalformedBinary(f"{self._image.path}: pclntab's entries are not in order")
+            last = entries[-1]
+        if (end := self._pair(self._count)[0]) <= last:
+            raise MalformedBinary(f"{self._image.path}: pclntab's entries are not in order at its end")
+        self._module.check_end(end)
 
     def _named(self, name_offset: int) -> Iterator[int]:
         """Indices of functions whose record states ``name_offset``: search the bytes, then check each hit."""
