@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 
 from patcher.code import instruction_starts
+from patcher.elf import Segment
 from patcher.functions import Functions
-from patcher.image import Segment
 from patcher.pclntab import Function
 
 _CALL = b"\xe8"  # call rel32 (Intel SDM, volume 2, CALL)

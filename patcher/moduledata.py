@@ -6,8 +6,9 @@ pctab, pclntable and ftab; findfunctab; minpc, maxpc; text, etext.
 
 from dataclasses import dataclass
 
+from patcher.elf import Segment
 from patcher.errors import MalformedBinary
-from patcher.image import GoImage, Segment
+from patcher.image import GoImage
 
 _NAMES, _PCTAB, _PCLNTABLE, _FTAB, _FTAB_LENGTH = 1, 10, 13, 16, 17
 _TEXT = 22

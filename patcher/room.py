@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from patcher.asm import assemble
 from patcher.code import decode
 from patcher.edit import Code, Edit
+from patcher.elf import Section
 from patcher.errors import NoRoom, ShapeMismatch
-from patcher.image import GoImage, Padding, Section
+from patcher.image import GoImage, Padding
 
 _ALIGN = 16
 _P_FILESZ = 32  # offset of p_filesz in an ELF64 program header; p_memsz follows (elf(5))
