@@ -67,3 +67,18 @@ class Functions:
                 size = min(_LONGEST_STUB, segment.address + segment.file_size - address)
                 return tuple(decode(self.image.read(address, size), address))
         return ()
+
+    def filler(self, function: Function) -> tuple[int, int]:
+        """(address, size) of what the linker filled up behind a function to align the next: int3 that nothing reaches.
+
+        (0, 0) where the function does not end in a jump or a return, or has a jump to behind its end.
+        """
+        instructions = self.instructions(function)
+        code = [each for each in instructions if each.mnemonic != "int3"]
+        if not code or code[-1].mnemonic not in ("jmp", "ret"):
+            return 0, 0
+        start = code[-1].end
+        if any(each.target is not None and start <= each.target < function.end for each in code):
+            return 0, 0
+        filled = self.image.read(start, function.end - start)
+        return (start, len(filled)) if not filled.strip(b"\xcc") else (0, 0)

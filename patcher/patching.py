@@ -140,13 +140,17 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def refuse_unfit(functions: Functions) -> None:
-    """Refuse what no strategy may touch: our own patches, simulated clocks, libraries without an entry."""
+    """Refuse what no strategy may touch: our own patches, simulated clocks, plugins, releases before Go 1.19."""
     image = functions.image
     refuse_patched(functions)
     if "faketime" in image.build.tags:
         raise FakeTime(f"{image.path}: built with the faketime tag; its clock is simulated, there is nothing to mend")
     if image.build.release != (0, 0) and image.build.release < (1, 19):
         raise UnsupportedGo(f"{image.path}: built by {image.build.version}; Go 1.19 and later can be patched")
+    if image.build.settings.get("-buildmode") == "plugin":
+        raise UnsupportedGo(
+            f"{image.path}: a plugin; the scheduler that waits is that of the program that loads it: patch that program"
+        )
 
 
 def make_plans(functions: Functions, strategy: str, slack_ns: int | None, room: Room) -> tuple[Plan, ...]:

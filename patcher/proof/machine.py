@@ -21,6 +21,8 @@ STACK = 0x7000_0000_0000
 STACK_SIZE = 0x4000
 TOP = STACK + STACK_SIZE - 0x2000  # rsp at a function's entry: the caller's frame lies above
 G = 0x7100_0000_0000  # a runtime.g whose stack bounds never ask for more stack
+_TLS_SIZE = 0x200  # bytes of thread-local storage below fs
+_FS_BASE = G + 0x800
 RETURN = 0x7200_0000_0000  # where a function's return address points
 FILL = 0xA5  # what memory holds that nobody has written
 _MOST_INSTRUCTIONS = 5_000
@@ -196,7 +198,8 @@ class Machine:
         engine = self._engine
         engine.mem_write(STACK, bytes([FILL ^ self._flip & 0xFF]) * STACK_SIZE)
         engine.mem_write(G, bytes(PAGE))
-        engine.mem_write(G + 8, G.to_bytes(8, "little"))  # fs:[-8] is g, for code that reloads it
+        # For code that reloads g: at fs:[-8], or wherever the linker of C put it, is g.
+        engine.mem_write(_FS_BASE - _TLS_SIZE, G.to_bytes(8, "little") * (_TLS_SIZE // 8 + 1))
         engine.mem_write(TOP, RETURN.to_bytes(8, "little"))
         if self._flip not in self._fresh:
             self._fresh[self._flip] = self._first_state()
@@ -208,7 +211,7 @@ class Machine:
     def _first_state(self) -> UcContext:
         """Every register as a caller leaves it: g, the stack, and junk where a function may rely on nothing."""
         engine = self._engine
-        engine.reg_write(x86.UC_X86_REG_FS_BASE, G + 16)
+        engine.reg_write(x86.UC_X86_REG_FS_BASE, _FS_BASE)
         engine.reg_write(x86.UC_X86_REG_XMM15, 0)
         engine.reg_write(x86.UC_X86_REG_EFLAGS, 2)
         known = {"rsp": TOP, "rbp": TOP + 0x100, "r14": G}

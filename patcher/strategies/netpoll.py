@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 from patcher import errors
 from patcher.asm import assemble
-from patcher.code import Imm, Instruction, Mem, Reg
+from patcher.code import Imm, Instruction, Mem, Operand, Reg
 from patcher.edit import Plan
 from patcher.functions import Functions
 from patcher.pclntab import Function
@@ -208,11 +208,17 @@ def _take_stack_call(functions: Functions, walk: Walk, events: int) -> int:
     # Behind an ABI0 call the compiler sets xmm15 and r14 anew; the stub changes neither.
     walk.take("xorps xmm15, xmm15", lambda i: i.mnemonic == "xorps" and family(i.operands[0]) == "xmm15")
     following = walk.peek()
-    if following is not None and isinstance(following.operands[-1], Imm):
-        walk.move("mov r14, -8", register("r14"), constant(-8))  # in a PIE the offset comes in a register
+    source = following.operands[-1] if following is not None and following.operands else None
+    if not isinstance(source, Mem) or source.segment != "fs":
+        # The offset of g comes in a register: in a PIE as a constant, in a C library from the global offset table.
+        walk.move("mov r14, the offset of g", register("r14"), lambda o: isinstance(o, Imm) or _in_image(o))
     walk.move("mov r14, fs:[g]", register("r14"), lambda o: isinstance(o, Mem) and o.segment == "fs")
     walk.move("mov eax, [rsp+24]", register("a"), slot(4, 24))
     return call
+
+
+def _in_image(operand: Operand) -> bool:
+    return isinstance(operand, Mem) and operand.address is not None and operand.size == 8
 
 
 def _take_named_call(functions: Functions, walk: Walk, name: str) -> int:

@@ -2,20 +2,24 @@
 
 A thread's timer slack (50 µs by default) is how late the kernel may wake it; new threads inherit it from their
 creator, and a child process keeps it over execve (prctl(2), PR_SET_TIMERSLACK). Set at the entry, it covers every
-thread of the program. The stub may lie outside every Go function: nothing unwinds before the runtime starts. It
+thread of the program. The stub may lie outside every Go function, since nothing unwinds before the runtime starts:
+behind the code, or, where no byte is free there, in the filler behind the entry function. It
 keeps rsp and rdx, which the ABI gives a meaning at the entry, and goes on whatever prctl answers.
 """
 
 import struct
 
 from patcher import errors
-from patcher.edit import Edit, Plan
+from patcher.asm import assemble
+from patcher.edit import Code, Edit, Plan
 from patcher.functions import Functions
 from patcher.image import E_ENTRY
-from patcher.room import Room, address_of_header
+from patcher.room import Room, address_of_header, replace_run
 
 NAME = "slack"
 PR_SET_TIMERSLACK = 29
+# Where Go code begins: a program, and one that the C compiler linked (runtime/rt0_linux_amd64.s, asm_amd64.s).
+_ENTRIES = ("_rt0_amd64_linux", "main", "_rt0_amd64")
 MOST_NS = (1 << 63) - 1  # prctl takes an unsigned long; a duration is kept as a signed one
 
 
@@ -32,7 +36,11 @@ def plan(functions: Functions, room: Room, slack_ns: int) -> Plan:
         mov   {"esi" if slack_ns < 1 << 32 else "rsi"}, {slack_ns:#x}
         syscall
         jmp   {image.entry:#x}"""
-    stub, code = room.place(f"set the timer slack to {slack_ns} ns, go on to the entry", text)
+    purpose = f"set the timer slack to {slack_ns} ns, go on to the entry"
+    try:
+        stub, code = room.place(purpose, text)
+    except errors.NoRoom as error:
+        stub, code = _behind_the_entry(functions, purpose, text, error)
     entry = Edit(
         function="(ELF header)",
         purpose="enter by the stub",
@@ -43,3 +51,14 @@ def plan(functions: Functions, room: Room, slack_ns: int) -> Plan:
         assembly="",
     )
     return Plan(NAME, (stub, entry), (code,), ("prctl",))
+
+
+def _behind_the_entry(functions: Functions, purpose: str, text: str, no_room: errors.NoRoom) -> tuple[Edit, Code]:
+    """The stub in the linker's filler behind Go's entry function, which is one jump. Raises ``no_room`` without one."""
+    for function in (each for name in _ENTRIES for each in functions.all(name)):
+        start, size = functions.filler(function)
+        if start and len(assemble(text, start)) <= size:
+            return replace_run(
+                functions.image, function.name, f"{purpose} (in its filler)", start=start, end=start + size, text=text
+            )
+    raise no_room

@@ -1,6 +1,7 @@
 """Every strategy finds its places in real binaries and changes nothing else."""
 
 import functools
+import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pytest
 import patcher
 from patcher.code import Imm, Instruction, Reg
 from patcher.edit import Edit
+from patcher.errors import NoRoom
 from patcher.functions import Functions
 from patcher.image import read_image
 from patcher.patching import make_plans
@@ -202,6 +204,32 @@ def pushed(instruction: Instruction) -> int:
         assert isinstance(instruction.operands[1], Imm)
         return instruction.operands[1].value * (1 if instruction.mnemonic == "sub" else -1)
     return 0
+
+
+@pytest.mark.parametrize("slack_ns", [1, 1 << 40])
+def test_without_a_free_byte_behind_the_code_the_slack_is_set_from_the_entrys_filler(
+    build: Build, tmp_path: Path, slack_ns: int
+) -> None:
+    """Something that the headers do not name lies in every padding; usleep's stub then has no place."""
+    full, out = tmp_path / "full", tmp_path / "out"
+    data = bytearray(build.path.read_bytes())
+    for padding in build.functions.image.paddings:
+        data[padding.offset] = 1
+    full.write_bytes(data)
+    full.chmod(0o755)
+    done = patcher.patch(full, out, "netpoll", slack_ns=slack_ns)
+    edits = done.manifest.edits
+    assert [each.function for each in edits[:2]] == ["runtime.netpoll"] * 2
+    assert [each.function for each in edits[2:]] in (
+        ["_rt0_amd64_linux", "(ELF header)"],
+        ["main", "(ELF header)"],  # what the C compiler links
+    )
+    assert set(edits[2].old) == {0xCC}
+    if slack_ns == 1:  # with the other every sleep may last a quarter of an hour
+        ran = subprocess.run([out, "-plan", "1us*3"], capture_output=True, check=True)
+        assert json.loads(ran.stdout.partition(b"\n")[0])["timer_slack_ns"] == 1
+    with pytest.raises(NoRoom, match="are needed in the padding behind the code"):
+        patcher.patch(full, tmp_path / "no", "usleep")
 
 
 @pytest.mark.parametrize("strategy", PLACES)
