@@ -16,7 +16,7 @@ from toolchain.wheels import DEFAULT_GO
 from trials.corpus import work
 from trials.corpus.arms import chosen_arms
 from trials.corpus.obtain import OBTAINED, Obtainer
-from trials.corpus.processes import Processes
+from trials.corpus.processes import Processes, heard_signals
 from trials.corpus.programs import PROGRAMS, Program
 from trials.corpus.row import Result, Row
 from trials.corpus.working import ProgramTrial
@@ -136,6 +136,18 @@ def test_a_program_that_does_not_end_is_killed_with_all_that_it_started(tmp_path
         at.run("-c", "sleep 4321 & echo $! > child; wait", limit_s=1)
     child = Path("/proc") / (tmp_path / "child").read_text(encoding="ascii").strip()
     assert not child.exists() or "\nState:\tZ" in (child / "status").read_text(encoding="ascii")
+
+
+def test_what_a_shell_lets_its_background_jobs_ignore_is_heard_in_a_trial(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        at = Workplace(tmp_path, (Path("/bin/sh"),), Processes())
+        with heard_signals():
+            at.run("-c", "kill -INT $$; echo survived", status=-signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        assert at.run("-c", "kill -INT $$; echo survived") == b"survived\n"
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_ends_every_process_and_leaves_no_folder(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def test_subtests_and_skips_are_read_and_a_test_that_never_ended_is_told() -> No
         (2, False, "=== RUN TestX\npanic: oh no\n", "panic"),
         (2, False, "panic: test timed out after 1s\n", "timed out"),
         (2, False, "fatal error: all goroutines are asleep - deadlock!\n", "panic"),
+        (0, False, "panic: test timed out after 1s\n", "exit 0"),
         (-9, True, "", "timed out"),
         (-11, False, "", "signal 11"),
     ],

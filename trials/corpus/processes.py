@@ -126,6 +126,25 @@ class Processes:
             raise Interrupted("the campaign was interrupted")
 
 
+@contextlib.contextmanager
+def heard_signals() -> Iterator[None]:
+    """Let processes that start within the block hear SIGINT, SIGQUIT and SIGHUP though this one ignores them.
+
+    A shell lets its background jobs ignore the first two and nohup the third, and what is ignored stays so across
+    execve(2); tests of signals then fail, or skip, in stock too. A handler that does nothing is not inherited.
+    To be used in the main thread.
+    """
+    known = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+    ignored = [each for each in known if signal.getsignal(each) == signal.SIG_IGN]
+    try:
+        for each in ignored:
+            signal.signal(each, lambda *_: None)
+        yield
+    finally:
+        for each in ignored:
+            signal.signal(each, signal.SIG_IGN)
+
+
 def _kill_group(pid: int) -> None:
     """Kill a session's leader and what remains in its process group, which has the leader's number."""
     with contextlib.suppress(ProcessLookupError, PermissionError):

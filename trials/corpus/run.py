@@ -18,7 +18,7 @@ from toolchain.wheels import DEFAULT_GO
 from trials.corpus.arms import DEFAULT_ARM, chosen_arms
 from trials.corpus.obtain import OBTAINED, Obtainer
 from trials.corpus.page import markdown_of
-from trials.corpus.processes import Processes
+from trials.corpus.processes import Processes, heard_signals
 from trials.corpus.programs import PROGRAMS
 from trials.corpus.report import Report
 from trials.corpus.row import Row
@@ -75,7 +75,8 @@ def run_corpus(
         ]
         trials = _chosen(tests + programs, only)
         rows = [] if only else left_out_rows(toolchain.version, reasons)
-        rows = _run(trials, processes) + rows
+        with heard_signals():
+            rows = _run(trials, processes) + rows
     report = Report.made(started, toolchain.version, [arm.name for arm in arms], nightly, rows)
     text = json.dumps(report.to_json(), indent=1) + "\n"
     write_text(corpus / "latest.json", text)

@@ -13,7 +13,7 @@ from trials.corpus.arms import WITHOUT_SLACK
 from trials.corpus.patching import check_undone, go_release, is_expected, patch_all, told
 from trials.corpus.row import Result, Row
 from trials.corpus.standard import Package, Standard
-from trials.corpus.verdicts import ABSENT, PASS, SKIP, Difference, Suite, differing
+from trials.corpus.verdicts import ABSENT, Difference, Suite, differing
 
 AGAIN = 5
 _ONE_BY_ONE = 12  # with more tests than this that differ, they run again together
@@ -79,7 +79,7 @@ class PackageTrial:
         stock, suite = suites
         wall_s = time.monotonic() - began
         names = differing(stock.verdicts, suite.verdicts)
-        evidence = {"stock": stock.tally(), arm: suite.tally()}
+        evidence = {"stock": stock.tally(), arm: suite.tally(), "not passing in stock": " ".join(stock.not_passing())}
         if not stock.verdicts:
             return self._row(arm, Result.STOCK_FAILS, stock.tally(), evidence, wall_s, release)
         if not names and stock.ending == suite.ending:
@@ -118,11 +118,11 @@ class PackageTrial:
         return [Difference(name, tuple(first), tuple(second)) for name, (first, second) in seen.items()]
 
     def _same(self, stock: Suite) -> str:
-        failing = sum(verdict not in (PASS, SKIP) for verdict in stock.verdicts.values())
+        failing = len(stock.not_passing())
         note = f", {failing} not passing in both" if failing else ""
         short = " -short" * self.short
         end = f", {stock.ending} in both" if stock.ending != "exit 0" else ""
-        return f"{len(stock.verdicts)} tests{short}{note}{end}"
+        return f"{len(stock.verdicts)} test{'s' * (len(stock.verdicts) != 1)}{short}{note}{end}"
 
     def _row(
         self,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 PASS, FAIL, SKIP, UNFINISHED, ABSENT = "pass", "fail", "skip", "unfinished", "absent"
 
 _PANIC = re.compile(r"^(panic: |fatal error: |SIG[A-Z]+: )", re.MULTILINE)
+_PANICKED = 2  # runtime/panic.go
 _OWN_TIMEOUT = "panic: test timed out after "  # testing.(*M).startAlarm
 
 
@@ -19,6 +20,10 @@ class Suite:
 
     ending: str
     verdicts: dict[str, str]
+
+    def not_passing(self) -> list[str]:
+        """The names of the tests that neither passed nor were skipped."""
+        return sorted(name for name, verdict in self.verdicts.items() if verdict not in (PASS, SKIP))
 
     def tally(self) -> str:
         """``exit 0: 40 pass, 2 skip``."""
@@ -42,12 +47,15 @@ def read_events(lines: Iterable[str]) -> dict[str, str]:
 
 
 def ending(status: int, timed_out: bool, output: str) -> str:
-    """How a test binary ended, from its exit status (negative: a signal) and what it wrote."""
-    if timed_out or _OWN_TIMEOUT in output:
+    """How a test binary ended, from its exit status (negative: a signal) and what it wrote.
+
+    What it wrote counts only with the status of a panic: package testing's own tests write such words, and pass.
+    """
+    if timed_out or (status == _PANICKED and _OWN_TIMEOUT in output):
         return "timed out"
     if status < 0:
         return f"signal {-status}"
-    return "panic" if status == 2 and _PANIC.search(output) else f"exit {status}"
+    return "panic" if status == _PANICKED and _PANIC.search(output) else f"exit {status}"
 
 
 def differing(stock: dict[str, str], patched: dict[str, str]) -> list[str]:
