@@ -18,11 +18,12 @@ from patcher.patching import STRATEGIES, make_plans, refuse_unfit
 from patcher.recognise import entry_slack_ns, strategies_present
 from patcher.room import Room
 from patcher.strategies import netpoll, sleep, usleep
+from patcher.strategies.netpoll_site import NETPOLL
 from patcher.syscalls import Site, in_stub, inline, through_helper
 
 _HELPERS = ("Syscall6", "RawSyscall6")
 _PACKAGES = ("internal/runtime/syscall/linux", "internal/runtime/syscall", "runtime/internal/syscall")
-_FUNCTION_OF = {netpoll.NAME: netpoll.NETPOLL, sleep.NAME: sleep.SLEEP, usleep.NAME: usleep.USLEEP}
+_FUNCTION_OF = {netpoll.NAME: NETPOLL, sleep.NAME: sleep.SLEEP, usleep.NAME: usleep.USLEEP}
 _SLEEP_FUNCTIONS = (*_FUNCTION_OF.values(), "runtime.epollwait")
 
 

@@ -5,6 +5,7 @@ from patcher.code import decode
 from patcher.errors import AlreadyPatched
 from patcher.functions import Functions
 from patcher.strategies import netpoll, sleep, usleep
+from patcher.strategies.netpoll_site import NETPOLL
 from patcher.syscalls import inline
 
 _ENTRY_BYTES = 64
@@ -13,7 +14,7 @@ _ENTRY_BYTES = 64
 def strategies_present(functions: Functions) -> tuple[str, ...]:
     """The strategies whose stubs this binary holds, found by the system calls that no stock function makes inline."""
     found = []
-    if 441 in _numbers(functions, netpoll.NETPOLL):
+    if 441 in _numbers(functions, NETPOLL):
         found.append(netpoll.NAME)
     if 230 in _numbers(functions, sleep.SLEEP):
         found.append(sleep.NAME)

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import pytest
 
-from patcher import isolation
 from nanonap.paths import TRIED
+from patcher import isolation
 from toolchain.build import build
 from toolchain.wheels import DEFAULT_GO
 

@@ -6,7 +6,6 @@ records what the code did. Nothing of the binary is ever run on the real process
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 
 import unicorn
@@ -16,9 +15,8 @@ from unicorn.unicorn import Uc, UcContext, UcError
 from patcher.edit import Edit
 from patcher.errors import ProofFailed
 from patcher.image import PAGE, GoImage
+from patcher.proof.events import STACK, STACK_SIZE, Answer, Call, Run, SystemCall
 
-STACK = 0x7000_0000_0000
-STACK_SIZE = 0x4000
 TOP = STACK + STACK_SIZE - 0x2000  # rsp at a function's entry: the caller's frame lies above
 G = 0x7100_0000_0000  # a runtime.g whose stack bounds never ask for more stack
 _TLS_SIZE = 0x200  # bytes of thread-local storage below fs
@@ -54,68 +52,6 @@ _REGISTERS = {
 }
 _ARGUMENTS = ("rdi", "rsi", "rdx", "r10", "r8", "r9")
 _KEPT_BY_CALLS = frozenset({"rsp", "rbp", "r14", "rip"})  # Go's ABIInternal: rbp, g, and the stack
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the kernel answers: rax, and the time that it says remains of an interrupted sleep."""
-
-    result: int
-    remaining: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class SystemCall:
-    """A system call as it was made, and the stack then.
-
-    ``pointed`` holds 16 bytes behind each argument that points into the stack.
-    """
-
-    number: int
-    arguments: tuple[int, ...]
-    pointed: tuple[bytes | None, ...]
-    rsp: int
-    stack: bytes = field(repr=False, compare=False, default=b"")
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call of a Go function that is not run: its name, registers, return address and the stack at the call.
-
-    ``rsp`` is the value before the call; ``promises`` is zero while xmm15 is zero and the direction flag is clear.
-    """
-
-    name: str
-    rsp: int
-    rbp: int
-    r14: int
-    promises: int
-    return_address: int
-    stack: bytes
-
-
-Event = SystemCall | Call
-
-
-@dataclass
-class Run:
-    """What one run did, and the state where it stopped (``stop``: the address)."""
-
-    events: list[Event] = field(default_factory=list)
-    steps: list[tuple[int, int]] = field(default_factory=list)  # (rip, rsp) before each instruction
-    writes: list[tuple[int, int]] = field(default_factory=list)  # (address, size), the calls' own left out
-    registers: dict[str, int] = field(default_factory=dict)
-    stack: bytes = b""
-    stop: int = 0
-    promises: int = 0  # as in Call
-
-    def system_calls(self) -> list[SystemCall]:
-        """The system calls alone."""
-        return [each for each in self.events if isinstance(each, SystemCall)]
-
-    def word(self, address: int, size: int = 8) -> int:
-        """An unsigned word of the stack as it was at the stop."""
-        return int.from_bytes(self.stack[address - STACK : address - STACK + size], "little")
 
 
 class Machine:

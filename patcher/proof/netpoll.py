@@ -11,9 +11,10 @@ from functools import cache
 from patcher.edit import Plan
 from patcher.errors import ProofFailed
 from patcher.functions import Functions
-from patcher.proof.machine import RETURN, STACK, TOP, Answer, Machine, Run, SystemCall
+from patcher.proof.events import STACK, Answer, Run, SystemCall
+from patcher.proof.machine import RETURN, TOP, Machine
 from patcher.proof.unwind import check_promises, check_stack_depth
-from patcher.strategies.netpoll import EVENT_BYTES, EVENTS, SPILL, Site, locate
+from patcher.strategies.netpoll_site import EVENT_BYTES, EVENTS, SPILL, Site, locate
 
 EPOLL_PWAIT, EPOLL_PWAIT2 = 281, 441
 EPERM, EINTR, EBADF, EINVAL, ENOSYS = 1, 4, 9, 22, 38

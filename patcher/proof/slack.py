@@ -5,7 +5,8 @@ import itertools
 from patcher.edit import Plan
 from patcher.errors import ProofFailed
 from patcher.functions import Functions
-from patcher.proof.machine import TOP, Answer, Machine, Run
+from patcher.proof.events import Answer, Run
+from patcher.proof.machine import TOP, Machine
 from patcher.proof.unwind import check_promises
 
 PRCTL, PR_SET_TIMERSLACK = 157, 29

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from patcher.edit import Plan
 from patcher.errors import ProofFailed
 from patcher.functions import Functions
-from patcher.proof.machine import RETURN, TOP, Answer, Call, G, Machine, Run, SystemCall
+from patcher.proof.events import Answer, Call, Run, SystemCall
+from patcher.proof.machine import RETURN, TOP, G, Machine
 from patcher.proof.unwind import (
     check_live_slots,
     check_no_preemption,

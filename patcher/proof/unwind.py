@@ -11,7 +11,8 @@ from patcher.edit import Code
 from patcher.errors import ProofFailed
 from patcher.functions import Functions
 from patcher.pclntab import PCDATA_INL_TREE_INDEX, PCDATA_UNSAFE_POINT, UNSAFE, Function
-from patcher.proof.machine import STACK, TOP, Call, Run, SystemCall
+from patcher.proof.events import STACK, Call, Run, SystemCall
+from patcher.proof.machine import TOP
 from patcher.stackmap import live_slots
 
 _USED = frozenset({

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from patcher.edit import Plan
 from patcher.errors import ProofFailed
 from patcher.functions import Functions
-from patcher.proof.machine import TOP, Answer, Machine, Run, SystemCall
+from patcher.proof.events import Answer, Run, SystemCall
+from patcher.proof.machine import TOP, Machine
 from patcher.proof.unwind import check_promises, check_stack_depth
 from patcher.strategies.usleep import Site, locate
 

@@ -8,8 +8,9 @@ from patcher.asm import assemble
 from patcher.edit import Edit
 from patcher.errors import ProofFailed
 from patcher.functions import Functions
-from patcher.proof.machine import TOP, Answer, Machine, Run
-from patcher.strategies.netpoll import NETPOLL
+from patcher.proof.events import Answer, Run
+from patcher.proof.machine import TOP, Machine
+from patcher.strategies.netpoll_site import NETPOLL
 
 
 def run_code(functions: Functions, text: str, *answers: int) -> Run:

@@ -9,7 +9,8 @@ from patcher.errors import ProofFailed
 from patcher.functions import Functions
 from patcher.proof import prove
 from patcher.room import Room
-from patcher.strategies.netpoll import Site, locate, plan
+from patcher.strategies.netpoll import plan
+from patcher.strategies.netpoll_site import Site, locate
 from tests.patcher.alter import Change, altered, widened
 
 
