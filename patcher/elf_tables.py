@@ -16,6 +16,7 @@ _SYMBOL_VALUE = 8
 _RELOCATION = struct.Struct("<QQq")  # Elf64_Rela: r_offset, r_info, r_addend
 _RELATIVE = 8  # R_X86_64_RELATIVE, without a symbol
 _MOST_HITS = 4096  # an honest table has one hit or a few; a crafted one can repeat what is searched for ever
+MOST_SHORT_HITS = 1 << 20  # of four bytes, which stand by chance where nothing is meant
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,10 @@ class Span:
         return self.offset + self.size
 
 
-def hits(path: Path, data: Content, needle: bytes, span: Span) -> Iterator[int]:
+def hits(path: Path, data: Content, needle: bytes, span: Span, most: int = _MOST_HITS) -> Iterator[int]:
     """The offsets of ``needle`` in a span. Raises MalformedBinary where there are more than any honest file has."""
     at = data.find(needle, span.offset, span.end)
-    for _ in range(_MOST_HITS):
+    for _ in range(most):
         if at == -1:
             return
         yield at
@@ -57,7 +58,7 @@ class Symbols:
         """The value of the first symbol of that name; None without one."""
         for place in hits(self.path, self.data, name.encode() + b"\0", self.strings):
             needle = struct.pack("<I", place - self.strings.offset)
-            for at in hits(self.path, self.data, needle, self.table):
+            for at in hits(self.path, self.data, needle, self.table, MOST_SHORT_HITS):
                 if (at - self.table.offset) % _SYMBOL_SIZE == 0 and at + _SYMBOL_SIZE <= self.table.end:
                     value: int = struct.unpack_from("<Q", self.data, at + _SYMBOL_VALUE)[0]
                     return value

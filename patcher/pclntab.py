@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from patcher.elf_tables import Span, hits
+from patcher.elf_tables import MOST_SHORT_HITS, Span, hits
 from patcher.errors import MalformedBinary, NotGo, UnsupportedGo
 from patcher.image import GoImage
 from patcher.moduledata import find_moduledata
@@ -200,9 +200,8 @@ class FunctionTable:
     def _named(self, name_offset: int) -> Iterator[int]:
         """Indices of functions whose record states ``name_offset``: search the bytes, then check each hit."""
         begin = self._functions + 8 * self._count
-        for at in hits(
-            self._image.path, self._image.data, struct.pack("<I", name_offset), Span(begin, self._limit - begin)
-        ):
+        area, needle = Span(begin, self._limit - begin), struct.pack("<I", name_offset)
+        for at in hits(self._image.path, self._image.data, needle, area, MOST_SHORT_HITS):
             record = at - 4 - self._functions
             if record % 4 == 0:  # so the linker aligns them
                 self._searches += 1
