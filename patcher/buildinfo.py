@@ -38,15 +38,22 @@ class BuildInfo:
         return frozenset(self.settings.get("-tags", "").split(",")) - {""}
 
 
-def read_build_info(path: Path, data: Content, section: Span | None) -> BuildInfo:
+#: Of a Go program whose build information was removed: nothing is known but what its tables and code say.
+UNKNOWN = BuildInfo("unknown", {})
+
+
+def read_build_info(path: Path, data: Content, section: Span | None, has_table: bool) -> BuildInfo:
     """Read the build information, from its section or, without one, by its magic.
 
-    Raises NotGo where there is none, UnsupportedGo for the pointer form that Go wrote before 1.18.
+    UNKNOWN where there is none but a function table (``has_table``): linkers can be told to leave it out. Raises NotGo
+    where there is neither, UnsupportedGo for the pointer form that Go wrote before 1.18.
     """
     start = section.offset if section else 0
     at = data.find(_MAGIC, start)
     while at != -1 and at % _ALIGN:
         at = data.find(_MAGIC, at + 1)
+    if at == -1 and has_table:
+        return UNKNOWN
     if at == -1:
         raise NotGo(f"{path}: an ELF file without Go build information; name a program built by Go 1.19 or later")
     flags = data[at + 15] if at + _HEADER_SIZE <= len(data) else 0

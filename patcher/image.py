@@ -18,6 +18,7 @@ PAGE = 4096  # the kernel maps files in these; x86-64 has no smaller or larger b
 E_ENTRY = 24  # offset of e_entry in an ELF64 header (elf(5))
 
 BUILDINFO = ".go.buildinfo"
+PCLNTAB = (".gopclntab", ".data.rel.ro.gopclntab")
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,10 @@ def _image(path: Path, data: Content, source: io.BufferedIOBase) -> GoImage:
     check_headers(path, data)
     elf = read_elf(path, data, source)
     place = next((Span(each.offset, each.size) for each in elf.sections if each.name == BUILDINFO), None)
-    build = read_build_info(path, data, place)
+    # A library or plugin of an old release may have none either, and says nothing else of what it is.
+    is_program = bool(elf.entry) and (elf.dynamic or not elf.movable)
+    has_table = is_program and any(each.name in PCLNTAB for each in elf.sections)
+    build = read_build_info(path, data, place, has_table)
     system = build.settings.get("GOOS", "linux")
     if system != "linux":
         raise errors.WrongArchitecture(f"{path}: built for {system}; only linux/amd64 can be patched")

@@ -19,12 +19,10 @@ from patcher.recognise import entry_slack_ns, strategies_present
 from patcher.room import Room
 from patcher.strategies import netpoll, sleep, usleep
 from patcher.strategies.netpoll_site import NETPOLL
-from patcher.syscalls import Site, in_stub, inline, through_helper
+from patcher.syscalls import EPOLL_WAITS, PACKAGES, Site, in_stub, inline, through_helper
 
 _HELPERS = ("Syscall6", "RawSyscall6")
-_PACKAGES = ("internal/runtime/syscall/linux", "internal/runtime/syscall", "runtime/internal/syscall")
 _FUNCTION_OF = {netpoll.NAME: NETPOLL, sleep.NAME: sleep.SLEEP, usleep.NAME: usleep.USLEEP}
-_SLEEP_FUNCTIONS = (*_FUNCTION_OF.values(), "runtime.epollwait")
 
 
 @dataclass(frozen=True)
@@ -187,9 +185,9 @@ def _applicability(functions: Functions, name: str) -> Applicability:
 def _system_calls(functions: Functions) -> list[Site]:
     """The system calls of the runtime's sleep functions, those made through Syscall6 included."""
     helpers = frozenset(
-        each.start for package in _PACKAGES for name in _HELPERS for each in functions.all(f"{package}.{name}")
+        each.start for package in PACKAGES for name in _HELPERS for each in functions.all(f"{package}.{name}")
     )
-    names = [*_SLEEP_FUNCTIONS, *(f"{package}.EpollWait" for package in _PACKAGES)]
+    names = [*_FUNCTION_OF.values(), *EPOLL_WAITS]
     found: dict[tuple[int, int], Site] = {}
     for name in names:
         for function in functions.all(name):

@@ -35,7 +35,7 @@ _LONGEST_ANSWER = 16 * _MIB  # a manifest has some kilobytes
 _WATCH_MS = 10
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _MAP_NORESERVE = 0x4000  # asm-generic/mman-common.h
-_GAVE_UP = 1
+_GAVE_UP = 113  # of a child that could not come to answer; no library's
 
 _HELD_BACK = (signal.SIGINT, signal.SIGTERM)
 
@@ -181,7 +181,13 @@ def _restrict(limits: Limits, parent: int) -> None:
         os.dup2(nowhere, descriptor)
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_CPU, limits.cpu_seconds)
-    _lower(resource.RLIMIT_AS, limits.address_space)
+    # What the host process has mapped counts for its child too.
+    _lower(resource.RLIMIT_AS, limits.address_space + _address_space())
+
+
+def _address_space() -> int:
+    """Bytes of this process's address space (proc(5), statm)."""
+    return int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
 
 
 def _lower(which: int, value: int) -> None:
@@ -246,6 +252,10 @@ def _judge(path: Path, answer: bytes, status: int, limits: Limits) -> Any:  # no
         raise NotEnoughMemory(
             f"{path}: the reader of the file was killed (SIGKILL), as the kernel does where memory runs out; "
             "nothing was written"
+        )
+    if code == _GAVE_UP:
+        raise InternalFault(
+            f"{path}: the reader of the file could not come to an answer; nothing was written, please report this"
         )
     if code:
         end = signal.Signals(-code).name if code < 0 else f"exit status {code}"

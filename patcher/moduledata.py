@@ -7,7 +7,7 @@ pctab, pclntable and ftab; findfunctab; minpc, maxpc; text, etext.
 from dataclasses import dataclass
 
 from patcher.elf import Segment
-from patcher.errors import MalformedBinary
+from patcher.errors import MalformedBinary, UnsupportedGo
 from patcher.image import GoImage
 
 _NAMES, _PCTAB, _PCLNTABLE, _FTAB, _FTAB_LENGTH = 1, 10, 13, 16, 17
@@ -29,6 +29,11 @@ class Moduledata:
         How many words of moduledata come before it differs: Go 1.20 added covctrs and ecovctrs, Go 1.27
         typedesclen, itaboffset and itabsize.
         """
+        if self.image.build.release == (0, 0):
+            raise UnsupportedGo(
+                f"{self.image.path}: built by {self.image.build.version} Go; where the stack maps lie differs by "
+                "release, so strategy sleep needs to know it; use netpoll"
+            )
         words = 38 + 2 * has_start_line + 3 * (self.image.build.release >= (1, 27))
         value = self.image.read_pointer(self.address + 8 * words)
         symbol = next((at for name in ("go:func.*", "go.func.*") if (at := self.image.symbol(name)) is not None), value)

@@ -9,6 +9,7 @@ from typing import Any
 from nanonap.errors import UsageError
 from nanonap.files import beside_all
 from patcher import record
+from patcher.buildinfo import UNKNOWN
 from patcher.content import check_file
 from patcher.edit import Edit, Plan
 from patcher.errors import FakeTime, ProofFailed, ShapeMismatch, ThreadCost, UnsupportedGo
@@ -30,6 +31,7 @@ from patcher.rewrite import (
 )
 from patcher.room import Room
 from patcher.strategies import netpoll, slack, sleep, usleep
+from patcher.syscalls import EPOLL_WAITS
 
 STRATEGIES = {module.NAME: module for module in (netpoll, sleep, usleep, slack)}
 DEFAULT_STRATEGY = netpoll.NAME
@@ -147,9 +149,22 @@ def refuse_unfit(functions: Functions) -> None:
         raise FakeTime(f"{image.path}: built with the faketime tag; its clock is simulated, there is nothing to mend")
     if image.build.release != (0, 0) and image.build.release < (1, 19):
         raise UnsupportedGo(f"{image.path}: built by {image.build.version}; Go 1.19 and later can be patched")
+    if image.build == UNKNOWN:
+        _refuse_unknown(functions)
     if image.build.settings.get("-buildmode") == "plugin":
         raise UnsupportedGo(
             f"{image.path}: a plugin; the scheduler that waits is that of the program that loads it: patch that program"
+        )
+
+
+def _refuse_unknown(functions: Functions) -> None:
+    """Without build information the runtime itself must show what it was built for."""
+    image = functions.image
+    if image.data.find(b"runtime/time_fake.go\0") != -1:  # the file that the faketime tag compiles
+        raise FakeTime(f"{image.path}: its runtime has a simulated clock (runtime/time_fake.go)")
+    if not any(functions.all(name) for name in EPOLL_WAITS):
+        raise UnsupportedGo(
+            f"{image.path}: no build information says for which system it was built, and its runtime has no epoll"
         )
 
 

@@ -12,14 +12,13 @@ from functools import cached_property
 
 from patcher.elf_tables import MOST_SHORT_HITS, Span, hits
 from patcher.errors import MalformedBinary, NotGo, UnsupportedGo
-from patcher.image import GoImage
+from patcher.image import PCLNTAB, GoImage
 from patcher.moduledata import find_moduledata
 from patcher.pctable import PcTable, decode_pc_table
 
 _MAGIC_118 = 0xFFFFFFF0
 _MAGIC_120 = 0xFFFFFFF1  # adds startLine to _func
 _HEADER = struct.Struct("<IBBBBQQQQQQQQ")
-_SECTIONS = (".gopclntab", ".data.rel.ro.gopclntab")
 _MOST_CANDIDATES = 64
 _MOST_SEARCHES = 50_000  # of one table; a patch makes some hundreds, and a crafted name table could ask for millions
 _MOST_OF_A_NAME = 64
@@ -62,7 +61,7 @@ def find_function_table(image: GoImage) -> "FunctionTable":
 
 
 def _candidates(image: GoImage) -> Iterator[int]:
-    section = image.section(*_SECTIONS)
+    section = image.section(*PCLNTAB)
     if section is not None:
         yield section.address
     left = _MOST_CANDIDATES

@@ -21,6 +21,10 @@ NAMES = {
 }
 
 
+# The packages that hold the runtime's system calls, newest first, and the functions by which it waits in epoll.
+PACKAGES = ("internal/runtime/syscall/linux", "internal/runtime/syscall", "runtime/internal/syscall")
+EPOLL_WAITS = (*(f"{package}.EpollWait" for package in PACKAGES), "runtime.epollwait")
+
 Follow = Callable[[int], Sequence[Instruction]]
 
 

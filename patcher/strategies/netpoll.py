@@ -64,6 +64,7 @@ def _assembly(site: Site) -> tuple[str, str]:
     """The two runs' assembly. Labels that one run needs of the other are laid down by measuring the first."""
     convert = f"""
         mov   [rsp+{site.delay_slot:#x}], rax
+        mov   r10, rax                  # the delay, kept over the division
         cqo
         mov   ecx, edx                  # -1 for an endless wait, else 0
         test  rax, rax
@@ -117,17 +118,17 @@ def _assembly(site: Site) -> tuple[str, str]:
         mov   ebx, [rsp+{site.wait_slot:#x}]
         test  ebx, ebx
         jle   {stock_at:#x}
-        mov   rax, [rsp+{site.delay_slot:#x}]
-        mov   rcx, rax
-        shr   rcx, {SLACK_SHIFT}
-        sub   rax, rcx                  # what epoll and waking up will add
+        mov   rax, r10                  # positive, so this is no retry: those are of endless waits
+        shr   r10, {SLACK_SHIFT}
+        sub   rax, r10                  # what epoll and waking up will add
         xor   edx, edx
         mov   ecx, 1000000000
         div   rcx
         mov   [rsp], rax                # struct timespec
         mov   [rsp+8], rdx
         mov   r10, rsp
-        mov   edx, {EVENTS}"""
+        xor   edx, edx                  # a byte shorter than the whole: Go 1.20 has room for it and no more
+        mov   dl, {EVENTS}"""
         + new
         + f"""
         jmp   {check_at if new else new_at:#x}"""

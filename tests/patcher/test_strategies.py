@@ -13,7 +13,7 @@ import pytest
 import patcher
 from patcher.code import Imm, Instruction, Reg
 from patcher.edit import Edit
-from patcher.errors import NoRoom
+from patcher.errors import FakeTime, NoRoom, UnsupportedGo
 from patcher.functions import Functions
 from patcher.image import read_image
 from patcher.patching import make_plans
@@ -31,6 +31,7 @@ BUILDS = (
     ("1.25.5", "default"),
     ("1.21.13", "default"),
 )
+BUILDINFO_MAGIC = b"\xff Go buildinf:"
 SLEEP_PATHS = ("runtime.netpoll", "time.Sleep", "runtime.usleep")
 NEW_SYSCALLS = {
     ("netpoll", None): ("epoll_pwait2",),
@@ -204,6 +205,30 @@ def pushed(instruction: Instruction) -> int:
         assert isinstance(instruction.operands[1], Imm)
         return instruction.operands[1].value * (1 if instruction.mnemonic == "sub" else -1)
     return 0
+
+
+def test_without_build_information_the_runtime_itself_says_what_it_is(
+    build_program: BuildProgram, tmp_path: Path
+) -> None:
+    path, out = tmp_path / "program", tmp_path / "out"
+    data = build_program("sleepbench", DEFAULT_GO, "stripped").read_bytes()
+    assert data.count(BUILDINFO_MAGIC) == 1
+    path.write_bytes(data.replace(BUILDINFO_MAGIC, bytes(len(BUILDINFO_MAGIC))))
+    path.chmod(0o755)
+    assert patcher.patch(path, out, "netpoll", slack_ns=1).manifest.go["version"] == "unknown"
+    assert subprocess.run([out, "-plan", "1us*3"], capture_output=True, check=True).stderr == b""
+    assert patcher.verify(out).proof.passed > 0
+    with pytest.raises(UnsupportedGo, match="stack maps lie differs by release"):
+        patcher.patch(path, tmp_path / "no", "sleep", accept_thread_cost=True)
+    # What cannot be read from build information must be seen in the runtime: that it waits in epoll, by a true clock.
+    blind = path.read_bytes().replace(b".EpollWait\0", b".Xpollwait\0")
+    path.write_bytes(blind)
+    with pytest.raises(UnsupportedGo, match="its runtime has no epoll"):
+        patcher.patch(path, tmp_path / "no", "slack", slack_ns=1)
+    nameless = data.replace(BUILDINFO_MAGIC, bytes(len(BUILDINFO_MAGIC)))
+    path.write_bytes(nameless.replace(b"runtime/time_nofake.go", b"runtime/time_fake.go\0\0"))
+    with pytest.raises(FakeTime, match="simulated clock"):
+        patcher.patch(path, tmp_path / "no", "netpoll")
 
 
 @pytest.mark.parametrize("slack_ns", [1, 1 << 40])

@@ -54,8 +54,6 @@ def _go(release: str) -> Program:
     return Program(f"go-{release}", f"go:{release}", tools, gobuild.go_build, does, release != DEFAULT_GO)
 
 
-_EVERY = frozenset({"netpoll", "sleep", "usleep", "slack"})
-
 PROGRAMS = (
     _debian("restic", "backs up twice, checks, restores; the same hashes", work.restic),
     _debian("caddy", "serves 40 files; the same bodies", servers.caddy),
@@ -127,7 +125,7 @@ PROGRAMS = (
         "usr/sbin/dockerd",
         nightly=True,
         package="docker.io",
-        known=frozenset({"netpoll", "sleep"}),
+        known=frozenset({"sleep"}),
         besides=("libdevmapper1.02.1",),
     ),
     Program(
@@ -138,8 +136,8 @@ PROGRAMS = (
         "compiles and lints 50 Protocol Buffers files",
         nightly=True,
     ),
-    _esbuild("0.18.20", known=frozenset({"netpoll"})),
+    _esbuild("0.18.20"),
     _esbuild("0.25.12"),
-    _esbuild("0.28.2", known=_EVERY),
+    _esbuild("0.28.2", known=frozenset({"sleep"})),  # has no build information
     *(_go(release) for release in WHEELS if release != DEFAULT_GO),
 )

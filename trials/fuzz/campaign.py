@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import multiprocessing.pool
 import os
+import signal
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -81,7 +83,7 @@ def run_fuzz(mutants: int, seed: int, minutes: float | None, only: int | None = 
     begun = time.monotonic()
     numbers = range(mutants) if only is None else [only]
     judged: list[Judged] = []
-    with multiprocessing.get_context("fork").Pool(_WORKERS) as pool, progress_bar() as bar:
+    with multiprocessing.get_context("fork").Pool(_WORKERS, _end_quietly) as pool, progress_bar() as bar:
         task = bar.add_task("damaged files", total=len(numbers))
         for each in _answers(pool, numbers, seed):
             judged.append(each)
@@ -91,6 +93,12 @@ def run_fuzz(mutants: int, seed: int, minutes: float | None, only: int | None = 
                 pool.terminate()
                 break
     return _document(judged, seed, time.monotonic() - begun)
+
+
+def _end_quietly() -> None:
+    """In a worker: Ctrl-C is its parent's matter, and the parent's word to end cleans up and says nothing."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
 def _answers(pool: multiprocessing.pool.Pool, numbers: range | list[int], seed: int) -> Iterator[Judged]:
