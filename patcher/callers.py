@@ -11,6 +11,7 @@ from patcher.pclntab import Function
 _CALL = b"\xe8"  # call rel32 (Intel SDM, volume 2, CALL)
 _CALL_SIZE = 5
 _STEP = 1 << 16  # within so many bytes of text the upper half of rel32 takes two values at the most
+_LONGEST_FUNCTION = 1 << 20  # bytes; a longer one is no function, or none that a table of callers is worth
 _MOST = 10_000  # more calls than any program has of one function
 
 
@@ -24,7 +25,7 @@ def callers(functions: Functions, targets: frozenset[int]) -> tuple[tuple[Functi
     starts: dict[int, frozenset[int]] = {}  # by the function's start
     for address in sorted(_hits(functions, targets)):
         function = functions.table.at(address)
-        if function is None or len(found) == _MOST:
+        if function is None or function.end - function.start > _LONGEST_FUNCTION or len(found) == _MOST:
             continue
         if function.start not in starts:
             code = functions.image.read(function.start, function.end - function.start)
