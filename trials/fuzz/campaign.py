@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import patcher
-from nanonap.paths import ARTIFACTS
+from nanonap.paths import ARTIFACTS, TRIED
 from toolchain.build import build
 from toolchain.modes import MODES
 from toolchain.progress import progress_bar
@@ -48,7 +48,7 @@ def bases() -> tuple[Base, ...]:
     """The binaries that are damaged: the newest Go's in several modes, and the oldest's."""
     wanted = [(DEFAULT_GO, mode) for mode in _MODES if not MODES[mode].missing()]
     wanted.append((min(WHEELS, key=lambda each: tuple(map(int, each.split(".")))), "default"))
-    return tuple(read_base(f"{go}-{mode}", build(go, mode)[0].path) for go, mode in wanted)
+    return tuple(read_base(f"{go}-{mode}", build(go, mode, out=TRIED)[0].path) for go, mode in wanted)
 
 
 def mutant_of(number: int, seed: int) -> tuple[Base, Mutant, str]:

@@ -17,6 +17,7 @@ from patcher.isolation import Limits, isolated
 
 MOST_CPU_S = 5.0  # CPU time, not wall time: a busy machine is no finding
 _MEMORY = 300 << 20
+_LIBRARIES = 100 << 20  # what LIEF and the others take before any file is read
 _HANGS_AFTER_S = 120
 _LIMITS = Limits(cpu_seconds=120, memory=32 << 30, address_space=64 << 30)
 
@@ -43,6 +44,8 @@ def judged(path: Path, strategy: str) -> dict[str, Any]:
     """The job of ``judge`` in its process."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(_HANGS_AFTER_S)
+    # A child begins with its parent's pages: what this process has beyond the libraries is not the patcher's.
+    inherited = max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - _LIBRARIES)
     out = path.with_name(path.name + ".out")
     slack_ns = 1 if strategy == "slack" else None
     findings: list[str] = []
@@ -50,7 +53,7 @@ def judged(path: Path, strategy: str) -> dict[str, Any]:
     outcome, cpu_s = _timed(
         lambda: patcher.patch(path, out, strategy, slack_ns=slack_ns, accept_thread_cost=True), findings
     )
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
+    peak = max(0, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 - inherited)
     size = path.stat().st_size
     if max(seconds, cpu_s) > MOST_CPU_S:
         findings.append(f"{max(seconds, cpu_s):.1f} s of CPU time")
