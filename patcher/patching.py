@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def patch(
     manifest = from_json(isolated(binary, f"{__name__}:planned", strategy=strategy, slack_ns=slack_ns))
     with beside_all(manifest_path, out) as (beside_manifest, temporary):
         write_edited(binary, temporary, manifest.input, manifest.edits, out)
-        check_difference(temporary, binary, manifest.edits, manifest.output)
+        check_difference(temporary, binary, manifest.edits)
         warnings = copy_attributes(binary, temporary)
         write_bytes(beside_manifest, manifest.text().encode(), out)
         beside_manifest.chmod(0o644)
@@ -107,12 +108,13 @@ def make_manifest(image: GoImage, strategy: str, slack_ns: int | None) -> tuple[
     """Plan, prove and describe a patch without writing it."""
     functions = Functions(image)
     room = Room(image)
-    with _naming(image.path):
+    with ThreadPoolExecutor(1) as beside, _naming(image.path):
+        hashed = beside.submit(FileFacts.of, image.data)  # hashlib and Unicorn both let go of the interpreter's lock
         refuse_unfit(functions)
         plans = make_plans(functions, strategy, slack_ns, room)
         check_address_space()
         proofs = [prove(functions, each, slack_ns) for each in plans]
-    source = FileFacts.of(image.data)
+    source = hashed.result()
     edits = tuple(edit for each in plans for edit in each.edits)
     carried = room.place_record(UNDO_RECORD, lambda grown: record.encode(strategy, slack_ns, source, (*edits, *grown)))
     edits += (carried, *room.growth()) if carried else room.growth()
