@@ -176,9 +176,16 @@ def revert(
         "full": "for publication: more blocks, longer",
         "arms": "only these arms, by commas (default: all that `patch` made, and the floor)",
         "requested": "only these durations, by commas, as in 50us,1ms (default: 50us … 100ms)",
-        "quota": "only these quotas, by commas, in percent of one CPU: none,50% (default: both)",
-        "load": "only these loads, by commas: quiet, burn:1, sleepers:50 (default: all)",
-        "backend": "how to set the quota: auto, cgroup1, cgroup2 (default: auto)",
+        "quota": "only these quotas, by commas: none, 50% of a CPU, 500m, 2cpu, 20%/10ms (with its period), "
+        "50%+burst=50ms (default: none,50%)",
+        "load": "only these loads, by commas: quiet, burn:1, sibling:1, gc:1, sleepers:50 (default: quiet,burn:1 and, "
+        "without quota, sleepers:50)",
+        "gomaxprocs": "only these GOMAXPROCS, by commas (default: the CPUs there are)",
+        "conditions": "a named set of quotas and loads: article, kubernetes",
+        "backend": "how to set the quota: auto, cgroup2, cgroup1, systemd, systemd-user, docker, podman, guest, "
+        "guest-systemd (default: auto; `invoke quota` shows what works here)",
+        "cpu-weight": "the group's cpu.weight, 1 to 10000",
+        "memory-max": "the group's memory.max: bytes, or with K, M, G",
         "seed": "seed of the order of runs (default: drawn, and recorded)",
         "out": "folder for the result (default: artifacts/results/<UTC>-<id>)",
         "go": "the Go release whose arms are compared (default 1.27.3)",
@@ -194,7 +201,11 @@ def bench(
     requested: str | None = None,
     quota: str | None = None,
     load: str | None = None,
+    gomaxprocs: str | None = None,
+    conditions: str | None = None,
     backend: str = "auto",
+    cpu_weight: str | None = None,
+    memory_max: str | None = None,
     seed: str | None = None,
     out: str | None = None,
     go: str = "1.27.3",
@@ -216,7 +227,21 @@ def bench(
         out=Path(out) if out else None,
         go=go,
         as_json=json,
+        gomaxprocs=gomaxprocs,
+        named=conditions,
+        cpu_weight=cpu_weight,
+        memory_max=memory_max,
     )
+
+
+@task(help={"all": "also those that boot a machine (a minute)", "json": JSON_HELP})
+@front_door
+def quota(_: Context, all: bool = False, json: bool = False) -> None:
+    """Show which ways to limit CPU work on this machine, and what the others need."""
+    from bench.quota.survey import show_survey, survey
+
+    document = survey(all)
+    show_json(document) if json else show_survey(document)
 
 
 @task(

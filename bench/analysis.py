@@ -48,6 +48,10 @@ def _summary(result: Result, cells: Cells, costs: Costs) -> dict[str, Any]:
     }
 
 
+#: Loads whose CPU time is the sleepers' own.
+_NO_WORK = ("quiet", "sleepers", "sibling")
+
+
 def _cell(cell: Cell, cells: Cells, costs: Costs) -> dict[str, Any]:
     key, ordered = cell.key, cell.ordered
     stock = cells.get(key._replace(arm="stock"))
@@ -79,7 +83,9 @@ def _cell(cell: Cell, cells: Cells, costs: Costs) -> dict[str, Any]:
         "p50_minus_floor_ci": None if its_floor else minus_floor_ci,
         "run_spread": cell.spread,
         "throttled_share": _throttled(cell.runs),
-        "cpu_ns_per_sleep": _cpu(costs.get((key.arm, key.quota, key.load))) if key.load[:4] != "burn" else None,
+        "cpu_ns_per_sleep": _cpu(costs.get((key.arm, key.quota, key.load)))
+        if key.load.partition(":")[0] in _NO_WORK
+        else None,
     }
 
 

@@ -58,7 +58,7 @@ class Campaign:
                 display.show(block_name, what, self._elapsed_ns(), self._budget.estimate_ns(coming))
                 measured = measure(run, self._gomaxprocs, self._backend, self._stop)
                 self._budget.add(run, measured.took_ns)
-                self._record.add(measured, self._backend.name, self._gomaxprocs, host.facts())
+                self._record.add(measured, self._backend, {**host.facts(), **self._backend.facts()})
             self._record.about["blocks_done"] = number + 1
 
     def _syscalls(self, display: Display) -> None:

@@ -12,12 +12,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bench.arms import in_order
+from bench.conditions import load_label
 from bench.resampling import Numbers, median_distribution, quantile, ratio_distribution
 from bench.result import Result
 
 
 class Key(NamedTuple):
-    """What a cell is about. ``quota`` and ``load`` as options write them."""
+    """What a cell is about. ``quota`` as options write it, ``load`` as ``load_label`` does."""
 
     arm: str
     quota: str
@@ -81,7 +82,7 @@ def make_cells(result: Result) -> Cells:
     parts = result.samples.sort("run_id", "index").partition_by(["run_id", "requested_ns"], as_dict=True)
     for (run_id, requested_ns), part in parts.items():
         run = runs[str(run_id)]
-        key = Key(run["arm"], run["condition"]["quota"], run["condition"]["load"], int(str(requested_ns)))
+        key = Key(run["arm"], run["condition"]["quota"], load_label(run["condition"]), int(str(requested_ns)))
         grouped[key].append((str(run_id), part["actual_ns"].to_numpy()))
     return {key: _cell(key, grouped[key], runs) for key in sorted(grouped, key=_order)}
 
@@ -129,7 +130,7 @@ def make_costs(result: Result) -> dict[tuple[str, str, str], Cost]:
     runs: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
     for run in result.runs:
         if sleeps.get(run["run_id"]):
-            runs[run["arm"], run["condition"]["quota"], run["condition"]["load"]].append(run)
+            runs[run["arm"], run["condition"]["quota"], load_label(run["condition"])].append(run)
     return {
         key: Cost(own, [sleeps[run["run_id"]] for run in own], zlib.crc32(repr(key).encode()))
         for key, own in runs.items()

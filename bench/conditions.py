@@ -1,10 +1,11 @@
-"""Conditions: what surrounds a sleeper in a run (its quota and its neighbours), as options write them."""
+"""Conditions: what surrounds a sleeper in a run (its quota, its neighbours, its processors), as options write them."""
 
 import itertools
 import re
 from dataclasses import dataclass
+from typing import Any
 
-from bench.quota.base import Quota, parse_quota
+from bench.quota.limits import Quota, parse_quota
 from nanonap.durations import parse_duration_ns
 from nanonap.errors import UsageError
 
@@ -15,12 +16,20 @@ MAX_NEIGHBOURS = 1_000
 # stands alone. On relative schedules they fall into step, wake together, and the cost of precision cannot be seen.
 SLEEPERS_INTERVAL_NS = 1_000_000
 SLEEPERS_PHASE_NS = 20_000
-_LOAD = re.compile(r"quiet|(burn|sleepers):([0-9]+)")
+MAX_PROCESSORS = 1_024
+_LOAD = re.compile(r"(quiet)|(burn|sibling|gc|sleepers):([0-9]+)")
+_LOADS = (
+    "quiet, burn:1 (CPU burners in the process), sibling:1 (in a process beside it), gc:1 (allocators), sleepers:50"
+)
 
 
 @dataclass(frozen=True)
 class Load:
-    """``quiet`` (one sleeper), ``burn:N`` (beside N CPU-burning goroutines) or ``sleepers:N`` (the cost workload)."""
+    """What runs beside the one sleeper, in its group: nothing (``quiet``), ``burn:N`` goroutines that burn CPU,
+    ``sibling:N`` of them in a process of their own, ``gc:N`` goroutines that allocate and keep the collector busy.
+
+    ``sleepers:N`` is the cost workload: N sleepers on absolute schedules.
+    """
 
     kind: str
     count: int = 0
@@ -35,44 +44,77 @@ COST_LOAD = Load("sleepers", 50)
 
 
 def parse_load(text: str) -> Load:
-    """``quiet``, ``burn:1``, ``sleepers:50``. Raises UsageError."""
+    """``quiet``, ``burn:1``, ``sibling:2``, ``gc:1``, ``sleepers:50``. Raises UsageError."""
     match = _LOAD.fullmatch(text)
     if match is None:
-        raise UsageError(f"{text!r} is not a load: write quiet, burn:1 (CPU burners) or sleepers:50")
-    if match[1] is None:
+        raise UsageError(f"{text!r} is not a load: write {_LOADS}")
+    if match[1]:
         return QUIET
-    count = int(match[2])
+    count = int(match[3])
     if not 1 <= count <= MAX_NEIGHBOURS:
-        raise UsageError(f"{text!r}: the number of {match[1]} is from 1 to {MAX_NEIGHBOURS}")
-    return Load(match[1], count)
+        raise UsageError(f"{text!r}: the number of {match[2]} is from 1 to {MAX_NEIGHBOURS}")
+    return Load(match[2], count)
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A quota and a load."""
+    """A quota, a load, and GOMAXPROCS where it is not to be the number of CPUs."""
 
     quota: Quota
     load: Load
+    gomaxprocs: int | None = None
 
     def __str__(self) -> str:
         """For a person."""
-        return f"quota {self.quota}, load {self.load}"
+        return f"quota {self.quota}, load {self.load}" + (f", GOMAXPROCS {self.gomaxprocs}" if self.gomaxprocs else "")
+
+
+def load_label(condition: dict[str, Any]) -> str:
+    """The load of a recorded condition, with GOMAXPROCS where one was set: what tells conditions of a quota apart."""
+    chosen = condition["gomaxprocs"] if condition.get("gomaxprocs_set") else None
+    return f"{condition['load']}@{chosen}" if chosen else str(condition["load"])
 
 
 PRIMARY = Condition(Quota(), QUIET)
 COST = Condition(Quota(), COST_LOAD)
 
 
-def conditions(quota: str | None, load: str | None) -> tuple[Condition, ...]:
-    """Every quota of ``--quota`` with every load of ``--load``; by default none and 50% with quiet and burn:1, and
-    the cost workload without quota. Raises UsageError.
+#: Named sets of quotas and loads; the loads of a container that works as well as sleeps.
+SETS = {
+    # What the article under examination limits a program to, and the same with true burst.
+    "article": ("none,50%,50%+burst=50ms", "quiet,burn:1,burn:2"),
+    # Limits as pods have them: thousandths of a CPU, every 100 ms.
+    "kubernetes": ("100m,250m,500m,1cpu,2cpu", "quiet,burn:2"),
+}
+
+
+def conditions(
+    quota: str | None, load: str | None, gomaxprocs: str | None = None, named: str | None = None
+) -> tuple[Condition, ...]:
+    """Every quota of ``--quota`` with every load of ``--load`` and every GOMAXPROCS.
+
+    By default none and 50% with quiet and burn:1, and the cost workload without quota; ``named`` is ``--conditions``.
+    Raises UsageError.
     """
+    if named is not None:
+        if named not in SETS:
+            raise UsageError(f"--conditions {named}: there are {', '.join(SETS)}")
+        if quota is not None or load is not None:
+            raise UsageError("--conditions names quotas and loads; leave --quota and --load out")
+        quota, load = SETS[named]
     quotas = [parse_quota(part) for part in _parts("--quota", quota or "none,50%")]
     loads = [parse_load(part) for part in _parts("--load", load or "quiet,burn:1")]
-    crossed = [Condition(*pair) for pair in itertools.product(quotas, loads)]
-    if load is None and Quota() in quotas:
+    processors = [None] if gomaxprocs is None else [_processors(part) for part in _parts("--gomaxprocs", gomaxprocs)]
+    crossed = [Condition(*each) for each in itertools.product(quotas, loads, processors)]
+    if load is None and Quota() in quotas and gomaxprocs is None:
         crossed.append(COST)
     return tuple(dict.fromkeys(crossed))
+
+
+def _processors(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_PROCESSORS:
+        raise UsageError(f"--gomaxprocs {text}: whole numbers from 1 to {MAX_PROCESSORS}, by commas")
+    return int(text)
 
 
 def requested_durations(text: str | None) -> tuple[int, ...]:

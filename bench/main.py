@@ -16,6 +16,7 @@ from bench.conditions import Condition, conditions, requested_durations
 from bench.errors import QuotaUnavailable
 from bench.host import cpus_allowed
 from bench.quota.choose import Choice, choose
+from bench.quota.limits import Limits, parse_memory, parse_weight
 from bench.record import Record, new_folder, point_latest
 from bench.result import load as load_result
 from bench.schedule import MODES, make_schedule
@@ -39,6 +40,10 @@ def run_bench(
     go: str = "1.27.3",
     as_json: bool = False,
     *,
+    gomaxprocs: str | None = None,
+    named: str | None = None,
+    cpu_weight: str | None = None,
+    memory_max: str | None = None,
     build_root: Path = BUILD,
     patched_root: Path = PATCHED,
     results: Path = RESULTS,
@@ -52,17 +57,23 @@ def run_bench(
     started_ns = time.monotonic_ns()
     if mode not in MODES:
         raise UsageError(f"no such mode: {mode}; there are {', '.join(MODES)}")
-    wanted, durations = conditions(quota, load), requested_durations(requested)
+    wanted, durations = conditions(quota, load, gomaxprocs, named), requested_durations(requested)
+    weight = None if cpu_weight is None else parse_weight(cpu_weight)
+    memory_bytes = None if memory_max is None else parse_memory(memory_max)
     chosen = discover(build_root, patched_root, go, names=select(arms))
     seed = secrets.randbelow(2**31) if seed is None else seed
-    options = {"arms": arms, "requested": requested, "quota": quota, "load": load, "seed": str(seed)}
+    options = {"arms": arms, "requested": requested, "conditions": named, "quota": quota, "load": load}
+    options |= {"gomaxprocs": gomaxprocs, "cpu-weight": cpu_weight, "memory-max": memory_max, "seed": str(seed)}
     if backend != "auto":
         options["backend"] = backend
     try:
-        choice = choose(backend if any(condition.quota.limited for condition in wanted) else "none")
+        wants = [Limits(condition.quota, weight, memory_bytes) for condition in wanted]
+        choice = choose(backend if backend != "auto" or any(each.limited for each in wants) else "none")
         try:
-            usable, notes = _usable(choice, wanted)
-            schedule = make_schedule(chosen, usable, durations, MODES[mode], seed)
+            usable, notes = _usable(choice, dict(zip(wanted, wants, strict=True)))
+            schedule = make_schedule(
+                chosen, usable, durations, MODES[mode], seed, weight=weight, memory_bytes=memory_bytes
+            )
             about = {
                 "command": _command(mode, options),
                 "mode": mode,
@@ -131,17 +142,17 @@ def redraw(folder: Path, form: str = "html") -> None:
     print(report.as_json(summary) if form == "json" else report.as_markdown(summary), end="")
 
 
-def _usable(choice: Choice, wanted: Sequence[Condition]) -> tuple[list[Condition], list[str]]:
-    """The conditions that can be had here, and a note for each quota that cannot. Raises QuotaUnavailable for none."""
-    refusals: dict[str, QuotaUnavailable] = {}
-    for quota in dict.fromkeys(condition.quota for condition in wanted if condition.quota.limited):
-        refusal = choice.refusal(quota)
+def _usable(choice: Choice, wanted: dict[Condition, Limits]) -> tuple[list[Condition], list[str]]:
+    """The conditions that can be had here, and a note for each that cannot. Raises QuotaUnavailable for none."""
+    refusals: dict[Limits, QuotaUnavailable] = {}
+    for limits in dict.fromkeys(each for each in wanted.values() if each.limited):
+        refusal = choice.refusal(limits)
         if refusal is not None:
-            refusals[str(quota)] = refusal
-    usable = [condition for condition in wanted if str(condition.quota) not in refusals]
+            refusals[limits] = refusal
+    usable = [condition for condition, limits in wanted.items() if limits not in refusals]
     if not usable:
         raise next(iter(refusals.values()))
-    notes = [f"quota {quota} is not measured: {refusal}" for quota, refusal in refusals.items()]
+    notes = [f"quota {limits} is not measured: {refusal}" for limits, refusal in refusals.items()]
     for note in notes:
         messages().print(f"[yellow]warning[/] {escape(note)}", highlight=False)
     return usable, notes
@@ -152,7 +163,7 @@ def _about(arms: Sequence[Arm], usable: Sequence[Condition], choice: Choice, not
         "tool": __version__,
         "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "gomaxprocs": cpus_allowed(),
-        "backend": {"name": choice.backend.name, "why": choice.why},
+        "backend": {"name": choice.backend.name, "why": choice.why, "mark": choice.backend.mark},
         "conditions": [str(condition) for condition in usable],
         "blocks_done": 0,
         "arms": [_arm(arm) for arm in arms],

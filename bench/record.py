@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from bench.quota.base import Backend
 from bench.runner import COLUMNS, Measured
 from nanonap.errors import OutputExists
 from nanonap.files import as_ours, beside, write_text
@@ -60,10 +61,10 @@ class Record:
         """Write bench.json: the command, the schedule's parameters, notes, system call counts."""
         write_text(self.folder / BENCH, json.dumps({"schema": SCHEMA, **self.about}, indent=1) + "\n")
 
-    def add(self, measured: Measured, backend: str, gomaxprocs: int, host: dict[str, Any]) -> None:
+    def add(self, measured: Measured, backend: Backend, host: dict[str, Any]) -> None:
         """Record a run and its samples. Raises DiskFull or OutputNotWritable."""
         run_id = f"{len(self.runs):05d}"
-        line = run_fields(run_id, measured, backend, gomaxprocs, host)
+        line = run_fields(run_id, measured, backend, host)
         try:
             # The samples first: a run without samples would be a wrong record, samples without their run are none.
             (self.folder / PARTS / f"{run_id}.parquet").write_bytes(_parquet(samples_frame(run_id, measured)))
@@ -96,14 +97,14 @@ class Record:
         shutil.rmtree(parts, ignore_errors=True)
 
 
-def run_fields(run_id: str, measured: Measured, backend: str, gomaxprocs: int, host: dict[str, Any]) -> dict[str, Any]:
+def run_fields(run_id: str, measured: Measured, backend: Backend, host: dict[str, Any]) -> dict[str, Any]:
     """The line of runs.jsonl; None where the machine cannot tell.
 
     The condition has the GOMAXPROCS asked for; floor raises it, so what it was is a field of its own.
     """
     run, header = measured.run, measured.output.header
     throttling = measured.throttling
-    limited = run.condition.quota.limited
+    grouped = run.limits.limited or backend.elsewhere
     return {
         "schema": SCHEMA,
         "run_id": run_id,
@@ -114,10 +115,13 @@ def run_fields(run_id: str, measured: Measured, backend: str, gomaxprocs: int, h
         "go_version": run.arm.go_version,
         "binary_sha256": run.arm.sha256,
         "condition": {
-            "quota": str(measured.effective),
+            "quota": str(measured.effective.quota),
             "load": str(run.condition.load),
-            "gomaxprocs": gomaxprocs,
-            "backend": backend if limited else "none",
+            "gomaxprocs": measured.gomaxprocs,
+            "gomaxprocs_set": run.condition.gomaxprocs is not None,
+            "backend": backend.name if grouped else "none",
+            "cpu_weight": measured.effective.weight,
+            "memory_max_bytes": measured.effective.memory_bytes,
         },
         "block": run.block,
         "seed": run.seed,
@@ -132,6 +136,9 @@ def run_fields(run_id: str, measured: Measured, backend: str, gomaxprocs: int, h
             "nr_periods": throttling.nr_periods if throttling else None,
             "nr_throttled": throttling.nr_throttled if throttling else None,
             "throttled_ns": throttling.throttled_ns if throttling else None,
+            "nr_bursts": throttling.nr_bursts if throttling else None,
+            "burst_ns": throttling.burst_ns if throttling else None,
+            "group_usage_ns": throttling.usage_ns if throttling else None,
         },
         "partial": True,
         "n": header["n"],

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from bench.errors import QuotaUnavailable, RunFailed
 from bench.interrupt import Finished, Stop
-from bench.quota.base import Backend, Quota, Throttling
+from bench.quota.base import Backend, Throttling
 from bench.quota.cgroup import ENTER_FAILED
+from bench.quota.limits import Limits
 from bench.quota.none import NoBackend
 from bench.schedule import Run
 
@@ -42,25 +43,30 @@ class Measured:
     output: Output
     started_utc: str
     took_ns: int
-    effective: Quota
+    effective: Limits
+    gomaxprocs: int
     throttling: Throttling | None
 
 
 def measure(run: Run, gomaxprocs: int, backend: Backend, stop: Stop) -> Measured:
-    """Run one run in a group of its own. Raises RunFailed, QuotaUnavailable, Interrupted."""
+    """Run one run in a group of its own. Raises RunFailed, QuotaUnavailable, Interrupted.
+
+    ``gomaxprocs`` is what a condition that does not say gets.
+    """
     before_ns = time.monotonic_ns()
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
-    # Without a quota there is nothing to limit, and a group of its own would only be one more difference.
-    chosen = backend if run.condition.quota.limited else NoBackend()
-    with chosen.open(run.condition.quota) as group:
+    processors = run.condition.gomaxprocs or gomaxprocs
+    # Without limits there is nothing to set, and a group of its own would only be one more difference.
+    chosen = backend if run.limits.limited or backend.elsewhere else NoBackend()
+    with chosen.open(run.limits) as group:
         counters = group.counters()
-        argv = group.command([str(run.arm.path), *run.options(gomaxprocs)])
+        argv = group.command([str(run.arm.path), *run.options(processors)])
         finished = execute(argv, run, stop)
         after = group.counters()
         effective = group.effective
     throttling = after.since(counters) if after is not None and counters is not None else None
     output = parse(finished.stdout, run)
-    return Measured(run, output, started, time.monotonic_ns() - before_ns, effective, throttling)
+    return Measured(run, output, started, time.monotonic_ns() - before_ns, effective, processors, throttling)
 
 
 def execute(argv: Sequence[str], run: Run, stop: Stop) -> Finished:

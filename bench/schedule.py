@@ -12,6 +12,7 @@ from bench.conditions import (
     SLEEPERS_PHASE_NS,
     Condition,
 )
+from bench.quota.limits import Limits
 from nanonap.durations import exact_ns
 
 # What a stock sleep shorter than 1 ms takes: runs are planned for the slowest arm, so that all fit.
@@ -58,6 +59,13 @@ class Run:
     plan: tuple[tuple[int, int], ...]
     max_time_ns: int
     seed: int
+    weight: int | None = None
+    memory_bytes: int | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """What its group is given."""
+        return Limits(self.condition.quota, self.weight, self.memory_bytes)
 
     def options(self, gomaxprocs: int) -> list[str]:
         """sleepbench's options."""
@@ -66,8 +74,8 @@ class Run:
         options += ["-gomaxprocs", str(gomaxprocs), "-warmup", str(_warmup(self.plan[0][0]))]
         options += ["-max-time", f"{self.max_time_ns}ns"]
         load = self.condition.load
-        if load.kind == "burn":
-            options += ["-burn", str(load.count)]
+        if load.kind in ("burn", "sibling", "gc"):
+            options += [f"-{load.kind}", str(load.count)]
         if load.kind == "sleepers":
             options += ["-sleepers", str(load.count), "-pace", "absolute", "-phase", exact_ns(SLEEPERS_PHASE_NS)]
         return options
@@ -87,7 +95,14 @@ class Run:
 
 
 def make_schedule(
-    arms: Sequence[Arm], conditions: Sequence[Condition], requested_ns: Sequence[int], mode: Mode, seed: int
+    arms: Sequence[Arm],
+    conditions: Sequence[Condition],
+    requested_ns: Sequence[int],
+    mode: Mode,
+    seed: int,
+    *,
+    weight: int | None = None,
+    memory_bytes: int | None = None,
 ) -> list[list[Run]]:
     """The blocks: each has every arm once under each condition that is due in it, shuffled.
 
@@ -105,7 +120,15 @@ def make_schedule(
             if condition in primary or not primary or _is_due(number, mode.loaded_blocks, mode.blocks)
         ]
         runs = [
-            Run(number, arm, condition, *_plan(condition, requested_ns, mode), seed=dice.randrange(1, 2**31))
+            Run(
+                number,
+                arm,
+                condition,
+                *_plan(condition, requested_ns, mode),
+                seed=dice.randrange(1, 2**31),
+                weight=weight,
+                memory_bytes=memory_bytes,
+            )
             for condition in due
             for arm in arms
         ]

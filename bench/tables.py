@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.conditions import load_label
 from nanonap.durations import format_ns
 
 Summary = dict[str, Any]
@@ -40,15 +41,25 @@ def asked(requested_ns: int) -> str:
 
 def condition_title(condition: dict[str, Any]) -> str:
     """A condition for a person."""
-    quota, load = condition["quota"], condition["load"]
-    limit = "no quota" if quota == "none" else f"quota {quota} of a CPU (period 100 ms)"
-    if "/" in quota:
-        share, period = quota.split("/", 1)
-        limit = f"quota {share} of a CPU (period {period})"
-    kind, _, count = load.partition(":")
-    burners = "Beside 1 CPU burner" if count == "1" else f"Beside {count} CPU burners"
-    neighbours = {"burn": burners, "sleepers": f"{count} sleepers"}.get(kind, "Quiet")
-    return f"{neighbours}, {limit}"
+    kind, _, count = condition["load"].partition(":")
+    many = "" if count == "1" else "s"
+    neighbours = {
+        "burn": f"Beside {count} CPU burner{many}",
+        "sibling": f"Beside a process with {count} CPU burner{many} in the same group",
+        "gc": f"Beside {count} allocating goroutine{many}",
+        "sleepers": f"{count} sleepers",
+    }.get(kind, "Quiet")
+    processors = f", GOMAXPROCS {condition['gomaxprocs']}" if condition.get("gomaxprocs_set") else ""
+    return f"{neighbours}, {_limit(condition['quota'])}{processors}"
+
+
+def _limit(quota: str) -> str:
+    if quota == "none":
+        return "no quota"
+    limit, _, burst = quota.partition("+burst=")
+    share, _, period = limit.partition("/")
+    more = f", burst {burst}" if burst else ""
+    return f"quota {share} of a CPU (period {period or '100 ms'}{more})"
 
 
 def by_condition(summary: Summary) -> dict[tuple[str, str], list[dict[str, Any]]]:
@@ -56,7 +67,7 @@ def by_condition(summary: Summary) -> dict[tuple[str, str], list[dict[str, Any]]
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for cell in summary["cells"]:
         if not cell["condition"]["load"].startswith("sleepers"):
-            grouped[cell["condition"]["quota"], cell["condition"]["load"]].append(cell)
+            grouped[cell["condition"]["quota"], load_label(cell["condition"])].append(cell)
     return grouped
 
 
@@ -75,7 +86,7 @@ def cost_tables(summary: Summary) -> list[Table]:
     """The price of precision: a table per condition of the cost workload."""
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in summary["costs"]:
-        grouped[row["condition"]["quota"], row["condition"]["load"]].append(row)
+        grouped[row["condition"]["quota"], load_label(row["condition"])].append(row)
     return [_cost(rows) for rows in grouped.values()]
 
 

@@ -13,14 +13,32 @@ from pathlib import Path
 from typing import ClassVar
 
 from bench.errors import QuotaUnavailable
-from bench.quota.base import Backend, Group, Quota, Throttling
+from bench.quota.base import Backend, Group, Throttling
+from bench.quota.limits import Limits
+from bench.quota.watchdog import guard
+from nanonap.processes import identity, is_alive
 
 ENTER_FAILED = 97
 """The exit status of a command that could not be moved into its group; no program measured here uses it."""
 # The shell moves itself in and then becomes the command, so that all of the command's CPU time is inside.
-_ENTER = f'echo $$ > "$1/cgroup.procs" || exit {ENTER_FAILED}; shift; exec "$@"'
-_NAME = re.compile(r"nanonap-([0-9]+)-[0-9]+")
+_ENTER = (
+    'while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || exit '
+    + str(ENTER_FAILED)
+    + '; shift; done; shift; exec "$@"'
+)
+_NAME = re.compile(r"nanonap-([0-9]+-[0-9]+)-[0-9]+")
 _numbers = itertools.count(1)
+
+
+def new_name() -> str:
+    """A group's name: it tells whose it is, and no two of them are the same."""
+    return f"nanonap-{identity()}-{next(_numbers)}"
+
+
+def owner_of(name: str) -> str | None:
+    """The identity of the process that a group's name tells, or None if it is no name of ours."""
+    match = _NAME.fullmatch(name)
+    return match[1] if match else None
 
 
 def unescape(field: str) -> str:
@@ -52,36 +70,43 @@ def refused(backend: str, action: str, error: OSError) -> QuotaUnavailable:
 
 
 class CgroupGroup(Group):
-    """A folder in a cgroup hierarchy. Subclasses say how its version writes and reads the limit."""
+    """A folder in a cgroup hierarchy, or one in each of several (v1). Subclasses say how its version sets limits."""
 
     backend: ClassVar[str]
 
-    def __init__(self, parent: Path, quota: Quota) -> None:
-        """Make the folder, set the quota, read it back. Raises QuotaUnavailable; nothing is left then."""
-        self.folder = parent / f"nanonap-{os.getpid()}-{next(_numbers)}"
+    def __init__(self, parents: Sequence[Path], limits: Limits) -> None:
+        """Make the folder, set the limits, read them back. Raises QuotaUnavailable; nothing is left then."""
+        name = new_name()
+        self.folders = [parent / name for parent in parents]
+        self.folder = self.folders[0]
         try:
-            self.folder.mkdir()
-        except OSError as error:
-            raise refused(self.backend, f"making a group in {parent}", error) from error
-        try:
-            if quota.limited:
-                self.write_limit(quota)
-            self.effective = self.read_limit()
+            for folder in self.folders:
+                guard.watch_group(folder)
+                folder.mkdir()
         except OSError as error:
             self.close()
-            raise refused(self.backend, f"setting {quota} in {self.folder}", error) from error
-        if self.effective.quota_ns != quota.quota_ns or (quota.limited and self.effective != quota):
+            raise refused(self.backend, f"making a group in {folder.parent}", error) from error
+        try:
+            self.write_limits(limits)
+            self.effective = self.read_limits()
+        except OSError as error:
             self.close()
-            reason = f"asked for {quota}, the kernel says {self.effective}"
-            raise QuotaUnavailable(self.backend, reason, "choose a quota that the kernel keeps")
+            raise refused(self.backend, f"setting {limits} in {self.folder}", error) from error
+        except QuotaUnavailable:
+            self.close()
+            raise
+        if not limits.kept_by(self.effective):
+            self.close()
+            reason = f"asked for {limits}, the kernel says {self.effective}"
+            raise QuotaUnavailable(self.backend, reason, "choose values that the kernel keeps")
 
     @abstractmethod
-    def write_limit(self, quota: Quota) -> None:
-        """Set the limit; OSError as the kernel gives it."""
+    def write_limits(self, limits: Limits) -> None:
+        """Set what is asked for; OSError as the kernel gives it, QuotaUnavailable for what it does not know."""
 
     @abstractmethod
-    def read_limit(self) -> Quota:
-        """The limit in effect."""
+    def read_limits(self) -> Limits:
+        """The limits in effect."""
 
     @abstractmethod
     def counters(self) -> Throttling | None:
@@ -89,7 +114,7 @@ class CgroupGroup(Group):
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """A shell that enters the group and becomes ``argv``."""
-        return ["/bin/sh", "-c", _ENTER, "sh", str(self.folder), *argv]
+        return ["/bin/sh", "-c", _ENTER, "sh", *map(str, self.folders), "--", *argv]
 
     def write(self, name: str, value: str) -> None:
         """One value into one of the group's files."""
@@ -99,49 +124,58 @@ class CgroupGroup(Group):
         """One of the group's files."""
         return (self.folder / name).read_text(encoding="ascii").strip()
 
-    def stat(self, names: tuple[str, str, str], unit_ns: int) -> Throttling:
-        """cpu.stat's three throttling counters under their version's names, times in ``unit_ns``."""
+    def fields(self) -> dict[str, int]:
+        """cpu.stat. Raises QuotaUnavailable."""
         try:
-            fields = dict(line.split(maxsplit=1) for line in self.read("cpu.stat").splitlines())
+            return {key: int(value) for key, value in (line.split() for line in self.read("cpu.stat").splitlines())}
         except OSError as error:
             raise refused(self.backend, f"reading {self.folder / 'cpu.stat'}", error) from error
-        periods, throttled, time_stopped = (int(fields.get(name, "0")) for name in names)
-        return Throttling(periods, throttled, time_stopped * unit_ns)
 
     def close(self) -> None:
-        """End leftover processes and remove the folder."""
-        remove_group(self.folder)
+        """End leftover processes and remove the folders."""
+        for folder in self.folders:
+            remove_group(folder)
+            guard.forget_group(folder)
+
+
+def no_burst(backend: str) -> QuotaUnavailable:
+    """The error for burst on a kernel that does not know it."""
+    remedy = "boot Linux 5.14 or later, or use --backend guest"
+    return QuotaUnavailable(backend, "this kernel has no burst", remedy)
 
 
 class CgroupBackend(Backend):
-    """A backend whose groups are folders under ``parent``."""
+    """A backend whose groups are folders under ``parent``, and under ``others`` for what other hierarchies limit."""
 
     parent: Path
+    others: tuple[Path, ...] = ()
 
     def remove_stale(self) -> None:
         """Remove groups whose owner is dead (a bench that was killed leaves them)."""
-        for folder in self.parent.glob("nanonap-*-*"):
-            match = _NAME.fullmatch(folder.name)
-            if match is not None and not _alive(int(match[1])):
-                # Another user's group is theirs to remove.
-                with contextlib.suppress(PermissionError):
-                    remove_group(folder)
+        for parent in (self.parent, *self.others):
+            for folder in parent.glob("nanonap-*"):
+                owner = owner_of(folder.name)
+                if owner is not None and not is_alive(owner):
+                    # Another user's group is theirs to remove, and another's start may remove it first.
+                    with contextlib.suppress(PermissionError):
+                        remove_group(folder)
 
     def close(self) -> None:
         """Nothing was changed outside of the groups."""
 
 
 def remove_group(folder: Path, patience_s: float = 5.0) -> None:
-    """End every process in the group and remove it; a missing one is fine. Raises OSError if it stays busy."""
+    """End every process in the group and below, and remove it; a missing one is fine. OSError if it stays busy."""
     deadline = time.monotonic() + patience_s
     while folder.exists():
-        for pid in _processes(folder):
+        inside = [Path(each) for each, _, _ in os.walk(folder, topdown=False)]
+        for pid in {pid for each in inside for pid in _processes(each)}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         try:
-            folder.rmdir()
-        except FileNotFoundError:
-            return
+            for each in inside:
+                with contextlib.suppress(FileNotFoundError):
+                    each.rmdir()
         except OSError as error:
             # A killed process leaves its group a moment after it is signalled; until then rmdir(2) says EBUSY.
             if error.errno != errno.EBUSY or time.monotonic() > deadline:
@@ -154,7 +188,3 @@ def _processes(folder: Path) -> list[int]:
         return [int(line) for line in (folder / "cgroup.procs").read_text(encoding="ascii").split()]
     except OSError:
         return []
-
-
-def _alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()

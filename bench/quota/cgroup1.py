@@ -1,72 +1,135 @@
 """Quota by a cgroup v1 cpu controller (Documentation/scheduler/sched-bwc.rst)."""
 
+import os
 from pathlib import Path
 from typing import ClassVar
 
 from bench.errors import QuotaUnavailable
-from bench.quota.base import Group, Quota, Throttling
-from bench.quota.cgroup import CgroupBackend, CgroupGroup, own_folder, unescape
+from bench.quota.base import Group, StatFiles, Throttling
+from bench.quota.cgroup import CgroupBackend, CgroupGroup, no_burst, own_folder, unescape
+from bench.quota.limits import Limits, Quota
+
+_SHARES_OF_WEIGHT_100 = 1024
+_NO_MEMORY_LIMIT = 1 << 62  # PAGE_COUNTER_MAX in bytes, whatever its exact value; no machine has so much
 
 
 class Cgroup1Group(CgroupGroup):
-    """cpu.cfs_quota_us and cpu.cfs_period_us; throttled_time is in ns."""
+    """cpu.cfs_quota_us, cpu.cfs_period_us, cpu.cfs_burst_us, cpu.shares; throttled_time is in ns.
+
+    Memory is limited in a hierarchy of its own: the second of ``folders``, where there is one.
+    """
 
     backend: ClassVar[str] = "cgroup1"
 
-    def write_limit(self, quota: Quota) -> None:
-        """Period first: the quota is checked against it."""
-        self.write("cpu.cfs_period_us", str(quota.period_ns // 1_000))
-        self.write("cpu.cfs_quota_us", str((quota.quota_ns or 0) // 1_000))
+    def write_limits(self, limits: Limits) -> None:
+        """Period first, quota next: each is checked against the ones before."""
+        if limits.quota.limited:
+            self.write("cpu.cfs_period_us", str(limits.quota.period_ns // 1_000))
+            self.write("cpu.cfs_quota_us", str((limits.quota.quota_ns or 0) // 1_000))
+        if limits.quota.burst_ns:
+            if not (self.folder / "cpu.cfs_burst_us").exists():
+                raise no_burst(self.backend)
+            self.write("cpu.cfs_burst_us", str(limits.quota.burst_ns // 1_000))
+        if limits.weight is not None:
+            self.write("cpu.shares", str(_shares(limits.weight)))
+        if limits.memory_bytes is not None:
+            (self.folders[1] / "memory.limit_in_bytes").write_text(str(limits.memory_bytes), encoding="ascii")
 
-    def read_limit(self) -> Quota:
-        """-1 is no limit."""
+    def read_limits(self) -> Limits:
+        """A quota of -1 is no limit."""
         quota_us, period_us = int(self.read("cpu.cfs_quota_us")), int(self.read("cpu.cfs_period_us"))
-        return Quota(None if quota_us < 0 else quota_us * 1_000, period_us * 1_000)
+        burst = self.folder / "cpu.cfs_burst_us"
+        burst_us = int(burst.read_text(encoding="ascii")) if burst.exists() else 0
+        quota = Quota() if quota_us < 0 else Quota(quota_us * 1_000, period_us * 1_000, burst_us * 1_000)
+        memory = None
+        if len(self.folders) > 1:
+            memory = int((self.folders[1] / "memory.limit_in_bytes").read_text(encoding="ascii"))
+        return Limits(
+            quota,
+            round(int(self.read("cpu.shares")) * 100 / _SHARES_OF_WEIGHT_100),
+            memory if memory is not None and memory < _NO_MEMORY_LIMIT else None,
+        )
 
     def counters(self) -> Throttling:
-        """cpu.stat."""
-        return self.stat(("nr_periods", "nr_throttled", "throttled_time"), unit_ns=1)
+        """cpu.stat, and cpuacct.usage where that controller is mounted with it."""
+        fields, usage = self.fields(), self.folder / "cpuacct.usage"
+        return Throttling(
+            fields.get("nr_periods", 0),
+            fields.get("nr_throttled", 0),
+            fields.get("throttled_time", 0),
+            fields.get("nr_bursts"),
+            fields.get("burst_time"),
+            int(usage.read_text(encoding="ascii")) if usage.exists() else None,
+        )
+
+    @property
+    def stat_files(self) -> StatFiles:
+        """Those of the folder."""
+        usage = self.folder / "cpuacct.usage"
+        return StatFiles(self.folder / "cpu.stat", 1, usage if usage.exists() else None)
+
+
+def _shares(weight: int) -> int:
+    """cpu.shares for a weight: 1024 stands for 100 (sched_prio_to_weight and CGROUP_WEIGHT_DFL)."""
+    return max(2, round(weight * _SHARES_OF_WEIGHT_100 / 100))
 
 
 class Cgroup1Backend(CgroupBackend):
     """Groups below the caller's own cgroup in the v1 hierarchy that has the cpu controller."""
 
     name: ClassVar[str] = "cgroup1"
+    memory: Path | None = None
 
     def prepare(self) -> None:
         """Find the hierarchy. Raises QuotaUnavailable."""
-        mount = find_cpu_mount(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+        mount = find_mount(text, "cpu")
         if mount is None:
             reason = "no cgroup v1 hierarchy with the cpu controller is mounted"
             remedy = "nothing to do where cgroup v2 has it; else `mount -t cgroup -o cpu cgroup DIR` as root"
             raise QuotaUnavailable(self.name, reason, remedy)
-        own = own_cpu_path(Path("/proc/self/cgroup").read_text(encoding="utf-8"))
+        own = own_path(Path("/proc/self/cgroup").read_text(encoding="utf-8"), "cpu")
         self.parent = own_folder(mount[0], mount[1], own)
         if not (self.parent / "cpu.cfs_quota_us").exists():
             reason = f"{self.parent} has no cpu.cfs_quota_us"
             raise QuotaUnavailable(self.name, reason, "use a kernel with CONFIG_CFS_BANDWIDTH")
+        self.memory = _memory_folder(text)
+        self.others = (self.memory,) if self.memory else ()
         self.remove_stale()
 
-    def open(self, quota: Quota) -> Group:
+    def open(self, limits: Limits) -> Group:
         """A new group. Raises QuotaUnavailable."""
-        return Cgroup1Group(self.parent, quota)
+        if limits.memory_bytes is None:
+            return Cgroup1Group([self.parent], limits)
+        if self.memory is None:
+            reason = "memory is asked for, and no cgroup v1 hierarchy with the memory controller can be written here"
+            raise QuotaUnavailable(self.name, reason, "leave --memory-max out, or mount it as root")
+        return Cgroup1Group([self.parent, self.memory], limits)
 
 
-def find_cpu_mount(mountinfo: str) -> tuple[str, str] | None:
-    """(root, mount point) of the v1 cpu hierarchy in the text of /proc/self/mountinfo (proc_pid_mountinfo(5))."""
+def _memory_folder(mountinfo: str) -> Path | None:
+    mount = find_mount(mountinfo, "memory")
+    if mount is None:
+        return None
+    folder = own_folder(*mount, own_path(Path("/proc/self/cgroup").read_text(encoding="utf-8"), "memory"))
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def find_mount(mountinfo: str, controller: str) -> tuple[str, str] | None:
+    """(root, mount point) of a controller's v1 hierarchy, in the text of /proc/self/mountinfo."""
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")
         kind, _, options = after.split(" ", 2)
-        if kind == "cgroup" and "cpu" in options.split(","):
+        if kind == "cgroup" and controller in options.split(","):
             root, point = before.split(" ")[3:5]
             return unescape(root), unescape(point)
     return None
 
 
-def own_cpu_path(cgroups: str) -> str:
-    """The caller's path in the cpu hierarchy, from the text of /proc/self/cgroup (cgroups(7)); / if it names none."""
+def own_path(cgroups: str, controller: str) -> str:
+    """The caller's path in a controller's hierarchy, from the text of /proc/self/cgroup; / if it names none."""
     for line in cgroups.splitlines():
         _, controllers, path = line.split(":", 2)
-        if "cpu" in controllers.split(","):
+        if controller in controllers.split(","):
             return path
     return "/"

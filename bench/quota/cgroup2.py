@@ -10,29 +10,75 @@ from pathlib import Path
 from typing import ClassVar
 
 from bench.errors import QuotaUnavailable
-from bench.quota.base import Group, Quota, Throttling
-from bench.quota.cgroup import CgroupBackend, CgroupGroup, own_folder, refused, unescape
+from bench.quota.base import Group, StatFiles, Throttling
+from bench.quota.cgroup import CgroupBackend, CgroupGroup, no_burst, own_folder, refused, unescape
+from bench.quota.limits import Limits, Quota
 
 _ROOT_REMEDY = "run as root, or inside a delegated group: `systemd-run --user --scope -p Delegate=cpu COMMAND`"
 
 
 class Cgroup2Group(CgroupGroup):
-    """cpu.max is ``QUOTA PERIOD`` or ``max PERIOD`` in µs; throttled_usec is in µs."""
+    """cpu.max is ``QUOTA PERIOD`` or ``max PERIOD`` in µs, as cpu.max.burst is; cpu.weight; memory.max in bytes."""
 
     backend: ClassVar[str] = "cgroup2"
 
-    def write_limit(self, quota: Quota) -> None:
-        """Both values in one write."""
-        self.write("cpu.max", f"{(quota.quota_ns or 0) // 1_000} {quota.period_ns // 1_000}")
+    def write_limits(self, limits: Limits) -> None:
+        """Quota and period in one write; then the burst, which is checked against them."""
+        if limits.quota.limited:
+            self.write("cpu.max", f"{(limits.quota.quota_ns or 0) // 1_000} {limits.quota.period_ns // 1_000}")
+        if limits.quota.burst_ns:
+            if not (self.folder / "cpu.max.burst").exists():
+                raise no_burst(self.backend)
+            self.write("cpu.max.burst", str(limits.quota.burst_ns // 1_000))
+        if limits.weight is not None:
+            self.write("cpu.weight", str(limits.weight))
+        if limits.memory_bytes is not None:
+            if not (self.folder / "memory.max").exists():
+                reason = "memory is asked for, and the group's parent has no memory controller to give"
+                raise QuotaUnavailable(self.backend, reason, "leave --memory-max out, or delegate the controller")
+            self.write("memory.max", str(limits.memory_bytes))
 
-    def read_limit(self) -> Quota:
+    def read_limits(self) -> Limits:
         """``max`` is no limit."""
-        quota_us, period_us = self.read("cpu.max").split()
-        return Quota(None if quota_us == "max" else int(quota_us) * 1_000, int(period_us) * 1_000)
+        return read_limits(self.folder)
 
     def counters(self) -> Throttling:
         """cpu.stat."""
-        return self.stat(("nr_periods", "nr_throttled", "throttled_usec"), unit_ns=1_000)
+        return throttling_of(self.fields())
+
+    @property
+    def stat_files(self) -> StatFiles:
+        """cpu.stat of the folder, which has the usage too."""
+        return StatFiles(self.folder / "cpu.stat", 2)
+
+
+def read_limits(folder: Path) -> Limits:
+    """What a cgroup v2 folder is limited to. Raises OSError."""
+    texts = {
+        name: path.read_text(encoding="ascii").strip() if (path := folder / name).exists() else None
+        for name in ("cpu.max", "cpu.max.burst", "cpu.weight", "memory.max")
+    }
+    quota_us, period_us = (texts["cpu.max"] or "max 100000").split()
+    burst_ns = int(texts["cpu.max.burst"] or "0") * 1_000
+    weight, memory = texts["cpu.weight"], texts["memory.max"]
+    return Limits(
+        Quota() if quota_us == "max" else Quota(int(quota_us) * 1_000, int(period_us) * 1_000, burst_ns),
+        None if weight is None else int(weight),
+        None if memory in (None, "max") else int(memory or 0),
+    )
+
+
+def throttling_of(fields: dict[str, int]) -> Throttling:
+    """The counters of a cgroup v2 cpu.stat, whose times are in µs."""
+    burst_us, usage_us = fields.get("burst_usec"), fields.get("usage_usec")
+    return Throttling(
+        fields.get("nr_periods", 0),
+        fields.get("nr_throttled", 0),
+        fields.get("throttled_usec", 0) * 1_000,
+        fields.get("nr_bursts"),
+        None if burst_us is None else burst_us * 1_000,
+        None if usage_us is None else usage_us * 1_000,
+    )
 
 
 class Cgroup2Backend(CgroupBackend):
@@ -42,7 +88,7 @@ class Cgroup2Backend(CgroupBackend):
 
     def __init__(self) -> None:
         """Nothing is changed yet."""
-        self._enabled: Path | None = None
+        self._enabled: list[tuple[Path, str]] = []
 
     def prepare(self) -> None:
         """Find the parent and give its children the cpu controller. Raises QuotaUnavailable."""
@@ -80,19 +126,24 @@ class Cgroup2Backend(CgroupBackend):
         if "cpu" in _words(folder / "cgroup.subtree_control"):
             return
         (folder / "cgroup.subtree_control").write_text("+cpu", encoding="ascii")
-        self._enabled = folder
+        self._enabled.append((folder, "cpu"))
 
-    def open(self, quota: Quota) -> Group:
+    def open(self, limits: Limits) -> Group:
         """A new group. Raises QuotaUnavailable."""
-        return Cgroup2Group(self.parent, quota)
+        control = self.parent / "cgroup.subtree_control"
+        if limits.memory_bytes is not None and "memory" not in _words(control):
+            with contextlib.suppress(OSError):  # where it cannot be had the group says so
+                control.write_text("+memory", encoding="ascii")
+                self._enabled.append((self.parent, "memory"))
+        return Cgroup2Group([self.parent], limits)
 
     def close(self) -> None:
-        """Take the cpu controller back from the parent's children if this backend gave it to them."""
-        if self._enabled is not None:
+        """Take the controllers back from the children if this backend gave them."""
+        for folder, controller in reversed(self._enabled):
             # Refused while another's group below uses it: then it stays, as it must.
             with contextlib.suppress(OSError):
-                (self._enabled / "cgroup.subtree_control").write_text("-cpu", encoding="ascii")
-            self._enabled = None
+                (folder / "cgroup.subtree_control").write_text(f"-{controller}", encoding="ascii")
+        self._enabled.clear()
 
 
 def find_mount(mountinfo: str) -> tuple[str, str] | None:

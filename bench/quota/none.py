@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from bench.errors import QuotaUnavailable
-from bench.quota.base import Backend, Group, Quota, Throttling
+from bench.quota.base import Backend, Group, Throttling
+from bench.quota.limits import Limits
 
 
 class NoGroup(Group):
     """Nothing around the command."""
 
-    effective = Quota()
+    effective = Limits()
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """``argv`` as it is."""
@@ -32,11 +33,11 @@ class NoBackend(Backend):
     def prepare(self) -> None:
         """Nothing to find."""
 
-    def open(self, quota: Quota) -> Group:
+    def open(self, limits: Limits) -> Group:
         """A group without a limit. Raises QuotaUnavailable if one is asked for."""
-        if quota.limited:
+        if limits.limited:
             raise QuotaUnavailable(
-                self.name, f"it sets no quota, and {quota} was asked for", "choose another --backend"
+                self.name, f"it sets no quota, and {limits} was asked for", "choose another --backend"
             )
         return NoGroup()
 

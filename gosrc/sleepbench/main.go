@@ -30,6 +30,9 @@ func main() {
 		fmt.Fprintf(os.Stderr, "sleepbench: %v\n", err)
 		os.Exit(2)
 	}
+	if o.onlyBurn > 0 {
+		onlyBurn(o.onlyBurn)
+	}
 	setProcessors(o)
 	h, sleepers, done := measure(o)
 	if err := write(os.Stdout, h, sleepers, done); err != nil {
@@ -45,7 +48,7 @@ func setProcessors(o *options) {
 		processors = o.gomaxprocs
 	}
 	if methods[o.method].holdsThread {
-		if own := o.sleepers + o.burn; processors < own {
+		if own := o.sleepers + o.burn + o.gc; processors < own {
 			runtime.GOMAXPROCS(own)
 		}
 		debug.SetGCPercent(-1)
@@ -59,9 +62,12 @@ func measure(o *options) (h *header, sleepers []*sleeper, done []int64) {
 	}
 	done = make([]int64, o.sleepers)
 	h = describe(o)
+	if o.traceWakes {
+		traceWakes(h, sleepers)
+	}
 	w := &window{limit: int64(o.maxTime)}
 	interrupted := notifyStop(w)
-	startBurners(o.burn, w)
+	endLoad := startLoad(o, w)
 	runtime.GC()
 
 	var warm, finished sync.WaitGroup
@@ -91,14 +97,20 @@ func measure(o *options) (h *header, sleepers []*sleeper, done []int64) {
 
 	before := readCounters()
 	w.t0 = nanotime()
+	if o.traceWakes {
+		h.WindowStartNs = w.t0
+	}
 	close(begin)
 	waitUnless(interrupted, &finished)
 	h.WallNs = nanotime() - w.t0
 	after := readCounters()
 
+	endLoad()
 	w.stop.Store(true) // the burners, and the sleepers if a signal came
 	h.CPUNs, h.Nvcsw, h.Nivcsw = after.cpuNs-before.cpuNs, after.nvcsw-before.nvcsw, after.nivcsw-before.nivcsw
 	h.ThreadsPeak = threads()
+	h.Goroutines = int64(runtime.NumGoroutine())
+	h.Iterations = yields.Load()
 	for i, s := range sleepers {
 		done[i] = s.done.Load()
 		h.N += done[i]
@@ -113,17 +125,6 @@ func warmUp(o *options, w *window, sleep nap) {
 	d := o.plan[0].duration()
 	for i := 0; i < o.warmup && !w.stop.Load(); i++ {
 		sleep(d)
-	}
-}
-
-// startBurners returns when all of them run.
-func startBurners(n int, w *window) {
-	started := make(chan struct{})
-	for i := 0; i < n; i++ {
-		go burn(&w.stop, started)
-	}
-	for i := 0; i < n; i++ {
-		<-started
 	}
 }
 
@@ -157,7 +158,7 @@ func describe(o *options) *header {
 	return &header{
 		Schema: 1, GoVersion: runtime.Version(), GoArch: runtime.GOARCH, GoMaxProcs: runtime.GOMAXPROCS(0),
 		NumCPU: runtime.NumCPU(), Pid: os.Getpid(), Method: o.method, Pace: o.pace, PhaseNs: int64(o.phase),
-		Plan: o.plan, Sleepers: o.sleepers, Burn: o.burn, Warmup: o.warmup, Seed: o.seed,
+		Plan: o.plan, Sleepers: o.sleepers, Burn: o.burn, Sibling: o.sibling, GC: o.gc, Warmup: o.warmup, Seed: o.seed,
 		Clock: "CLOCK_MONOTONIC", ClockResolutionNs: clockResolution(), ClockReadNs: clockReadCost(), Columns: columns,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sort"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -25,6 +26,7 @@ var methods = map[string]method{
 	"timer":   {open: openTimer},
 	"ticker":  {open: openTicker},
 	"context": {open: openContext},
+	"gosched": {open: openGosched},
 	"usleep":  {open: openUsleep, holdsThread: true},
 	"floor":   {open: openFloor, holdsThread: true},
 }
@@ -78,6 +80,23 @@ func openContext() nap {
 		<-ctx.Done()
 		after = nanotime()
 		cancel()
+		return before, after
+	}
+}
+
+// yields counts how often the sleepers of method gosched came round.
+var yields atomic.Int64
+
+// openGosched does not sleep: it yields, again and again, until the time has passed.
+func openGosched() nap {
+	return func(d time.Duration) (before, after int64) {
+		before = nanotime()
+		count := int64(0)
+		for after = before; after-before < int64(d); after = nanotime() {
+			runtime.Gosched()
+			count++
+		}
+		yields.Add(count)
 		return before, after
 	}
 }

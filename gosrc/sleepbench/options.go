@@ -26,10 +26,12 @@ type options struct {
 	method, pace                       string
 	plan                               []planned
 	sleepers, burn, gomaxprocs, warmup int
+	sibling, gc, onlyBurn              int
 	phase, maxTime                     time.Duration
 	seed                               int64
 	samples                            int
 	planText                           string
+	traceWakes                         bool
 }
 
 const usage = `sleepbench measures sleeps: one JSON line, then the columns requested_ns, actual_ns, start_ns and sleeper (int64, little-endian).
@@ -45,12 +47,16 @@ func parseOptions(arguments []string, help io.Writer) (*options, error) {
 	set.IntVar(&o.samples, "samples", 40, "samples per sleeper of the durations that name no number")
 	set.IntVar(&o.sleepers, "sleepers", 1, "goroutines that sleep at the same time")
 	set.IntVar(&o.burn, "burn", 0, "goroutines that burn CPU meanwhile")
+	set.IntVar(&o.sibling, "sibling", 0, "goroutines that burn CPU in a process beside this one")
+	set.IntVar(&o.gc, "gc", 0, "goroutines that allocate, so that the collector runs all the time")
+	set.IntVar(&o.onlyBurn, "only-burn", 0, "be the process beside: burn CPU with so many goroutines until killed")
 	set.StringVar(&o.pace, "pace", "relative", "relative (sleep, then sleep again) or absolute (a schedule of deadlines, one duration apart)")
 	set.DurationVar(&o.phase, "phase", 0, "absolute: sleeper i's schedule starts i times this later")
 	set.IntVar(&o.gomaxprocs, "gomaxprocs", 2, "GOMAXPROCS; 0: the runtime's default")
 	set.IntVar(&o.warmup, "warmup", 20, "sleeps per sleeper of the first duration that are not recorded")
 	set.Int64Var(&o.seed, "seed", 1, "seed of each sleeper's order of the durations")
 	set.DurationVar(&o.maxTime, "max-time", 0, "start no new sleep after this much measured time; 0: no limit")
+	set.BoolVar(&o.traceWakes, "trace-wakes", false, "add the column tid (the thread on which each sleep ended) and the window's start on the clock")
 	if err := set.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprint(help, usage)
@@ -78,7 +84,7 @@ func (o *options) check() error {
 	for _, number := range []struct {
 		name       string
 		value, min int
-	}{{"samples", o.samples, 1}, {"sleepers", o.sleepers, 1}, {"burn", o.burn, 0}, {"gomaxprocs", o.gomaxprocs, 0}, {"warmup", o.warmup, 0}} {
+	}{{"samples", o.samples, 1}, {"sleepers", o.sleepers, 1}, {"burn", o.burn, 0}, {"sibling", o.sibling, 0}, {"gc", o.gc, 0}, {"only-burn", o.onlyBurn, 0}, {"gomaxprocs", o.gomaxprocs, 0}, {"warmup", o.warmup, 0}} {
 		if number.value < number.min {
 			return fmt.Errorf("-%s %d: at least %d", number.name, number.value, number.min)
 		}

@@ -21,6 +21,8 @@ type header struct {
 	Plan              []planned `json:"plan"`
 	Sleepers          int       `json:"sleepers"`
 	Burn              int       `json:"burn"`
+	Sibling           int       `json:"sibling"`
+	GC                int       `json:"gc"`
 	Warmup            int       `json:"warmup"`
 	Seed              int64     `json:"seed"`
 	TimerSlackNs      int64     `json:"timer_slack_ns"`
@@ -29,11 +31,14 @@ type header struct {
 	ClockReadNs       int64     `json:"clock_read_ns"`
 	N                 int64     `json:"n"`
 	Columns           []string  `json:"columns"`
+	WindowStartNs     int64     `json:"window_start_ns,omitempty"`
 	WallNs            int64     `json:"wall_ns"`
 	CPUNs             int64     `json:"cpu_ns"`
 	Nvcsw             int64     `json:"nvcsw"`
 	Nivcsw            int64     `json:"nivcsw"`
 	ThreadsPeak       int64     `json:"threads_peak"`
+	Goroutines        int64     `json:"goroutines"`
+	Iterations        int64     `json:"iterations"`
 	Missed            int64     `json:"missed"`
 	Truncated         bool      `json:"truncated"`
 }
@@ -62,6 +67,13 @@ func write(out io.Writer, h *header, sleepers []*sleeper, done []int64) error {
 	for i, s := range sleepers {
 		for k := int64(0); k < done[i]; k++ {
 			put(buffered, int64(s.index))
+		}
+	}
+	for i, s := range sleepers {
+		if s.tid != nil {
+			for _, value := range s.tid[:done[i]] {
+				put(buffered, value)
+			}
 		}
 	}
 	return buffered.Flush()

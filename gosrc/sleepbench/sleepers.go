@@ -10,6 +10,7 @@ import (
 // length, filled up to done. All of it is allocated, and touched, before the window.
 type sleeper struct {
 	requested, actual, start []int64
+	tid                      []int64 // nil unless -trace-wakes
 	done                     atomic.Int64
 	missed                   atomic.Int64
 	index                    int
@@ -50,6 +51,7 @@ func (s *sleeper) relative(w *window, sleep nap) {
 			return
 		}
 		before, after := sleep(time.Duration(requested))
+		s.woke(k)
 		s.actual[k], s.start[k] = after-before, before-w.t0
 		s.done.Store(int64(k) + 1)
 	}
@@ -71,22 +73,9 @@ func (s *sleeper) absolute(w *window, sleep nap, phase time.Duration) {
 		} else {
 			s.missed.Add(1)
 		}
+		s.woke(k)
 		s.actual[k], s.start[k] = now-previous, previous-w.t0
 		s.done.Store(int64(k) + 1)
 		previous = deadline
 	}
 }
-
-// burn keeps one processor busy until stop is set. The runtime may preempt it, as it may any computing goroutine.
-func burn(stop *atomic.Bool, started chan<- struct{}) {
-	started <- struct{}{}
-	for x := uint64(1); !stop.Load(); {
-		for i := 0; i < 1<<12; i++ {
-			x = x*6364136223846793005 + 1442695040888963407
-		}
-		burnt.Store(x)
-	}
-}
-
-// burnt keeps the compiler from dropping the burners' work.
-var burnt atomic.Uint64

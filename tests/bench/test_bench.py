@@ -135,7 +135,7 @@ def test_an_out_folder_is_used_and_latest_is_left_alone(roots: Roots, bench: Ben
         ({"requested": "soon"}, "'soon' is not a duration"),
         ({"quota": "50"}, "'50' is not a quota"),
         ({"load": "noise"}, "'noise' is not a load"),
-        ({"backend": "docker"}, "no such backend: docker"),
+        ({"backend": "nomad"}, "no such backend: nomad"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused_before_anything_is_made(

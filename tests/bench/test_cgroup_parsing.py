@@ -6,8 +6,9 @@ import pytest
 
 from bench.errors import QuotaUnavailable
 from bench.quota import cgroup1, cgroup2
-from bench.quota.base import Quota, Throttling
+from bench.quota.base import Throttling
 from bench.quota.cgroup import own_folder, unescape
+from bench.quota.limits import Limits, Quota
 
 HYBRID = """\
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
@@ -19,8 +20,8 @@ UNIFIED = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,n
 
 
 def test_the_cpu_hierarchy_is_found_by_its_option_not_by_its_folder() -> None:
-    assert cgroup1.find_cpu_mount(HYBRID) == ("/", "/sys/fs/cgroup/cpu,cpuacct")
-    assert cgroup1.find_cpu_mount(UNIFIED) is None
+    assert cgroup1.find_mount(HYBRID, "cpu") == ("/", "/sys/fs/cgroup/cpu,cpuacct")
+    assert cgroup1.find_mount(UNIFIED, "cpu") is None
     assert cgroup2.find_mount(HYBRID) == ("/", "/sys/fs/cgroup/unified")
     assert cgroup2.find_mount(UNIFIED) == ("/", "/sys/fs/cgroup")
 
@@ -31,9 +32,9 @@ def test_a_mount_point_with_a_blank_is_read_right() -> None:
 
 def test_the_own_group_is_named_by_the_line_of_its_hierarchy() -> None:
     cgroups = "3:cpuset:/a\n2:cpu,cpuacct:/b/c\n0::/d\n"
-    assert cgroup1.own_cpu_path(cgroups) == "/b/c"
+    assert cgroup1.own_path(cgroups, "cpu") == "/b/c"
     assert cgroup2.own_path(cgroups) == "/d"
-    assert cgroup1.own_cpu_path("0::/d\n") == "/"
+    assert cgroup1.own_path("0::/d\n", "cpu") == "/"
 
 
 @pytest.mark.parametrize(
@@ -57,23 +58,40 @@ def test_the_own_group_is_seen_below_the_mount(root: str, own: str, folder: str)
 def _group(folder: Path) -> cgroup2.Cgroup2Group:
     group = cgroup2.Cgroup2Group.__new__(cgroup2.Cgroup2Group)
     group.folder = folder
+    group.folders = [folder]
     return group
 
 
 def test_cgroup2_writes_and_reads_cpu_max_in_microseconds(tmp_path: Path) -> None:
     group = _group(tmp_path)
-    group.write_limit(Quota(50_000_000, 100_000_000))
+    half = Limits(Quota(50_000_000, 100_000_000))
+    group.write_limits(half)
     assert (tmp_path / "cpu.max").read_text() == "50000 100000"
-    assert group.read_limit() == Quota(50_000_000, 100_000_000)
+    assert group.read_limits() == half
     (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert group.read_limit() == Quota()
+    assert group.read_limits() == Limits()
+
+
+def test_cgroup2_reads_burst_weight_and_memory(tmp_path: Path) -> None:
+    files = {"cpu.max": "50000 100000", "cpu.max.burst": "25000", "cpu.weight": "200", "memory.max": "1048576"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    assert cgroup2.read_limits(tmp_path) == Limits(Quota(50_000_000, 100_000_000, 25_000_000), 200, 1 << 20)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert cgroup2.read_limits(tmp_path).memory_bytes is None
+
+
+def test_cgroup2_says_that_a_kernel_before_burst_has_none(tmp_path: Path) -> None:
+    with pytest.raises(QuotaUnavailable, match=r"no burst; boot Linux 5\.14"):
+        _group(tmp_path).write_limits(Limits(Quota(50_000_000, 100_000_000, 1_000_000)))
 
 
 def test_cgroup2_counts_throttled_time_in_microseconds(tmp_path: Path) -> None:
     (tmp_path / "cpu.stat").write_text(
-        "usage_usec 5\nuser_usec 3\nsystem_usec 2\nnr_periods 10\nnr_throttled 4\nthrottled_usec 123456\nnr_bursts 0\n"
+        "usage_usec 5\nuser_usec 3\nsystem_usec 2\nnr_periods 10\nnr_throttled 4\nthrottled_usec 123456\n"
+        "nr_bursts 3\nburst_usec 7\n"
     )
-    assert _group(tmp_path).counters() == Throttling(10, 4, 123_456_000)
+    assert _group(tmp_path).counters() == Throttling(10, 4, 123_456_000, 3, 7_000, 5_000)
 
 
 def _hierarchy(top: Path, controllers: dict[str, str]) -> None:

@@ -11,17 +11,19 @@ from pathlib import Path
 import pytest
 
 from bench.errors import QuotaUnavailable
-from bench.quota.base import Backend, Quota, parse_quota
+from bench.quota.base import Backend
 from bench.quota.cgroup import CgroupBackend, CgroupGroup, remove_group
 from bench.quota.choose import BACKEND_NAMES, choose
+from bench.quota.limits import Limits, Quota, parse_quota
 from bench.quota.none import NoBackend
 from nanonap.errors import UsageError
 from nanonap.paths import PROJECT
+from nanonap.processes import identity
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
-HALF = parse_quota("50%")
+HALF = Limits(parse_quota("50%"))
 # On a machine that others load too, a group may not get half a CPU to begin with; a tenth it gets.
-TENTH = parse_quota("10%")
+TENTH = Limits(parse_quota("10%"))
 BURN_HALF_A_SECOND = "import time\nend = time.monotonic() + 0.5\nwhile time.monotonic() < end: pass"
 
 
@@ -30,15 +32,48 @@ def own_groups(backend: Backend, pid: int) -> list[Path]:
     return list(backend.parent.glob(f"nanonap-{pid}-*"))
 
 
-@pytest.mark.parametrize("text", ["50%", "50%/10ms", "150%", "1%"])
+@pytest.mark.parametrize("text", ["50%", "50%/10ms", "150%", "1%", "100%/1ms", "1%/1s", "500m", "2cpu"])
 def test_the_kernel_says_the_quota_that_was_asked_for(backend: Backend, text: str) -> None:
-    with backend.open(parse_quota(text)) as group:
-        assert group.effective == parse_quota(text)
+    with backend.open(Limits(parse_quota(text))) as group:
+        assert group.effective.quota == parse_quota(text)
+
+
+def test_burst_weight_and_memory_are_set_and_read_back(backend: Backend) -> None:
+    asked = Limits(parse_quota("50%/20ms+burst=4ms"), weight=200, memory_bytes=64 << 20)
+    with backend.open(asked) as group:
+        assert group.effective == asked
+        done = subprocess.run(group.command(["cat", "/proc/self/cgroup"]), check=True, capture_output=True, text=True)
+        assert isinstance(group, CgroupGroup)
+        inside = [line for line in done.stdout.splitlines() if group.folder.name in line]
+        assert len(inside) == len(group.folders)
+
+
+def test_memory_beyond_the_limit_ends_the_program(backend: Backend) -> None:
+    hungry = "x = bytearray(256 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1"
+    with backend.open(Limits(memory_bytes=32 << 20)) as group:
+        done = subprocess.run(group.command([sys.executable, "-c", hungry]), check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_a_burst_is_used_and_counted(backend: Backend) -> None:
+    # Idle periods leave quota over; the burner then runs longer than a period's quota before it is stopped.
+    rest_and_burn = "import time\ntime.sleep(0.3)\n" + BURN_HALF_A_SECOND
+    with backend.open(Limits(parse_quota("10%+burst=10ms"))) as group:
+        before = group.counters()
+        subprocess.run(group.command([sys.executable, "-c", rest_and_burn]), check=True)
+        after = group.counters()
+    assert before is not None
+    assert after is not None
+    used = after.since(before)
+    if used.nr_bursts is None:
+        pytest.skip("needs a kernel that counts bursts (5.18 or later)")
+    assert used.nr_bursts > 0
+    assert used.burst_ns
 
 
 def test_a_group_without_quota_is_without_limit(backend: Backend) -> None:
-    with backend.open(Quota()) as group:
-        assert not group.effective.limited
+    with backend.open(Limits()) as group:
+        assert not group.effective.quota.limited
 
 
 def test_a_burner_in_the_group_is_throttled_and_counted(backend: Backend) -> None:
@@ -77,19 +112,24 @@ def test_a_closed_group_is_gone_with_all_that_ran_in_it(backend: Backend) -> Non
 
 def test_groups_of_dead_processes_are_removed_and_those_of_living_ones_kept(backend: Backend) -> None:
     assert isinstance(backend, CgroupBackend)
-    dead = subprocess.Popen(["true"])
+    dead = subprocess.Popen(["sleep", "100"])
+    stale = backend.parent / f"nanonap-{identity(dead.pid)}-1"
+    dead.kill()
     dead.wait()
     alive = subprocess.Popen(["sleep", "100"])
-    stale = backend.parent / f"nanonap-{dead.pid}-1"
-    kept = backend.parent / f"nanonap-{alive.pid}-1"
+    kept = backend.parent / f"nanonap-{identity(alive.pid)}-1"
+    # A living process under the number of a dead one.
+    reused = backend.parent / f"nanonap-{alive.pid}-17-1"
     other = backend.parent / "nanonap-keep-me"
     leftover = subprocess.Popen(["sleep", "100"])
     try:
-        for folder in (stale, kept, other):
+        for folder in (stale, kept, reused, other):
             folder.mkdir()
-        (stale / "cgroup.procs").write_text(str(leftover.pid))
+        (stale / "below").mkdir()
+        (stale / "below" / "cgroup.procs").write_text(str(leftover.pid))
         type(backend)().prepare()
         assert not stale.exists()
+        assert not reused.exists()
         assert leftover.wait(5) == -signal.SIGKILL
         assert kept.exists()
         assert other.exists()
@@ -98,12 +138,12 @@ def test_groups_of_dead_processes_are_removed_and_those_of_living_ones_kept(back
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             process.wait()
-        for folder in (stale, kept, other):
+        for folder in (stale, kept, reused, other):
             remove_group(folder)
 
 
 def test_what_the_kernel_refuses_is_said_with_reason_and_remedy_and_leaves_nothing(backend: Backend) -> None:
-    too_much = Quota(quota_ns=10**18, period_ns=100_000_000)
+    too_much = Limits(Quota(quota_ns=10**18, period_ns=100_000_000))
     with pytest.raises(QuotaUnavailable) as caught:
         backend.open(too_much)
     assert "was refused" in caught.value.reason
@@ -120,13 +160,13 @@ def test_auto_says_which_backend_it_took_and_why(backend: Backend) -> None:
 
 def test_an_unknown_backend_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match=", ".join(BACKEND_NAMES)):
-        choose("docker")
+        choose("nomad")
 
 
 def test_without_a_backend_a_quota_is_refused_and_its_absence_is_not() -> None:
     with pytest.raises(QuotaUnavailable):
         NoBackend().open(HALF)
-    with NoBackend().open(Quota()) as group:
+    with NoBackend().open(Limits()) as group:
         assert group.command(["true"]) == ["true"]
         assert group.counters() is None
 
@@ -152,8 +192,8 @@ def where_cgroups_are_read_only(backend: Backend) -> list[str]:
 
 def test_where_no_group_can_be_made_auto_says_why_and_what_would_help(where_cgroups_are_read_only: list[str]) -> None:
     script = (
-        "from bench.quota.choose import choose; from bench.quota.base import parse_quota\n"
-        "choice = choose(); print(choice.backend.name, choice.refusal(parse_quota('50%')))"
+        "from bench.quota.choose import choose; from bench.quota.limits import Limits, parse_quota\n"
+        "choice = choose(); print(choice.backend.name, choice.refusal(Limits(parse_quota('50%'))))"
     )
     command = [*where_cgroups_are_read_only, sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)

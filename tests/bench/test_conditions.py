@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bench.arms import ARM_NAMES, floor_of, select
 from bench.conditions import COST, PRIMARY, Condition, conditions, parse_load, requested_durations
-from bench.quota.base import Quota, parse_quota
+from bench.quota.limits import Quota, parse_memory, parse_quota, parse_weight
 from nanonap.errors import UsageError
 
 
@@ -20,6 +20,9 @@ from nanonap.errors import UsageError
         ("1%", 1_000_000, 100_000_000),
         ("100%/1ms", 1_000_000, 1_000_000),
         ("10%/1s", 100_000_000, 1_000_000_000),
+        ("250m", 25_000_000, 100_000_000),
+        ("2cpu", 200_000_000, 100_000_000),
+        ("500m/20ms", 10_000_000, 20_000_000),
     ],
 )
 def test_a_quota_is_a_share_of_one_cpu_over_a_period(text: str, quota_ns: int, period_ns: int) -> None:
@@ -36,15 +39,25 @@ def test_none_is_no_quota() -> None:
     [
         ("0.5%", "at least 1ms"),
         ("50%/1ms", "at least 1ms"),
-        ("0%", "at least 1ms"),
+        ("0%", "without CPU time"),
+        ("0", "is not a quota"),
+        ("-1", "no limit write none"),
+        ("-50%", "no limit write none"),
+        ("50GHz", "is not a quota"),
+        ("50%+burst=60ms", "up to the quota, 50ms"),
+        ("50%/10ms+burst=5.1ms", "up to the quota, 5ms"),
+        ("50%+burst=0ms", "whole, positive"),
+        ("50%+burst=100ns", "whole µs"),
+        ("50%+burst=", "is not a quota"),
+        ("none+burst=5ms", "is not a quota"),
         ("33.33333%", "whole µs"),
         ("50%/2s", "from 1ms to 1s"),
         ("50%/500us", "from 1ms to 1s"),
         ("50%/1.0000005s", "from 1ms to 1s"),
         ("50", "is not a quota"),
         ("half", "is not a quota"),
-        ("-50%", "is not a quota"),
         ("50%/", "is not a quota"),
+        ("5m", "longer period"),
         ("", "is not a quota"),
     ],
 )
@@ -57,13 +70,14 @@ def test_a_quota_that_the_kernel_would_refuse_is_refused_with_the_limit(text: st
 @given(
     quota_us=st.integers(1_000, 8_000_000),
     period_us=st.sampled_from([1_000, 5_000, 10_000, 100_000, 250_000, 1_000_000]),
+    burst_us=st.integers(0, 4_000_000),
 )
-def test_a_quota_written_out_reads_back_as_itself(quota_us: int, period_us: int) -> None:
-    quota = Quota(quota_us * 1_000, period_us * 1_000)
+def test_a_quota_written_out_reads_back_as_itself(quota_us: int, period_us: int, burst_us: int) -> None:
+    quota = Quota(quota_us * 1_000, period_us * 1_000, burst_us * 1_000 if burst_us <= quota_us else 0)
     assert parse_quota(str(quota)) == quota
 
 
-@pytest.mark.parametrize("text", ["quiet", "burn:1", "burn:16", "sleepers:50"])
+@pytest.mark.parametrize("text", ["quiet", "burn:1", "burn:16", "sibling:2", "gc:1", "sleepers:50"])
 def test_a_load_written_out_reads_back_as_itself(text: str) -> None:
     assert str(parse_load(text)) == text
 
@@ -112,3 +126,43 @@ def test_an_unknown_arm_is_named_beside_those_that_exist() -> None:
 def test_an_arm_is_compared_with_the_floor_at_its_own_slack() -> None:
     assert floor_of("netpoll") == "floor"
     assert floor_of("netpoll+slack1") == "floor+slack1"
+
+
+def test_gomaxprocs_makes_conditions_of_its_own() -> None:
+    made = conditions("50%", "quiet", "1,2")
+    assert [each.gomaxprocs for each in made] == [1, 2]
+    assert "GOMAXPROCS 2" in str(made[1])
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "", "1,,x", "5000"])
+def test_a_gomaxprocs_that_cannot_be_meant_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="gomaxprocs"):
+        conditions("50%", "quiet", text)
+
+
+def test_a_named_set_stands_for_its_quotas_and_loads() -> None:
+    quotas = {str(each.quota) for each in conditions(None, None, named="kubernetes")}
+    assert quotas == {"10%", "25%", "50%", "100%", "200%"}
+
+
+def test_a_named_set_that_is_unknown_or_mixed_with_quotas_is_refused() -> None:
+    with pytest.raises(UsageError, match="article, kubernetes"):
+        conditions(None, None, named="nomad")
+    with pytest.raises(UsageError, match="leave --quota and --load out"):
+        conditions("50%", None, named="article")
+
+
+@pytest.mark.parametrize("text", ["0", "10001", "-5", "heavy", "1.5"])
+def test_a_weight_outside_the_kernels_range_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="from 1 to 10000"):
+        parse_weight(text)
+
+
+@pytest.mark.parametrize("text", ["0", "100", "1.5G", "64MB", "-1", "1048577", "lots"])
+def test_a_memory_limit_that_the_kernel_would_change_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="memory-max"):
+        parse_memory(text)
+
+
+def test_memory_is_given_in_powers_of_1024() -> None:
+    assert (parse_memory("64M"), parse_memory("1G"), parse_memory("2048K")) == (64 << 20, 1 << 30, 2 << 20)

@@ -15,7 +15,8 @@ from bench.arms import Arm, discover
 from bench.conditions import COST, PRIMARY, Condition, parse_load
 from bench.errors import QuotaUnavailable, RunFailed
 from bench.interrupt import Stop
-from bench.quota.base import Backend, parse_quota
+from bench.quota.base import Backend
+from bench.quota.limits import Limits, parse_quota
 from bench.quota.none import NoBackend
 from bench.runner import Output, execute, measure, parse
 from bench.schedule import Run
@@ -65,7 +66,7 @@ def test_a_burner_beside_the_sleeper_under_quota_is_throttled(stock: Arm, backen
     tenth = parse_quota("10%")
     condition = Condition(tenth, parse_load("burn:1"))
     measured = measure(_run(stock, condition, ((1_000_000, 1000),), max_ms=400), 2, backend, Stop())
-    assert measured.effective == tenth
+    assert measured.effective.quota == tenth
     assert measured.throttling is not None
     assert measured.throttling.nr_throttled > 0
     assert measured.throttling.throttled_ns > 0
@@ -116,7 +117,7 @@ def test_a_program_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> No
 
 def test_a_group_that_cannot_be_entered_is_no_fault_of_the_program(stock: Arm, backend: Backend) -> None:
     run = _run(stock, Condition(HALF, PRIMARY.load))
-    group = backend.open(HALF)
+    group = backend.open(Limits(HALF))
     group.close()
     with pytest.raises(QuotaUnavailable, match="could not enter its group"):
         execute(group.command(["true"]), run, Stop())

@@ -162,9 +162,12 @@ def test_what_a_shell_lets_its_background_jobs_ignore_is_heard_in_a_trial(tmp_pa
 
 
 def test_ctrl_c_ends_every_process_and_leaves_no_folder(tmp_path: Path) -> None:
+    # A shell that runs the tests in the background has SIGINT ignored, which its children inherit.
     script = f"""
+        import signal
         from pathlib import Path
         from trials.corpus.run import run_corpus
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         run_corpus(only="time,os/signal", corpus=Path({str(tmp_path)!r}))
     """
     campaign = subprocess.Popen(

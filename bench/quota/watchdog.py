@@ -1,0 +1,137 @@
+"""A process that cleans up for one that cannot: killed by SIGKILL, a bench leaves groups, processes and folders.
+
+It reads from a pipe what there is to clean up. When the other end closes, by ``Watchdog.close`` or because its owner is
+dead, it removes what was not taken back, and ends. A ``Watchdog`` belongs to one process and is started at first use.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from nanonap.paths import PROJECT
+from nanonap.processes import started
+
+_COMMAND_PATIENCE_S = 20.0
+
+
+class Watchdog:
+    """The owner's end. Entries are named by what they are: adding twice is once, taking back an unknown one nothing."""
+
+    def __init__(self) -> None:
+        """Nothing runs yet."""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+        self._lock = threading.Lock()
+
+    def watch_group(self, folder: Path) -> None:
+        """A cgroup: what runs in it is to be ended, and it removed."""
+        self._say("add", "group", str(folder))
+
+    def watch_session(self, pid: int) -> None:
+        """A child that leads a session of its own: it and its process group are to be ended."""
+        self._say("add", "session", [pid, started(pid)])
+
+    def watch_path(self, path: Path) -> None:
+        """A file or folder that is to go."""
+        self._say("add", "path", str(path))
+
+    def watch_command(self, argv: list[str]) -> None:
+        """A command that is to be run, when processes are ended."""
+        self._say("add", "command", argv)
+
+    def forget_group(self, folder: Path) -> None:
+        """The group is gone."""
+        self._say("remove", "group", str(folder))
+
+    def forget_session(self, pid: int) -> None:
+        """The child is gone."""
+        self._say("remove", "session", [pid])
+
+    def forget_path(self, path: Path) -> None:
+        """The path is gone, or is to stay."""
+        self._say("remove", "path", str(path))
+
+    def forget_command(self, argv: list[str]) -> None:
+        """The command need not be run."""
+        self._say("remove", "command", argv)
+
+    def close(self) -> None:
+        """End the watchdog, which cleans up what is left, and wait for it."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process is not None and self._owner == os.getpid() and process.stdin is not None:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+            process.wait()
+
+    def _say(self, verb: str, kind: str, what: object) -> None:
+        line = json.dumps([verb, kind, what]).encode() + b"\n"
+        with self._lock:
+            if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
+                if verb == "remove":
+                    return
+                self._process, self._owner = _start(), os.getpid()
+            if self._process.stdin is not None:
+                # A watchdog that somebody ended is no reason to end the bench: the next start cleans up.
+                with contextlib.suppress(OSError):
+                    os.write(self._process.stdin.fileno(), line)  # one write(2): whole, and not behind a buffer
+
+
+#: This process's own.
+guard = Watchdog()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench.quota.watchdog"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        start_new_session=True,
+    )
+
+
+def main() -> None:
+    """Read until the pipe ends, then clean up what is left."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    left: dict[str, tuple[str, Any]] = {}
+    for line in sys.stdin:
+        verb, kind, what = json.loads(line)
+        key = f"{kind} {what[0] if kind == 'session' else what}"
+        if verb == "add":
+            left[key] = (kind, what)
+        else:
+            left.pop(key, None)
+    for wanted in ("session", "group", "command", "path"):  # processes first: they would make more
+        for kind, what in left.values():
+            if kind == wanted:
+                with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
+                    _clean(kind, what)
+
+
+def _clean(kind: str, what: Any) -> None:  # noqa: ANN401 - as JSON gave it
+    if kind == "session" and started(what[0]) == what[1]:
+        os.killpg(what[0], signal.SIGKILL)
+    elif kind == "group":
+        from bench.quota.cgroup import remove_group  # noqa: PLC0415 - cgroup.py imports this module
+
+        remove_group(Path(what))
+    elif kind == "command":
+        subprocess.run(what, stdin=subprocess.DEVNULL, check=False, timeout=_COMMAND_PATIENCE_S)
+    elif kind == "path":
+        path = Path(what)
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()
