@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, ClassVar, Self
+from typing import IO, Any, ClassVar, Self, cast
 
 import numpy as np
 import polars as pl
@@ -44,10 +44,10 @@ class About:
     """How the sampling went.
 
     ``interval_ns`` lies between two deadlines, which are whole multiples of it after ``first_deadline_ns``
-    (CLOCK_MONOTONIC); ``missed`` deadlines had passed before the sampler came to them; ``largest_gap_ns`` is the longest
-    time between two samples (0 for fewer than two). ``cpu_ns`` is the sampler's own CPU time in ``wall_ns``, both None
-    where it was killed. ``resolution_ns`` is the counters' unit: 1 on cgroup v1, 1_000 on v2. ``ended``: ``stdin`` (as
-    asked), ``signal``, ``removed`` (the group was), or ``killed``.
+    (CLOCK_MONOTONIC); ``missed`` deadlines had passed before the sampler came to them; ``largest_gap_ns`` is the
+    longest time between two samples (0 for fewer than two). ``cpu_ns`` is the sampler's own CPU time in ``wall_ns``,
+    both None where it was killed. ``resolution_ns`` is the counters' unit: 1 on cgroup v1, 1_000 on v2. ``ended``:
+    ``stdin`` (as asked), ``signal``, ``removed`` (the group was), or ``killed``.
     """
 
     interval_ns: int
@@ -122,9 +122,9 @@ class Sampler:
         return self
 
     def _read_header(self, child: subprocess.Popen[bytes]) -> dict[str, Any]:
-        assert child.stdout is not None  # noqa: S101 - it is a pipe
-        ready, _, _ = select.select([child.stdout], [], [], _START_S)
-        line = child.stdout.readline() if ready else b""
+        stdout = cast(IO[bytes], child.stdout)  # a pipe, by the arguments above
+        ready, _, _ = select.select([stdout], [], [], _START_S)
+        line = stdout.readline() if ready else b""
         if not line:
             child.kill()
             _, said = child.communicate()
@@ -136,10 +136,11 @@ class Sampler:
         return header
 
     def stop(self) -> pl.DataFrame:
-        """End the sampler; its samples in order of time, columns as SERIES_SCHEMA, null where the kernel has no counter.
+        """End the sampler; its samples in order of time: a frame of SERIES_SCHEMA, null where there is no counter.
 
-        ``monotonic_ns`` (CLOCK_MONOTONIC) is just before the counters were read, which took ``read_ns``; ``deadline_ns``
-        is when that was to be. Safe to call again. Raises SamplerFailed if it had failed, or was never started.
+        ``monotonic_ns`` (CLOCK_MONOTONIC) is just before the counters were read, which took ``read_ns``;
+        ``deadline_ns`` is when that was to be. Safe to call again. Raises SamplerFailed if it had failed, or was never
+        started.
         """
         if self._frame is None:
             child, samples = self._child, self._samples

@@ -28,6 +28,8 @@ INTERVALS_SCHEMA = pl.Schema(
         "summed": pl.Boolean,
     }
 )
+#: stat.parquet.
+STAT_SCHEMA = pl.Schema([("run_id", pl.String), *SERIES_SCHEMA.items()])
 #: A counter that grows while the group is throttled grows by the time between two samples, once per CPU.
 _SAME_TIME = 0.15
 _MOST = 0.8
@@ -42,10 +44,10 @@ def throttled_intervals(series: pl.DataFrame, cpus: int = 1) -> pl.DataFrame:
     grows along with the stall instead shows in the data, and its growths are then joined.
 
     Throttled time is summed over CPUs, and the counters do not say over how many. ``cpus`` is how many the group's
-    threads ran on at most (``cpus_max``); above one, ``summed`` is true. ``cpus_min`` is how many it must have been,
-    since no stall began before the one before it ended; ``start_ns`` takes it that ``cpus`` stalled together,
-    ``earliest_start_ns`` that ``cpus_min`` did. The first row's stall may have begun before the series: its
-    ``cpus_min`` is 1.
+    threads ran on at most (``cpus_max``); above one, ``summed`` is true. ``cpus_min`` is how many it must have been if
+    none was throttled since before the row before it ended (a CPU in debt can be, among several); ``start_ns`` takes
+    it that ``cpus_max`` stalled together, ``earliest_start_ns`` that ``cpus_min`` did. The first row's stall may have
+    begun before the series: its ``cpus_min`` is 1.
     """
     counted = series.filter(pl.col("throttled_ns").is_not_null())
     before, after, throttled = _edges(counted)
@@ -188,9 +190,8 @@ def write_series(path: Path, series: dict[str, pl.DataFrame]) -> None:
 
     Whole or not at all. Raises OutputNotWritable, DiskFull.
     """
-    schema = pl.Schema({"run_id": pl.String, **SERIES_SCHEMA})
     parts = [each.select(pl.lit(run_id).alias("run_id"), *SERIES_SCHEMA.names()) for run_id, each in series.items()]
-    joined = pl.concat([pl.DataFrame(schema=schema), *parts])
+    joined = pl.concat([pl.DataFrame(schema=STAT_SCHEMA), *parts])
     # Polars' own writer hides which error the system gave; a full disk must be told apart.
     buffer = io.BytesIO()
     joined.write_parquet(buffer, compression="zstd")
