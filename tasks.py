@@ -257,6 +257,36 @@ def report(_: Context, folder: str, format: str = "html") -> None:
 
 
 @task(
+    positional=["name"],
+    help={
+        "name": "which one: quota-limits, …",
+        "quick": "a few seconds: the same questions, wider intervals",
+        "backend": "how to set the quota, as bench's (default: auto)",
+        "folder": "show kept data again instead of running",
+        "out": "folder for the data (default: artifacts/results/experiments/<name>/<UTC>-<id>)",
+        "json": JSON_HELP,
+    },
+)
+@front_door
+def experiment(
+    _: Context,
+    name: str,
+    quick: bool = False,
+    backend: str = "auto",
+    folder: str | None = None,
+    out: str | None = None,
+    json: bool = False,
+) -> None:
+    """Run one experiment: a question, its data, a verdict computed from them."""
+    from bench.experiments.main import judged, run_experiment, show
+
+    where = (
+        Path(folder) if folder else run_experiment(name, quick=quick, backend=backend, out=Path(out) if out else None)
+    )
+    show_json(judged(where)) if json else show(where)
+
+
+@task(
     help={
         "go": "Go releases by commas, or `all` (default)",
         "mode": "build modes by commas, or `all` (default; the large program in the oldest and newest release only)",

@@ -17,17 +17,29 @@ _NARROW_LEAVES_OUT = ("n", "min", "σ")
 
 def print_summary(summary: Summary, where: str) -> None:
     """Print tables, verdicts, warnings and where the result lies to stdout."""
-    # A pipe has no width of its own, and rich would fold the tables at 80 columns.
-    console = answers() if answers().is_terminal else Console(width=_WIDTH)
+    console = wide()
+    if mark := (summary["bench"].get("backend") or {}).get("mark"):
+        console.print(f"[yellow]{escape(mark)}[/]")
     for table in terminal_tables(summary):
-        console.print(_rich(table, console.width))
-        for note in table.notes:
-            console.print(f"  [dim]{escape(note)}[/]", highlight=False)
-        console.print()
+        print_table(table)
     _print_verdicts(console, summary["verdicts"])
     for warning in summary["warnings"]:
         console.print(f"[yellow]warning[/] {escape(warning)}", highlight=False)
     console.print(f"\n{escape(where)}", highlight=False, soft_wrap=True)
+
+
+def wide() -> Console:
+    """The console for tables: a pipe has no width of its own, and rich would fold them at 80 columns."""
+    return answers() if answers().is_terminal else Console(width=_WIDTH)
+
+
+def print_table(table: Table) -> None:
+    """One table and its notes, to stdout."""
+    console = wide()
+    console.print(_rich(table, console.width))
+    for note in table.notes:
+        console.print(f"  [dim]{escape(note)}[/]", highlight=False)
+    console.print()
 
 
 def _print_verdicts(console: Console, verdicts: list[dict[str, Any]]) -> None:

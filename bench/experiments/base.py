@@ -1,0 +1,77 @@
+"""The one face of every experiment: run it, judge its data, show and draw them. Judging never looks at the machine."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import polars as pl
+from matplotlib.figure import Figure
+
+from bench.interrupt import Stop
+from bench.quota.base import Backend
+from bench.tables import Table
+
+Outcome = Literal["holds", "holds in part", "refuted", "cannot be tested here"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to one claim: ``claim`` is its short name (``D1``), ``says`` the claim in our words.
+
+    ``sentence`` tells what is seen, with figures; ``figures`` are the same for a program.
+    """
+
+    claim: str
+    says: str
+    outcome: Outcome
+    sentence: str
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an experiment gets: how much to do, where, and how to say what it does.
+
+    ``program`` is the measured program as built; ``patched`` names patched copies of it by arm. ``say`` shows a line
+    of progress; ``stop`` runs children and raises Interrupted where the user wants to stop.
+    """
+
+    quick: bool
+    backend: Backend
+    program: Path
+    patched: dict[str, Path]
+    stop: Stop
+    say: Callable[[str], None]
+
+
+class Experiment(ABC):
+    """A question to the kernel or to the Go runtime."""
+
+    name: ClassVar[str]
+    question: ClassVar[str]
+    #: What is expected, and why: said before the data, and never changed after them.
+    expects: ClassVar[str]
+    #: Arms that are needed beside the stock program.
+    arms: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def run(self, setting: Setting) -> pl.DataFrame:
+        """The raw data: a row an observation, units in the columns' names.
+
+        Raises QuotaUnavailable, RunFailed, Interrupted.
+        """
+
+    @abstractmethod
+    def judge(self, data: pl.DataFrame) -> list[Verdict]:
+        """A verdict on each claim, from the data."""
+
+    @abstractmethod
+    def tables(self, data: pl.DataFrame) -> Sequence[Table]:
+        """What a person reads."""
+
+    def draw(self, data: pl.DataFrame) -> Figure | None:
+        """The picture, where one helps."""
+        del data
+        return None

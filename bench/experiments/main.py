@@ -1,0 +1,136 @@
+"""The experiments' door: run one, keep its data, judge and show them; or show kept data again."""
+
+import importlib
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.markup import escape
+
+from bench import host
+from bench.arms import discover
+from bench.errors import BadResult
+from bench.experiments.base import Experiment, Setting
+from bench.interrupt import Stop
+from bench.look import save
+from bench.quota.choose import choose
+from bench.record import new_folder
+from bench.terminal import print_table, wide
+from nanonap import __version__
+from nanonap.errors import UsageError
+from nanonap.files import beside, write_text
+from nanonap.paths import BUILD, PATCHED, RESULTS
+from nanonap.terminal import messages
+from toolchain.releases import NEWEST
+
+SCHEMA = 1
+EXPERIMENTS = {
+    "quota-limits": "bench.experiments.quota_limits:QuotaLimits",
+}
+DATA, ABOUT, PICTURE = "data.parquet", "experiment.json", "picture.png"
+
+
+def make_experiment(name: str) -> Experiment:
+    """An experiment by its name. Raises UsageError, listing the names."""
+    if name not in EXPERIMENTS:
+        raise UsageError(f"no such experiment: {name}; there are {', '.join(EXPERIMENTS)}")
+    module, _, kind = EXPERIMENTS[name].partition(":")
+    made: Experiment = getattr(importlib.import_module(module), kind)()
+    return made
+
+
+def run_experiment(
+    name: str, *, quick: bool = False, backend: str = "auto", out: Path | None = None, go: str = NEWEST
+) -> Path:
+    """Run an experiment and keep its data in a folder (``out``, or one of its own); returns the folder.
+
+    Raises UsageError, NothingBuilt, QuotaUnavailable, RunFailed, Interrupted, OutputExists.
+    """
+    experiment = make_experiment(name)
+    choice = choose(backend)
+    stop = Stop()
+    try:
+        with stop.listening(), messages().status(name) as status:
+            files = {arm.name: arm.path for arm in discover(BUILD, PATCHED, go, names=("stock", *experiment.arms))}
+            program = files.pop("stock")
+            setting = Setting(quick, choice.backend, program, files, stop, lambda text: status.update(escape(text)))
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            data = experiment.run(setting)
+            facts = {**host.facts(), **choice.backend.facts()}
+    finally:
+        choice.backend.close()
+    folder = new_folder(RESULTS / "experiments" / name, out)
+    about = {
+        "schema": SCHEMA,
+        "experiment": name,
+        "tool": __version__,
+        "started_utc": started,
+        "quick": quick,
+        "command": f"invoke experiment {name}{' --quick' if quick else ''} --backend {choice.backend.name}",
+        "backend": {"name": choice.backend.name, "why": choice.why, "mark": choice.backend.mark},
+        "go_version": go,
+        "host": facts,
+    }
+    (folder / "parts").rmdir()
+    with beside(folder / DATA) as temporary:
+        data.write_parquet(temporary)
+        temporary.chmod(0o644)
+    write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
+    return folder
+
+
+def judged(folder: Path) -> dict[str, Any]:
+    """The document of kept data: what was asked, the verdicts, computed anew. Draws the picture, where there is one.
+
+    Raises BadResult.
+    """
+    about, data = _load(folder)
+    experiment = make_experiment(about["experiment"])
+    figure = experiment.draw(data)
+    if figure is not None:
+        mark = about["backend"].get("mark")
+        footnote = f"{host.describe(about['host'])}{f'; {mark}' if mark else ''}"
+        save(figure, folder / PICTURE, footnote)
+    return {
+        "result": str(folder),
+        **about,
+        "question": experiment.question,
+        "expects": experiment.expects,
+        "verdicts": [asdict(each) for each in experiment.judge(data)],
+        "rows": data.height,
+        "picture": str(folder / PICTURE) if figure is not None else None,
+    }
+
+
+def show(folder: Path) -> None:
+    """Question, tables, verdicts, for a person. Raises BadResult."""
+    document = judged(folder)
+    about, data = _load(folder)
+    experiment = make_experiment(about["experiment"])
+    console = wide()
+    console.print(f"[bold]{escape(experiment.question)}[/]")
+    console.print(f"expected: {escape(experiment.expects)}", highlight=False)
+    if mark := about["backend"].get("mark"):
+        console.print(f"[yellow]{escape(mark)}[/]")
+    for table in experiment.tables(data):
+        print_table(table)
+    for verdict in document["verdicts"]:
+        head = f"[bold]{verdict['claim']}: {verdict['outcome']}[/] ({escape(verdict['says'])})"
+        console.print(f"{head}: {escape(verdict['sentence'])}", highlight=False)
+    console.print(f"backend {about['backend']['name']}; data: {folder}", highlight=False)
+    if document["picture"]:
+        console.print(f"picture: {document['picture']}", highlight=False)
+
+
+def _load(folder: Path) -> tuple[dict[str, Any], pl.DataFrame]:
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        data = pl.read_parquet(folder / DATA)
+        if about["schema"] != SCHEMA or not isinstance(about["backend"], dict):
+            raise BadResult(f"{folder}: not of schema {SCHEMA}")
+    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+        raise BadResult(f"{folder}: not an experiment's folder ({str(error).splitlines()[0]})") from error
+    return about, data
