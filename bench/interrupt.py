@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
+from bench.quota.watchdog import guard
 from nanonap.errors import Interrupted
 
 
@@ -71,6 +72,7 @@ class Stop:
         ) as child:
             self._child = child
             timed_out = False
+            guard.watch_session(child.pid)  # a bench that is killed ends it no more
             try:
                 # The wish may have come before there was a child to end.
                 if self.signal is not None:
@@ -84,6 +86,7 @@ class Stop:
             finally:
                 self._end_child()
                 self._child = None
+                guard.forget_session(child.pid)
         self.check()
         return Finished(child.returncode, stdout, stderr.decode(errors="replace"), timed_out)
 

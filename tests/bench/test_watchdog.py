@@ -1,0 +1,166 @@
+"""What a bench leaves when it, or what it runs, is killed at any moment: nothing."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.quota.base import Backend
+from bench.quota.cgroup import CgroupBackend
+from bench.quota.watchdog import Watchdog
+from nanonap.paths import PROJECT
+from nanonap.processes import identity, is_alive, started
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
+GONE_WITHIN_S = 2.0
+
+# A bench in small: groups opened, entered and closed one after the other, with what a run needs around it.
+CYCLE = """
+import signal, sys, tempfile
+from pathlib import Path
+from bench.interrupt import Stop
+from bench.quota.choose import make_backend
+from bench.quota.limits import Limits, parse_quota
+from bench.quota.watchdog import guard
+from nanonap.errors import Interrupted
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+stop = Stop()
+backend = make_backend(sys.argv[1])
+with stop.listening():
+    try:
+        backend.prepare()
+        folder = Path(tempfile.mkdtemp(prefix="nanonap-cycle-", dir=sys.argv[2]))
+        guard.watch_path(folder)
+        print("ready", flush=True)
+        while True:
+            with backend.open(Limits(parse_quota("50%"), memory_bytes=64 << 20)) as group:
+                stop.run(group.command(["/bin/sh", "-c", "sleep 60 & echo inside; sleep 0.02; kill $!"]), 30)
+    except Interrupted:
+        pass
+    finally:
+        backend.close()
+        guard.close()
+"""
+
+
+def _traces(backend: CgroupBackend, owner: str, pid: int, folder: Path) -> list[str]:
+    """All that could be left of a bench: groups by its name, processes that know its folder, the folder's content."""
+    left = [str(each) for parent in (backend.parent, *backend.others) for each in parent.glob(f"nanonap-{owner}-*")]
+    left += [str(each) for each in folder.iterdir()]
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) not in (os.getpid(), pid):
+            with contextlib.suppress(OSError):
+                if str(folder).encode() in (entry / "environ").read_bytes():
+                    left.append(f"process {entry.name}: {(entry / 'cmdline').read_bytes()!r}")
+    return left
+
+
+def _children(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ten_benches_killed_at_random_moments_leave_nothing(backend: Backend, tmp_path: Path, seed: int) -> None:
+    assert isinstance(backend, CgroupBackend)
+    dice = random.Random(seed)  # noqa: S311 - a seeded choice, no secret
+    for number in range(10):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        command = [sys.executable, "-c", CYCLE, backend.name, str(folder)]
+        environment = {**ENVIRONMENT, "NANONAP_TEST": str(folder)}
+        bench = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, env=environment, start_new_session=True)
+        owner = identity(bench.pid)
+        try:
+            assert bench.stdout is not None
+            assert bench.stdout.readline() == b"ready\n"
+            time.sleep(dice.uniform(0, 0.1))
+            victim = dice.choice(["parent", "child"])
+            number_of_signal = dice.choice([signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+            if victim == "child":  # the run dies; the bench goes on, until it is told to stop
+                for child in _children(bench.pid)[-1:]:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(child, number_of_signal)
+                number_of_signal = signal.SIGTERM
+            bench.send_signal(number_of_signal)
+            bench.wait(10)
+        finally:
+            bench.kill()
+            bench.wait()
+            assert bench.stdout is not None
+            bench.stdout.close()
+        deadline = time.monotonic() + 10 * GONE_WITHIN_S  # the machine may be busy; how long it took is not judged
+        while (left := _traces(backend, owner, bench.pid, folder)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert left == [], f"after {number_of_signal.name} to the {victim}"
+
+
+def test_a_run_without_a_group_ends_when_its_bench_is_killed() -> None:
+    script = "from bench.interrupt import Stop\nStop().run(['/bin/sleep', '60'], 100)"
+    bench = subprocess.Popen([sys.executable, "-c", script], cwd=PROJECT, env=ENVIRONMENT)
+    try:
+        deadline = time.monotonic() + 20
+        while not (inside := _children(bench.pid)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.3)  # the watchdog is another child; both are there by now
+        sleeper = next(pid for pid in inside + _children(bench.pid) if b"sleep" in _command_line(pid))
+        own = identity(sleeper)
+    finally:
+        bench.kill()
+        bench.wait()
+    deadline = time.monotonic() + 10 * GONE_WITHIN_S
+    while is_alive(own) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(own)
+
+
+def _command_line(pid: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def test_what_was_taken_back_is_left_alone(tmp_path: Path) -> None:
+    kept, gone = tmp_path / "kept", tmp_path / "gone"
+    for path in (kept, gone):
+        path.mkdir()
+    watchdog = Watchdog()
+    watchdog.watch_path(kept)
+    watchdog.watch_path(gone)
+    watchdog.forget_path(kept)
+    watchdog.close()
+    assert kept.exists()
+    assert not gone.exists()
+
+
+def test_a_child_whose_number_another_process_has_by_now_is_left_alone() -> None:
+    other = subprocess.Popen(["sleep", "100"], start_new_session=True)
+    try:
+        watchdog = Watchdog()
+        watchdog._say("add", "session", [other.pid, (started(other.pid) or 0) + 1])
+        watchdog.close()
+        assert other.poll() is None
+        watchdog.watch_session(other.pid)
+        watchdog.close()
+        assert other.wait(5) == -signal.SIGKILL
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_an_identity_tells_a_process_from_another_under_its_number() -> None:
+    process = subprocess.Popen(["sleep", "100"])
+    own = identity(process.pid)
+    assert is_alive(own)
+    assert not is_alive(f"{process.pid}-1")
+    process.kill()
+    process.wait()
+    assert not is_alive(own)
