@@ -1,0 +1,120 @@
+"""Container engines for tests: started by them, on a socket and in a folder of their own, and gone after them."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_START_S = 60.0
+_CONTAINERS_CONF = """
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
+[engine]
+cgroup_manager = "cgroupfs"
+runtime = "runc"
+events_logger = "none"
+lock_type = "file"
+tmp_dir = "{root}/tmp"
+"""
+_STORAGE_CONF = """
+[storage]
+driver = "vfs"
+graphroot = "{root}/storage"
+runroot = "{root}/run"
+"""
+
+
+def needs(command: str, package: str) -> None:
+    """Skip where a command is missing, or where this user is not root."""
+    if shutil.which(command) is None:
+        pytest.skip(f"needs {command}: apt-get install --no-install-recommends {package}")
+    if os.geteuid() != 0:
+        pytest.skip(f"needs root, to start {command} in a folder of its own")
+
+
+@contextlib.contextmanager
+def dockerd() -> Iterator[dict[str, str]]:
+    """A daemon of our own; gives the environment that leads to it."""
+    needs("dockerd", "docker.io")
+    needs("runc", "runc")
+    with _folder() as root:
+        parent = f"nanonap-engine-{os.getpid()}"
+        (root / "daemon.json").write_text("{}")
+        socket, log = f"unix://{root}/d.sock", root / "log"
+        options = [f"--config-file={root}/daemon.json", f"--data-root={root}/data", f"--exec-root={root}/exec"]
+        options += [f"--pidfile={root}/pid", f"--host={socket}", f"--cgroup-parent=/{parent}"]
+        options += ["--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs"]
+        with log.open("wb") as stream:
+            daemon = subprocess.Popen(["dockerd", *options], stdout=stream, stderr=stream, start_new_session=True)
+        try:
+            environment = {"DOCKER_HOST": socket}
+            _await(daemon, environment, log)
+            yield environment
+        finally:
+            daemon.terminate()
+            daemon.wait(60)
+            _remove_cgroups(parent)
+
+
+@contextlib.contextmanager
+def podman() -> Iterator[dict[str, str]]:
+    """Folders and settings of our own: podman has no daemon."""
+    needs("podman", "podman")
+    needs("runc", "runc")
+    here = set(_CGROUPS.glob("*/libpod_parent"))
+    with _folder() as root:
+        (root / "containers.conf").write_text(_CONTAINERS_CONF.format(root=root))
+        (root / "storage.conf").write_text(_STORAGE_CONF.format(root=root))
+        yield {
+            "CONTAINERS_CONF": str(root / "containers.conf"),
+            "CONTAINERS_STORAGE_CONF": str(root / "storage.conf"),
+        }
+        if not here:
+            _remove_cgroups("libpod_parent")
+
+
+def containers(command: str) -> list[str]:
+    """The names of all containers of the engine that this environment leads to."""
+    listed = subprocess.run(
+        [command, "ps", "--all", "--format={{.Names}}"], check=True, capture_output=True, text=True, timeout=60
+    )
+    return listed.stdout.split()
+
+
+def _await(daemon: subprocess.Popen[bytes], environment: dict[str, str], log: Path) -> None:
+    deadline = time.monotonic() + _START_S
+    asked = ["docker", "version", "--format={{json .Server}}"]
+    while time.monotonic() < deadline and daemon.poll() is None:
+        done = subprocess.run(asked, env=os.environ | environment, capture_output=True, text=True, check=False)
+        if done.returncode == 0 and json.loads(done.stdout) is not None:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"dockerd did not start: {log.read_text()[-2000:]}")
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    # A socket's path may have 107 bytes: a test's own folder can be too deep.
+    root = Path(tempfile.mkdtemp(prefix="nanonap-engine-"))
+    try:
+        yield root
+    finally:
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+        for point in reversed([line.split()[4] for line in mounts.splitlines() if f" {root}/" in line]):
+            subprocess.run(["umount", "--lazy", point], check=False)
+        shutil.rmtree(root)
+
+
+def _remove_cgroups(name: str) -> None:
+    for folder in (*_CGROUPS.glob(name), *_CGROUPS.glob(f"*/{name}")):
+        for each, _, _ in os.walk(folder, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(each).rmdir()
