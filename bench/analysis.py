@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from bench.arms import floor_of
+from bench.beside_model import beside_model
 from bench.cells import Cell, Cells, Cost, make_cells, make_costs
 from bench.resampling import CONFIDENCE, RESAMPLES, interval, quantile
 from bench.result import Result
@@ -40,6 +41,7 @@ def _summary(result: Result, cells: Cells, costs: Costs) -> dict[str, Any]:
         "warnings": warnings(result, cells),
         "cells": [_cell(cell, cells, costs) for cell in cells.values()],
         "costs": _costs(result, cells, costs),
+        "model": beside_model(result),
         "host": result.runs[0]["host"],
         "go_version": result.runs[0]["go_version"],
         "binaries": {run["arm"]: run["binary_sha256"] for run in result.runs},

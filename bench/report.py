@@ -12,7 +12,7 @@ from bench.analysis import analyse
 from bench.cells import Cells, make_cells
 from bench.plots import draw_all, ecdf_name
 from bench.result import Result, load
-from bench.tables import Summary, Table, by_condition, cost_tables, full_tables
+from bench.tables import Summary, Table, by_condition, cost_tables, full_tables, model_tables
 from nanonap import __version__
 from nanonap.durations import exact_ns
 from nanonap.files import write_text
@@ -45,7 +45,7 @@ def as_markdown(summary: Summary) -> str:
     lines = ["# How long a sleep takes", "", _about_line(summary), ""]
     for verdict in summary["verdicts"]:
         lines += [f"- **{verdict['question']}** {verdict['sentence']}."]
-    for table in [*full_tables(summary), *cost_tables(summary)]:
+    for table in [*full_tables(summary), *cost_tables(summary), *model_tables(summary)]:
         lines += ["", f"## {table.title}", *_markdown_table(table)]
     if summary["warnings"]:
         lines += ["", "## Warnings", "", *(f"- {_cell(warning)}" for warning in summary["warnings"])]
@@ -104,6 +104,8 @@ def as_html(summary: Summary, figures: dict[str, Path], cells: Cells) -> str:
         costs=[
             (table, images[name]) for table, name in zip(cost_tables(summary), dict.fromkeys(cost_ecdfs), strict=True)
         ],
+        models=model_tables(summary),
+        mark=(summary["bench"].get("backend") or {}).get("mark"),
         problem=images.get("problem"),
         price=images.get("price"),
         facts=_facts(summary),
@@ -128,7 +130,8 @@ def _about_line(summary: Summary) -> str:
 def _footnote(summary: Summary) -> str:
     machine = summary["host"]
     cpus = f"{machine.get('cpu_model')}, {machine.get('cpus_online')} CPUs"
-    return f"Go {summary['go_version']}, Linux {machine.get('kernel')}, {cpus}"
+    mark = (summary["bench"].get("backend") or {}).get("mark")
+    return f"Go {summary['go_version']}, Linux {machine.get('kernel')}, {cpus}" + (f"; {mark}" if mark else "")
 
 
 def _data_uri(path: Path) -> str:

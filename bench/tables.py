@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.conditions import load_label
-from nanonap.durations import format_ns
+from nanonap.durations import format_ns, parse_duration_ns
 
 Summary = dict[str, Any]
 _NONE = "–"
 _UNITS = (("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1_000), ("ns", 1))
 _FULL = ("arm", "n", "min", "p50", "p99", "max", "σ", "over p50", "× stock", "× floor", "CPU/sleep")
+_MODEL = ("condition", "busy", "stall predicted", "stall measured", "the two", "sleeps hit", "late mean")
 _COST = ("arm", "late p50", "late p99", "CPU/sleep", "× stock", "of a core", "epoll/s", "switches/sleep", "threads")
 
 
@@ -59,7 +60,7 @@ def _limit(quota: str) -> str:
     limit, _, burst = quota.partition("+burst=")
     share, _, period = limit.partition("/")
     more = f", burst {burst}" if burst else ""
-    return f"quota {share} of a CPU (period {period or '100 ms'}{more})"
+    return f"quota {share} of a CPU (period {asked(parse_duration_ns(period or '100ms'))}{more})"
 
 
 def by_condition(summary: Summary) -> dict[tuple[str, str], list[dict[str, Any]]]:
@@ -79,7 +80,7 @@ def full_tables(summary: Summary) -> list[Table]:
 def terminal_tables(summary: Summary) -> list[Table]:
     """The first condition in full; of the others p50 and p99, since nobody reads two hundred rows; the cost."""
     groups = list(by_condition(summary).values())
-    return [*map(_full, groups[:1]), *map(_compact, groups[1:]), *cost_tables(summary)]
+    return [*map(_full, groups[:1]), *map(_compact, groups[1:]), *cost_tables(summary), *model_tables(summary)]
 
 
 def cost_tables(summary: Summary) -> list[Table]:
@@ -88,6 +89,41 @@ def cost_tables(summary: Summary) -> list[Table]:
     for row in summary["costs"]:
         grouped[row["condition"]["quota"], load_label(row["condition"])].append(row)
     return [_cost(rows) for rows in grouped.values()]
+
+
+def model_tables(summary: Summary) -> list[Table]:
+    """What arithmetic says of each quota with busy neighbours, beside what was measured; none without such."""
+    rows = [
+        [
+            f"{row['condition']['quota']}, {load_label(row['condition'])}",
+            str(row["busy"]),
+            format_ns(row["stall_ns"]),
+            _between(row["measured_stall_ns"], row["measured_stall_ci"]),
+            {"agrees": "agree", "differs": "differ"}.get(row["outcome"], row["outcome"]),
+            f"{row['hit_probability']:.0%}",
+            format_ns(row["late_mean_ns"]),
+        ]
+        for row in summary.get("model", [])
+    ]
+    if not rows:
+        return []
+    notes = [
+        "stall: how long the group stands still in a period, P − Q/m with m busy threads at once; measured: throttled "
+        "time over periods and threads. sleeps hit, late mean: predicted, of sleeps that end at random instants.",
+        "Where others want the CPUs too, the quota is used up later, and measured stalls are shorter.",
+        *(
+            f"{row['condition']['quota']}, {load_label(row['condition'])}: {row['sentence']}"
+            for row in summary["model"]
+            if row["outcome"] != "agrees"
+        ),
+    ]
+    return [Table("The model beside the measured", _MODEL, [Section("", rows)], notes)]
+
+
+def _between(value_ns: float | None, low_high: list[float] | None) -> str:
+    if value_ns is None:
+        return _NONE
+    return format_ns(value_ns) + (f" [{format_ns(low_high[0])}, {format_ns(low_high[1])}]" if low_high else "")
 
 
 def _full(cells: list[dict[str, Any]]) -> Table:

@@ -222,7 +222,7 @@ def test_one_arm_and_one_duration_make_a_report_too(tmp_path: Path) -> None:
     [
         ("none", "quiet", "Quiet, no quota"),
         ("50%", "burn:1", "Beside 1 CPU burner, quota 50% of a CPU (period 100 ms)"),
-        ("25%/10ms", "burn:3", "Beside 3 CPU burners, quota 25% of a CPU (period 10ms)"),
+        ("25%/10ms", "burn:3", "Beside 3 CPU burners, quota 25% of a CPU (period 10 ms)"),
     ],
 )
 def test_conditions_are_titled_for_a_person(quota: str, load: str, title: str) -> None:
