@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from bench.quota.base import Throttling
 from bench.quota.sampler import COUNTERS, SERIES_SCHEMA
 from nanonap.files import beside
 
@@ -125,6 +126,18 @@ def grows_while_throttled(series: pl.DataFrame) -> bool:
     times = growth[amid] / gaps[amid]
     whole = np.maximum(np.round(times), 1)
     return bool(np.mean(np.abs(times - whole) <= _SAME_TIME) >= _MOST)
+
+
+def whole_periods(series: pl.DataFrame, cpus: int = 1) -> Throttling | None:
+    """What was counted from the end of the first stall to the end of the last; None with fewer than two stalls.
+
+    Stalls end where periods begin, so these are whole periods: the first and the last of a run are cut off.
+    """
+    ends = throttled_intervals(series, cpus)["end_ns"]
+    if len(ends) < 2:
+        return None
+    at = series.filter((pl.col("monotonic_ns") + pl.col("read_ns")).is_in([ends[0], ends[-1]])).select(COUNTERS)
+    return Throttling(*at.row(-1)).since(Throttling(*at.row(0)))
 
 
 @dataclass(frozen=True)

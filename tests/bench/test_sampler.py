@@ -13,10 +13,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bench.quota.base import Backend, Group, StatFiles
+from bench.quota.base import Backend, Group, StatFiles, Throttling
 from bench.quota.limits import Limits, parse_quota
 from bench.quota.sampler import COUNTERS, SERIES_SCHEMA, Sampler, SamplerFailed
-from bench.quota.series import STAT_SCHEMA, check, grows_while_throttled, throttled_intervals, write_series
+from bench.quota.series import (
+    STAT_SCHEMA,
+    check,
+    grows_while_throttled,
+    throttled_intervals,
+    whole_periods,
+    write_series,
+)
 from nanonap.errors import OutputNotWritable, UsageError
 from nanonap.paths import PROJECT
 from tests.conftest import BuildProgram
@@ -348,6 +355,14 @@ def test_cpus_that_are_let_go_on_both_sides_of_a_sample_are_one_interval() -> No
     intervals = throttled_intervals(made(held((0, 50), (75, 1), (150, 50))), cpus=2)
     assert intervals["throttled_ns"].to_list() == [150 * MS]
     assert (intervals["end_ns"][0], intervals["gap_ns"][0]) == (102 * MS, 4 * MS)
+
+
+def test_whole_periods_are_counted_from_the_first_stalls_end_to_the_lasts() -> None:
+    periods = [int(each) for each in held((1, 51), (2, 50), (3, 50), (4, 9))]
+    series = made(held((0, 51), (80, 50), (155, 50), (155, 9)), nr_periods=periods, nr_throttled=periods)
+    assert whole_periods(series) == Throttling(1, 1, 75 * MS, 0, 0, None)
+    assert whole_periods(made(held((0, 51), (80, 50)))) is None
+    assert whole_periods(made([])) is None
 
 
 def test_short_stalls_one_after_the_other_stay_apart() -> None:
