@@ -1,0 +1,27 @@
+"""Inside the guest: ``python -m bench.guest.called MODULE:FUNCTION ARGUMENTS`` calls a function of the project.
+
+ARGUMENTS is a JSON object of its keyword arguments; what it returns goes to stdout as JSON. A refusal's backend, reason
+and remedy are the last line of stderr, with its exit status.
+"""
+
+import importlib
+import json
+import sys
+
+from bench.errors import QuotaUnavailable
+
+
+def main(target: str, arguments: str) -> int:
+    """Call it. What it raises, a refusal excepted, ends this process with a traceback, which the host shows."""
+    module, _, name = target.partition(":")
+    try:
+        result = getattr(importlib.import_module(module), name)(**json.loads(arguments))
+    except QuotaUnavailable as refusal:
+        print(json.dumps([refusal.backend, refusal.reason, refusal.remedy]), file=sys.stderr)
+        return refusal.exit_code
+    json.dump(result, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))

@@ -1,0 +1,220 @@
+"""The guest's image: Debian 12 with its kernel, made once by mmdebstrap into ``artifacts/guest/KEY``.
+
+KEY hashes the recipe (packages and the files of ``recipe/``), not what the archive had on that day: that is in the
+image's ``packages.txt``. Only the image of the present recipe is kept.
+"""
+
+import contextlib
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import QuotaUnavailable
+from bench.quota.watchdog import guard
+from nanonap.files import as_ours
+from nanonap.paths import ARTIFACTS
+from toolchain.locks import locked
+from toolchain.progress import progress_bar
+
+GUEST = ARTIFACTS / "guest"
+RECIPE = Path(__file__).parent / "recipe"
+SUITE = "bookworm"
+INCLUDED = ("usr-is-merged", "python3", "systemd", "systemd-sysv", "dbus", "libpam-systemd", "dbus-user-session")
+#: What the host needs, and the Debian package that has it.
+NEEDED = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "mmdebstrap": "mmdebstrap",
+    "mke2fs": "e2fsprogs",
+    "dpkg-deb": "dpkg",
+    "tar": "tar",
+}
+_HOOKS = "/usr/share/mmdebstrap/hooks/merged-usr"
+_LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
+# Of mmdebstrap's own words on stderr, for the bar: about how many lines it says before the recipe.
+_STEPS = 14
+_TAIL = 600
+_PATIENCE_S = 20.0
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image: its folder, which is named after the recipe's hash."""
+
+    folder: Path
+
+    @property
+    def key(self) -> str:
+        """The recipe's hash."""
+        return self.folder.name
+
+    @property
+    def root(self) -> Path:
+        """The root file system, ext4, raw; only ever read."""
+        return self.folder / "root.ext4"
+
+    @property
+    def kernel(self) -> Path:
+        """The kernel."""
+        return self.folder / "vmlinuz"
+
+    @property
+    def initrd(self) -> Path:
+        """The initial file system."""
+        return self.folder / "initrd"
+
+    @property
+    def packages(self) -> Path:
+        """``NAME VERSION`` lines, the kernel among them."""
+        return self.folder / "packages.txt"
+
+
+def recipe_key() -> str:
+    """Hex; changes when the image would."""
+    digest = hashlib.sha256(repr((SUITE, INCLUDED, _LEFT_OUT)).encode())
+    for path in sorted(path for path in RECIPE.iterdir() if path.is_file()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def check_host(backend: str) -> None:
+    """Raises QuotaUnavailable, naming the packages that are missing."""
+    if platform.machine() != "x86_64":
+        raise QuotaUnavailable(
+            backend, f"the guest is linux/amd64, this is {platform.machine()}", "use another backend"
+        )
+    missing = [package for command, package in NEEDED.items() if _where(command) is None]
+    if missing:
+        remedy = f"apt-get install --no-install-recommends {' '.join(missing)}"
+        raise QuotaUnavailable(backend, f"not installed: {', '.join(missing)}", remedy)
+
+
+def _where(command: str) -> str | None:
+    # A user's PATH often lacks /usr/sbin, where mke2fs is.
+    return shutil.which(command) or shutil.which(command, path="/usr/sbin:/sbin")
+
+
+def image(backend: str, folder: Path = GUEST) -> Image:
+    """The image of the present recipe, made if it is not there.
+
+    Raises QuotaUnavailable, DiskFull, OutputNotWritable.
+    """
+    check_host(backend)
+    target = folder / recipe_key()
+    if not target.exists():
+        with locked(folder / ".lock"):
+            if not target.exists():  # who held the lock may have made it
+                _make(backend, target)
+                _keep_only(target)
+    return Image(target)
+
+
+def _keep_only(target: Path) -> None:
+    for other in target.parent.iterdir():
+        if other != target and other.is_dir():
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _make(backend: str, target: Path) -> None:
+    with _scratch(target.parent) as scratch:
+        done = _mmdebstrap(scratch)
+        if done is not None:
+            reason = f"mmdebstrap could not make the guest's image: …{done[-_TAIL:]}"
+            raise QuotaUnavailable(
+                backend, reason, "mend what it says (it needs the network, and 1 GB of disk) and retry"
+            )
+        try:
+            (scratch / "out").rename(target)
+        except OSError as error:
+            raise as_ours(error, target) from error
+
+
+@contextlib.contextmanager
+def _scratch(parent: Path) -> Iterator[Path]:
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
+    except OSError as error:
+        raise as_ours(error, parent) from error
+    guard.watch_path(scratch)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        guard.forget_path(scratch)
+
+
+def _mmdebstrap(scratch: Path) -> str | None:
+    # None, or what it said last. It undoes its mounts when asked to end, so it is asked before it is made to.
+    argv = [
+        "mmdebstrap",
+        "--variant=minbase",
+        "--format=null",
+        f"--hook-dir={_HOOKS}",
+        f"--include={','.join(INCLUDED)}",
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
+        f"--customize-hook=copy-in {shlex.quote(str(RECIPE))} /",
+        '--customize-hook=sh "$1/recipe/recipe.sh" "$1"',
+        f"--customize-hook=copy-out /out {shlex.quote(str(scratch))}",
+        SUITE,
+        "-",
+        *_own_sources(),
+    ]
+    with (
+        progress_bar() as bar,
+        subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            cwd=scratch,
+        ) as process,
+    ):
+        guard.watch_session(process.pid)
+        task = bar.add_task("making the guest's image (once)", total=_STEPS)
+        said = ""
+        try:
+            for line in process.stderr or ():
+                said = (said + line)[-2 * _TAIL :]
+                if line.startswith("I: "):
+                    bar.advance(task)
+            return None if process.wait() == 0 else " ".join(said.split())
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_PATIENCE_S)
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            guard.forget_session(process.pid)
+
+
+def _environment(scratch: Path) -> dict[str, str]:
+    if os.geteuid() != 0:
+        # Another user, of those in /etc/subuid, unpacks it: not in a folder that may be shut to others.
+        return dict(os.environ)
+    scratch.chmod(0o755)  # apt fetches as its own user
+    return {**os.environ, "TMPDIR": str(scratch)}
+
+
+def _own_sources() -> list[str]:
+    # The host's own mirrors of the same release where it has them; else mmdebstrap takes the archive's.
+    if _where("apt-get") is None:
+        return []
+    wanted = "deb $(REPO_URI) $(RELEASE) $(COMPONENT)"
+    done = subprocess.run(
+        ["apt-get", "indextargets", "--format", wanted, "Created-By: Packages", "Origin: Debian", "Component: main"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return sorted({line for line in done.stdout.splitlines() if line.split()[2].startswith(SUITE)})

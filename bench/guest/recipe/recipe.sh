@@ -1,0 +1,62 @@
+#!/bin/sh
+# Runs as mmdebstrap's customize hook: $1 is the guest's root folder, which has this folder as /recipe.
+# Leaves root.ext4, vmlinuz, initrd and packages.txt in $1/out; the kernel is unpacked, never installed.
+set -eu
+
+root=$1
+recipe=$root/recipe
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$root/out"
+
+# Fetched with the guest's own package lists, so that the host may be another release of another distribution.
+(
+    cd "$work"
+    export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
+    kernel=$(apt-cache depends --no-recommends --no-suggests linux-image-cloud-amd64 | sed -n 's/.*Depends: *//p' | head -n 1)
+    apt-get -q -o APT::Sandbox::User=root download "$kernel" busybox-static
+    for package in *.deb; do
+        dpkg-deb --field "$package" Package Version | sed 's/^[A-Za-z]*: //' | paste -d ' ' - - >> packages.txt
+        dpkg-deb --extract "$package" unpacked
+    done
+)
+cp "$work"/unpacked/boot/vmlinuz-* "$root/out/vmlinuz"
+chroot "$root" dpkg-query --show --showformat '${Package} ${Version}\n' | cat "$work/packages.txt" - > "$root/out/packages.txt"
+
+# The cloud kernel has virtio as modules; the initramfs loads them in the order of its init.
+initrd=$work/initrd
+mkdir -p "$initrd/bin" "$initrd/modules" "$initrd/root"
+cp "$work"/unpacked/bin/busybox "$initrd/bin/busybox"
+cp "$recipe/initramfs.sh" "$initrd/init"
+chmod 755 "$initrd/init"
+for name in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk virtio_console; do
+    find "$work/unpacked/lib/modules" -name "$name.ko" -exec cp {} "$initrd/modules/" \;
+    test -e "$initrd/modules/$name.ko"
+done
+(cd "$initrd" && find . | "$initrd/bin/busybox" cpio -o -H newc) > "$root/out/initrd"
+
+# An account without rights, for what a user without root can do.
+chroot "$root" useradd --create-home --shell /bin/sh user
+mkdir -p "$root/usr/lib/nanonap"
+cp "$recipe/boot.py" "$root/usr/lib/nanonap/boot.py"
+cp "$recipe/nanonap-agent.service" "$root/etc/systemd/system/nanonap-agent.service"
+chroot "$root" systemctl enable nanonap-agent.service
+# Nothing may wake up in the middle of a measurement; the root is read-only.
+chroot "$root" systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
+    e2scrub_reap.service fstrim.timer systemd-tmpfiles-clean.timer systemd-update-utmp.service \
+    systemd-update-utmp-runlevel.service systemd-random-seed.service systemd-pstore.service getty.target \
+    systemd-remount-fs.service systemd-tmpfiles-setup-dev.service dev-hugepages.mount dev-mqueue.mount \
+    sys-kernel-config.mount sys-fs-fuse-connections.mount modprobe@configfs.service modprobe@fuse.service \
+    modprobe@drm.service modprobe@efi_pstore.service
+# The identifier of a machine is made at first boot, which is every boot here.
+: > "$root/etc/machine-id"
+
+# A copy without what mmdebstrap has mounted inside (/proc, /sys, and without root the devices).
+tree=$work/tree
+mkdir "$tree"
+tar -C "$root" --one-file-system --exclude=./dev --exclude=./out --exclude=./recipe --exclude=./var/lib/apt/lists \
+    --exclude=./var/cache/apt --numeric-owner -cf - . | tar -C "$tree" --numeric-owner -xpf -
+mkdir -p "$tree/dev" "$tree/proc" "$tree/sys" "$tree/run" "$tree/tmp"
+size_mib=$(($(du -sm "$tree" | cut -f 1) * 5 / 4 + 32))
+mke2fs -q -t ext4 -d "$tree" -O ^has_journal -m 0 -L nanonap "$work/root.ext4" "${size_mib}M"
+mv "$work/root.ext4" "$root/out/root.ext4"
