@@ -28,7 +28,7 @@ from nanonap.errors import OutputNotWritable, UsageError
 from nanonap.paths import PROJECT
 from tests.conftest import BuildProgram
 
-BURN = "import sys, time\nend = time.monotonic() + float(sys.argv[1])\nwhile time.monotonic() < end: pass"
+BURN = "while True: pass"
 MS = 1_000_000
 V1 = "nr_periods 7\nnr_throttled 5\nthrottled_time 123456789\nwait_sum 99\nnr_bursts 2\nburst_time 3000\n"
 V2 = (
@@ -45,8 +45,8 @@ def program(build_program: BuildProgram) -> Path:
 
 @pytest.fixture
 def group(backend: Backend) -> Iterator[Group]:
-    """A fifth of a CPU every 20 ms."""
-    with backend.open(Limits(parse_quota("20%/20ms"))) as opened:
+    """A fifth of a CPU every 20 ms, and before others, so that it can be had on a busy machine too."""
+    with backend.open(Limits(parse_quota("20%/20ms"), weight=10_000)) as opened:
         if opened.stat_files is None:
             pytest.skip(f"needs a backend whose counters this host shows, and {backend.name} does not")
         yield opened
@@ -57,8 +57,13 @@ def files_of(group: Group) -> StatFiles:
     return group.stat_files
 
 
-def burn(group: Group, seconds: float) -> None:
-    subprocess.run(group.command([sys.executable, "-c", BURN, str(seconds)]), check=True)
+def burn(group: Group, stops: int) -> None:
+    """Keep one CPU busy until the group was stopped so often."""
+    with subprocess.Popen(group.command([sys.executable, "-c", BURN])) as burner:
+        try:
+            wait_until(lambda: (counted := group.counters()) is not None and counted.nr_throttled >= stops)
+        finally:
+            burner.kill()
 
 
 def sampled(program: Path, stat: Path, usage: Path | None = None, hz: int = 500) -> tuple[pl.DataFrame, Sampler]:
@@ -110,7 +115,7 @@ def test_samples_are_on_a_grid_in_order_and_what_is_missing_is_told(tmp_path: Pa
     assert (read >= deadlines).all(), "a sample before its deadline"
     assert (series["read_ns"] > 0).all()
     assert (np.diff(read) > 0).all()
-    assert about.largest_gap_ns == np.diff(read).max()
+    assert about.largest_gap_ns == np.diff(read).max(initial=0)
     assert about.samples == series.height
     assert (about.ended, about.cpu_ns is not None) == ("stdin", True)
 
@@ -135,11 +140,11 @@ def test_the_share_of_a_cpu_is_what_the_kernel_says_of_the_sampler(tmp_path: Pat
 
 def test_a_throttled_group_is_seen_live_and_its_stalls_sum_to_the_counter(program: Path, group: Group) -> None:
     sampler = Sampler(files_of(group), program).start()
-    burn(group, 0.5)
+    burn(group, stops=20)
     series = sampler.stop()
     last = group.counters()
     assert last is not None
-    assert series["nr_periods"][0] <= 1
+    assert series["nr_periods"][0] < series["nr_periods"][-1] <= last.nr_periods
     assert 0 < series["nr_throttled"][-1] <= last.nr_throttled
     intervals = throttled_intervals(series)
     assert intervals["throttled_ns"].sum() == series["throttled_ns"][-1] - series["throttled_ns"][0]
@@ -153,11 +158,11 @@ def test_a_throttled_group_is_seen_live_and_its_stalls_sum_to_the_counter(progra
 def test_of_one_thread_stalls_do_not_overlap_and_nothing_grows_within_one(program: Path, group: Group) -> None:
     """One thread runs on one CPU at a time: throttled time is wall time then, and the kernel adds it at the end."""
     with Sampler(files_of(group), program) as sampler:
-        burn(group, 0.5)
+        burn(group, stops=20)
     series = sampler.stop()
     assert not grows_while_throttled(series)
     intervals = throttled_intervals(series)
-    assert len(intervals) > 3
+    assert len(intervals) >= 2
     assert (intervals["cpus_min"] == 1).all()
     assert not intervals["summed"].any()
     # An end is seen up to a gap late.
@@ -169,7 +174,7 @@ def test_a_removed_group_ends_the_series_and_keeps_it(program: Path, backend: Ba
         if opened.stat_files is None:
             pytest.skip(f"needs a backend whose counters this host shows, and {backend.name} does not")
         sampler = Sampler(opened.stat_files, program).start()
-        time.sleep(0.05)
+        time.sleep(0.3)
     wait_until(lambda: sampler._child is None or sampler._child.poll() is not None)
     series = sampler.stop()
     assert series.height > 0
