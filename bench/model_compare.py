@@ -23,6 +23,8 @@ HIT_LATE_NS = 3_000_000
 #: Threads that are always busy use their quota; a group that used less than this was not what the model is about.
 _USED = 0.95
 _FEWEST_PERIODS = 3
+_TOO_LITTLE = "less: fewer threads were busy, or some of the time they waited for a CPU that others had"
+_TOO_MUCH = "more: more threads were busy, or something else than stalls adds to it"
 
 
 @dataclass(frozen=True)
@@ -118,14 +120,15 @@ def _judge(
 ) -> Comparison:
     between = interval(measured)
     if between is None:
-        why = "of one run no interval is known"
-        return Comparison(name, predicted, bounds, value, None, runs, "cannot be told", f"{name}: {why}")
+        told = f"{name}: of one run no interval is known"
+        return Comparison(name, predicted, bounds, value, None, runs, "cannot be told", told)
     meet = between[0] <= bounds[1] and bounds[0] <= between[1]
     outcome: Outcome = "agrees" if meet else "differs"
+    why = "" if meet else f"; {_TOO_LITTLE if value < predicted else _TOO_MUCH}"
     shown = f"predicted {_show(name, predicted)}"
     if bounds[0] != bounds[1]:
         shown += f" (within {_show(name, bounds[0])} … {_show(name, bounds[1])})"
-    shown += f", measured {_show(name, value)} ({_show(name, between[0])} … {_show(name, between[1])})"
+    shown += f", measured {_show(name, value)} ({_show(name, between[0])} … {_show(name, between[1])}){why}"
     return Comparison(name, predicted, bounds, value, between, runs, outcome, f"{name} {outcome}: {shown}")
 
 

@@ -47,7 +47,8 @@ class About:
     (CLOCK_MONOTONIC); ``missed`` deadlines had passed before the sampler came to them; ``largest_gap_ns`` is the
     longest time between two samples (0 for fewer than two). ``cpu_ns`` is the sampler's own CPU time in ``wall_ns``,
     both None where it was killed. ``resolution_ns`` is the counters' unit: 1 on cgroup v1, 1_000 on v2. ``ended``:
-    ``stdin`` (as asked), ``signal``, ``removed`` (the group was), or ``killed``.
+    ``stdin`` (as asked), ``signal``, ``removed`` (the group was), or ``killed``. ``priority`` is what its thread was
+    given: ``fifo 1`` where it may have that, so that it is in time on a busy machine, or ``nice -20``, or ``nice 0``.
     """
 
     interval_ns: int
@@ -59,6 +60,7 @@ class About:
     wall_ns: int | None
     cpu_ns: int | None
     ended: str
+    priority: str
 
     @property
     def cpu_share(self) -> float | None:
@@ -221,4 +223,5 @@ def _about(header: dict[str, Any], trailer: bytes, frame: pl.DataFrame) -> About
         wall_ns=end.get("wall_ns"),
         cpu_ns=end.get("cpu_ns"),
         ended=end.get("ended", "killed"),
+        priority=header["priority"],
     )

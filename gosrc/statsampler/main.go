@@ -38,6 +38,7 @@ type header struct {
 	FirstDeadlineNs int64    `json:"first_deadline_ns"`
 	ResolutionNs    int64    `json:"resolution_ns"`
 	TimerSlackNs    int64    `json:"timer_slack_ns"`
+	Priority        string   `json:"priority"`
 }
 
 // A trailer says what came of it. CPUNs is the whole process's (getrusage), from the first line to the last sample.

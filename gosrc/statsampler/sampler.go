@@ -79,12 +79,14 @@ func (s *sampler) sample(stop *atomic.Int32, out io.Writer) *trailer {
 	runtime.LockOSThread()
 	blockSignals()
 	setTimerSlack(1)
+	priority := goBeforeOthers()
 	t := &trailer{}
 	began, cpu := now(), cpuTime()
 	deadline := began + s.interval
 	first := &header{
 		Schema: 1, GoVersion: runtime.Version(), Pid: os.Getpid(), Columns: columns, IntervalNs: s.interval,
 		FirstDeadlineNs: deadline, ResolutionNs: s.resolution, TimerSlackNs: timerSlack(),
+		Priority: priority,
 	}
 	if err := printLine(out, first); err != nil {
 		fail("%v", err)

@@ -236,6 +236,8 @@ def test_stalls_agree_or_differ_by_the_data() -> None:
     assert wrong.outcome == "differs"
     assert "predicted 75.0 ms" in wrong.sentence
     assert "measured 50.0 ms" in wrong.sentence
+    assert "waited for a CPU" in wrong.sentence
+    assert "more threads" in compare_stalls(made, stalls(made, [90.0, 91.0]), seed=1).sentence
     # What a period and the granularity, over 100 periods, leave open.
     slack = (made.quota.period_ns + GRANULARITY_NS) / 100
     assert right.predicted_range == pytest.approx((75 * MS - slack, 75 * MS + slack))

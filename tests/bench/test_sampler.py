@@ -118,6 +118,18 @@ def test_samples_are_on_a_grid_in_order_and_what_is_missing_is_told(tmp_path: Pa
     assert about.largest_gap_ns == np.diff(read).max(initial=0)
     assert about.samples == series.height
     assert (about.ended, about.cpu_ns is not None) == ("stdin", True)
+    assert about.priority in ("fifo 1", "nice -20", "nice 0")
+
+
+def test_a_sampler_that_may_go_before_others_does_and_no_other_thread_of_it(tmp_path: Path, program: Path) -> None:
+    stat = tmp_path / "cpu.stat"
+    stat.write_text(V1)
+    with Sampler(StatFiles(stat, 1), program) as sampler:
+        assert sampler._child is not None
+        tasks = [int(each.name) for each in Path(f"/proc/{sampler._child.pid}/task").iterdir()]
+        policies = [os.sched_getscheduler(task) & ~os.SCHED_RESET_ON_FORK for task in tasks]
+    assert sampler.about is not None
+    assert policies.count(os.SCHED_FIFO) == (1 if sampler.about.priority == "fifo 1" else 0)
 
 
 def test_the_share_of_a_cpu_is_what_the_kernel_says_of_the_sampler(tmp_path: Path, program: Path) -> None:
