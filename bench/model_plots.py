@@ -65,20 +65,13 @@ def _stalls(axes: Axes, predictions: Sequence[Prediction], marked: Sequence[Pred
         stalls = [_stall(round(quota), period_ns, busy) for quota in quotas]
         axes.plot(quotas * 100 / period_ns, stalls, color=colour, linewidth=1.8, label=f"period {short(period_ns)}")
         own = [each for each in marked if each.quota.period_ns == period_ns and each.busy == busy]
-        axes.plot(
-            [_percent(each) for each in own],
-            [each.stall_ns for each in own],
-            "o",
-            color=colour,
-            markersize=7,
-            clip_on=False,
-        )
+        _mark(axes, [_percent(each) for each in own], [each.stall_ns for each in own], colour)
     axes.set_yscale("log")
     longest = max(*_PERIODS_NS, *asked)
     axes.set_ylim(150_000, longest * 1.3)
     duration_ticks(axes, "y", [tick for tick in _TICKS_NS if tick <= longest])
     axes.set_title(f"Stall in each period, {_threads(busy)}", loc="left", fontsize=11, fontweight="bold")
-    axes.legend(frameon=False, loc="lower left", fontsize=SMALL)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=SMALL)
 
 
 def _hits(axes: Axes, marked: Sequence[Prediction], busy: Sequence[int]) -> None:
@@ -86,13 +79,16 @@ def _hits(axes: Axes, marked: Sequence[Prediction], busy: Sequence[int]) -> None
         colour = _COLOURS[number % len(_COLOURS)]
         axes.plot([0, 100 * count], [1, 0], color=colour, linewidth=1.8, label=_threads(count))
         own = [each for each in marked if each.busy == count]
-        axes.plot(
-            [_percent(each) for each in own], [each.hit_probability for each in own], "o", color=colour, markersize=7
-        )
+        _mark(axes, [_percent(each) for each in own], [each.hit_probability for each in own], colour)
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
     axes.set_title("Sleeps that end in a stall, any period", loc="left", fontsize=11, fontweight="bold")
-    axes.legend(frameon=False, loc="lower left", fontsize=SMALL)
+    axes.legend(frameon=False, loc="upper right", fontsize=SMALL)
+
+
+def _mark(axes: Axes, x: Sequence[float], y: Sequence[float], colour: str) -> None:
+    (points,) = axes.plot(x, y, "o", color=colour, markersize=7, clip_on=False)
+    points.set_in_layout(False)  # else room is made for those at the edge
 
 
 def _stall(quota_ns: int, period_ns: int, busy: int) -> float:
