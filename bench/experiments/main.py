@@ -29,6 +29,9 @@ from toolchain.releases import NEWEST
 SCHEMA = 1
 EXPERIMENTS = {
     "quota-limits": "bench.experiments.quota_limits:QuotaLimits",
+    "dilation": "bench.experiments.dilation:Dilation",
+    "bandwidth": "bench.experiments.bandwidth:Bandwidth",
+    "environments": "bench.experiments.environments:Environments",
 }
 DATA, ABOUT, PICTURE = "data.parquet", "experiment.json", "picture.png"
 

@@ -1,18 +1,13 @@
 """Which quotas and periods the kernel takes: written to a real group's files, at the edges and beyond them."""
 
-import errno
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import polars as pl
 
-from bench.errors import QuotaUnavailable
 from bench.experiments.base import Experiment, Outcome, Setting, Verdict
-from bench.quota.cgroup import CgroupGroup
-from bench.quota.limits import Limits
+from bench.experiments.inside import ask
 from bench.tables import Section, Table
 
-_US = 1_000
 #: (quota in µs, or a word for no limit; period in µs): what is written.
 _TRIED: tuple[tuple[str, int], ...] = (
     ("1000", 1_000),
@@ -29,6 +24,7 @@ _TRIED: tuple[tuple[str, int], ...] = (
     ("max", 100_000),
     ("-2", 100_000),
 )
+_TIMEOUT_S = 60.0
 SCHEMA = pl.Schema(
     {"quota": pl.String, "period_us": pl.Int64, "accepted": pl.Boolean, "errno": pl.String, "read_back": pl.String}
 )
@@ -46,15 +42,8 @@ class QuotaLimits(Experiment):
 
     def run(self, setting: Setting) -> pl.DataFrame:
         """A group for each pair: written as the version wants it, read back."""
-        rows = []
-        for quota, period_us in _TRIED:
-            setting.stop.check()
-            setting.say(f"quota {quota} µs, period {period_us} µs")
-            with setting.backend.open(Limits()) as group:
-                if not isinstance(group, CgroupGroup):
-                    reason = "its files cannot be written one by one"
-                    raise QuotaUnavailable(setting.backend.name, reason, "choose --backend cgroup1 or cgroup2")
-                rows.append(_try(group.folder, quota, period_us))
+        setting.say(f"{len(_TRIED)} pairs")
+        rows = ask(setting, "bench.experiments.tried_limits:tried", _TIMEOUT_S, pairs=_TRIED)
         return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
     def judge(self, data: pl.DataFrame) -> list[Verdict]:
@@ -78,7 +67,7 @@ class QuotaLimits(Experiment):
     def tables(self, data: pl.DataFrame) -> Sequence[Table]:
         """A row a pair."""
         rows = [
-            [f"{quota} µs" if quota.lstrip("-").isdecimal() else quota, f"{period:,} µs", _taken(ok), error or back]
+            [f"{quota} µs" if quota.isdecimal() else quota, f"{period:,} µs", _taken(ok), error or back]
             for quota, period, ok, error, back in data.iter_rows()
         ]
         title = "What the kernel does with a quota and a period"
@@ -87,30 +76,3 @@ class QuotaLimits(Experiment):
 
 def _taken(accepted: bool) -> str:
     return "accepted" if accepted else "refused"
-
-
-def _try(folder: Path, quota: str, period_us: int) -> tuple[str, int, bool, str, str]:
-    refusal, read = "", ""
-    try:
-        for path, text in _writes(folder, quota, period_us):
-            path.write_text(text, encoding="ascii")
-    except OSError as error:
-        refusal = errno.errorcode.get(error.errno or 0, str(error.errno))
-    else:
-        read = _read(folder)
-    return quota, period_us, not refusal, refusal, read
-
-
-def _writes(folder: Path, quota: str, period_us: int) -> Iterator[tuple[Path, str]]:
-    if (folder / "cpu.max").exists():
-        yield folder / "cpu.max", f"{quota} {period_us}"
-        return
-    yield folder / "cpu.cfs_period_us", str(period_us)
-    yield folder / "cpu.cfs_quota_us", quota
-
-
-def _read(folder: Path) -> str:
-    if (folder / "cpu.max").exists():
-        return (folder / "cpu.max").read_text(encoding="ascii").strip()
-    names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-    return " ".join((folder / name).read_text(encoding="ascii").strip() for name in names)

@@ -1,0 +1,159 @@
+"""What the sleeps of ``environments`` say, in words, in a table and as a picture."""
+
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+
+from bench.experiments.base import Outcome, Verdict
+from bench.experiments.figures import TOO_FEW, Ratio, ratio_by_block
+from bench.look import DPI, FAINT, GRID, SMALL
+from bench.tables import Section, Table
+
+NONE, FAKE_BURST, BURST = "no limit", "max 100000", "50 % + burst 50 ms"
+LIMITED = "50%"
+LIMITED_BY = {1: "50 % by cgroup v1", 2: "50 % by cgroup v2"}
+#: Later than without a limit by this on average counts as late: a tick of 250 Hz is 4 ms. 40 ms are claimed.
+LATE_NS = 5_000_000
+_SEED = 1
+
+
+def ratio(data: pl.DataFrame, environment: str, load: str) -> Ratio | None:
+    """The mean time of a sleep over that without a limit, under the same load."""
+    which = {"environment": environment, "load": load}
+    return ratio_by_block(data, "elapsed_ns", which, {**which, "environment": NONE})
+
+
+def _late(data: pl.DataFrame, environment: str, load: str) -> bool | None:
+    found = ratio(data, environment, load)
+    if found is None:
+        return None
+    return found.within(1 + LATE_NS / int(data["requested_ns"][0]), float("inf"))
+
+
+def _used_up(data: pl.DataFrame, environment: str) -> bool:
+    """Whether the busy groups of an environment were throttled in half of their periods, where that is counted."""
+    busy = data.filter(pl.col("environment") == environment, pl.col("load") == "busy", pl.col("nr_periods") > 0)
+    return busy.is_empty() or 2 * busy["nr_throttled"].sum() >= busy["nr_periods"].sum()
+
+
+def verdicts(data: pl.DataFrame) -> list[Verdict]:
+    """One for each way to limit, one for burst."""
+    return [*(_limited(data, environment) for environment in LIMITED_BY.values()), _burst(data)]
+
+
+def _missing(data: pl.DataFrame, environment: str) -> str | None:
+    reasons = data.filter(pl.col("environment") == environment)["missing"].drop_nulls().to_list()
+    return str(reasons[0]) if reasons else None
+
+
+def _limited(data: pl.DataFrame, environment: str) -> Verdict:
+    """Holds if the quiet sleep is late, in part if only the one beside a busy process is."""
+    claim = f"E3 {environment}"
+    says = "under the quota `sleep` ends some 40 ms later on average than without a limit"
+    if (reason := _missing(data, environment)) is not None:
+        return Verdict(claim, says, "cannot be tested here", reason)
+    quiet, busy = _late(data, environment, "quiet"), _late(data, environment, "busy")
+    if not _used_up(data, environment):
+        busy = None
+    outcome: Outcome = "refuted"
+    if quiet:
+        outcome = "holds"
+    elif quiet is False and busy:
+        outcome = "holds in part"
+    elif quiet is None or busy is None:
+        outcome = "cannot be tested here"
+    found = {load: ratio(data, environment, load) for load in ("quiet", "busy")}
+    each = ", ".join(f"{load} {value}" for load, value in found.items() if value is not None)
+    sentence = f"against no limit a sleep takes: {each or 'no data'}"
+    if outcome == "holds in part":
+        sentence += "; so it is late only beside a busy process in its group"
+    if outcome == "cannot be tested here":
+        sentence += f"; {TOO_FEW if _used_up(data, environment) else 'the quota was not used up: too much else runs'}"
+    return Verdict(claim, says, outcome, sentence, {load: value.to_json() for load, value in found.items() if value})
+
+
+def _burst(data: pl.DataFrame) -> Verdict:
+    """Whether burst, as the kernel has it, takes the lateness away; ``max 100000`` is looked at beside it."""
+    says = "burst (written as cpu.max = max 100000) makes sleeps as good as no limit does"
+    fake = {load: ratio(data, FAKE_BURST, load) for load in ("quiet", "busy")}
+    same = ", ".join(f"{load} {value}" for load, value in fake.items() if value is not None)
+    periods = data.filter(pl.col("environment") == FAKE_BURST)["nr_throttled"].drop_nulls().sum()
+    first = f"max 100000 is no burst but no limit ({periods} throttled periods; against no limit {same or 'no data'})"
+    if (reason := _missing(data, BURST)) is not None:
+        return Verdict("E3 burst", says, "cannot be tested here", f"{first}; true burst: {reason}")
+    limited = next((each for each in LIMITED_BY.values() if ratio(data, each, "busy") is not None), "")
+    without, late = _late(data, limited, "busy"), _late(data, BURST, "busy")
+    found = ratio(data, BURST, "busy")
+    second = f"with a true burst of 50 ms a sleep beside a busy process takes {found or 'no data'}"
+    figures = {"burst": found.to_json() if found else None}
+    if not without or late is None:
+        return Verdict("E3 burst", says, "cannot be tested here", f"{first}; {second}; {TOO_FEW}", figures)
+    return Verdict("E3 burst", says, "refuted" if late else "holds", f"{first}; {second}", figures)
+
+
+def table(data: pl.DataFrame) -> Table:
+    """A section a load, a row an environment; those that are missing with the reason below."""
+    notes = ["× no limit: of the same load. throttled: of the group's active periods."]
+    notes += [f"{name}: {_missing(data, name)}" for name in _environments(data) if _missing(data, name)]
+    sections = []
+    for load in ("quiet", "busy"):
+        rows = []
+        for environment in _environments(data):
+            here = _elapsed(data, environment, load)
+            if not here.size:
+                continue
+            base = _elapsed(data, NONE, load)
+            mean = ratio(data, environment, load)
+            p95 = float(np.quantile(here, 0.95)) / float(np.quantile(base, 0.95))
+            spread = float(here.var()) / float(base.var()) if base.var() else float("nan")
+            rows.append([environment, str(here.size), f"{mean.value:.4f}{_bounds(mean)}" if mean else "–", f"{p95:.4f}",
+                         f"{spread:.3g}", _share(data, environment, load)])  # fmt: skip
+        sections.append(Section({"quiet": "quiet", "busy": "beside a busy process in the same group"}[load], rows))
+    columns = ("environment", "n", "mean, × no limit", "P95, ×", "variance, ×", "throttled")
+    return Table("`sleep` from start to exit", columns, sections, notes)
+
+
+def _bounds(found: Ratio) -> str:
+    return "" if found.interval is None else f" [{found.interval[0]:.4f}, {found.interval[1]:.4f}]"
+
+
+def _environments(data: pl.DataFrame) -> list[str]:
+    order = [NONE, *LIMITED_BY.values(), FAKE_BURST, BURST]
+    return [name for name in order if name in set(data["environment"].to_list())]
+
+
+def _elapsed(data: pl.DataFrame, environment: str, load: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    chosen = data.filter(pl.col("environment") == environment, pl.col("load") == load)
+    return chosen["elapsed_ns"].drop_nulls().to_numpy().astype(np.float64)
+
+
+def _share(data: pl.DataFrame, environment: str, load: str) -> str:
+    groups = data.filter(pl.col("environment") == environment, pl.col("load") == load).unique("block")
+    periods = groups["nr_periods"].drop_nulls().sum()
+    return f"{groups['nr_throttled'].sum() / periods:.0%}" if periods else "–"
+
+
+def picture(data: pl.DataFrame) -> Figure | None:
+    """A dot a sleep: how late it was; quiet and busy side by side."""
+    names = [name for name in _environments(data) if _elapsed(data, name, "quiet").size]
+    if not names:
+        return None
+    figure = Figure(figsize=(8.8, 0.5 * len(names) + 1.9), dpi=DPI, layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True, sharex=True)
+    dice = np.random.default_rng(_SEED)
+    for axes, load in zip(panels, ("quiet", "busy"), strict=True):
+        for place, name in enumerate(names):
+            late = (_elapsed(data, name, load) - int(data["requested_ns"][0])) / 1e6
+            scatter = place + dice.uniform(-0.22, 0.22, late.size)
+            axes.plot(late, scatter, linestyle="none", marker="o", markersize=3.5, alpha=0.6, color="#000000")
+            axes.plot([late.mean()] * 2, [place - 0.34, place + 0.34], color="#D55E00", linewidth=2)
+        axes.axvline(0, color=FAINT, linewidth=1, linestyle=":")
+        axes.set_title({"quiet": "quiet", "busy": "beside a busy process"}[load], loc="left", fontsize=10)
+        axes.set_xlabel("later than asked for, ms (line: the mean)", fontsize=SMALL)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(True, axis="x", color=GRID)
+        axes.tick_params(labelsize=SMALL)
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    figure.suptitle("How late `sleep` ends", fontsize=11, fontweight="bold")
+    return figure

@@ -1,0 +1,64 @@
+"""Ratios of means over runs with their intervals, and what they say to a claim. The unit is the run, not the sleep."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from bench.experiments.base import Outcome
+from bench.resampling import interval, ratio_distribution
+from bench.verdicts import Interval, judge
+
+_SEED = 1
+TOO_FEW = "these runs do not settle it: run it again without --quick"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of means and its 95 % interval (None from fewer than two runs, and where the base is 0)."""
+
+    value: float
+    interval: Interval
+
+    def __str__(self) -> str:
+        """For a person: ``1.02 × [1.00, 1.04]``."""
+        digits = 3 if 0.9 < self.value < 1.1 else 2
+        bounds = "" if self.interval is None else f" [{self.interval[0]:.{digits}f}, {self.interval[1]:.{digits}f}]"
+        return f"{self.value:.{digits}f} ×{bounds}"
+
+    def within(self, least: float, most: float) -> bool | None:
+        """Whether it lies in [least, most] with its whole interval; None if these runs do not settle it."""
+        return {"yes": True, "no": False}.get(judge(self.interval, least=least, most=most))
+
+    def to_json(self) -> dict[str, Any]:
+        """Value and interval."""
+        return {"value": self.value, "interval": self.interval}
+
+
+def ratio_of(above: Sequence[float], below: Sequence[float]) -> Ratio | None:
+    """Sum over sum of figures that belong together in pairs (of a block, of a run); None where there is no base."""
+    if not above or not sum(below):
+        return None
+    distribution = ratio_distribution(above, below, _SEED) if all(each > 0 for each in below) else None
+    return Ratio(sum(above) / sum(below), interval(distribution))
+
+
+def ratio_by_block(data: pl.DataFrame, column: str, of: Mapping[str, Any], base: Mapping[str, Any]) -> Ratio | None:
+    """The mean of a column where ``of`` holds over that where ``base`` does; blocks that have both count."""
+    above, below = (_by_block(data, column, which) for which in (of, base))
+    both = above.join(below, on="block", how="inner", suffix="_base").sort("block")
+    return ratio_of(both[column].to_list(), both[f"{column}_base"].to_list())
+
+
+def _by_block(data: pl.DataFrame, column: str, which: Mapping[str, Any]) -> pl.DataFrame:
+    chosen = data.filter(*(pl.col(name) == value for name, value in which.items()), pl.col(column).is_not_null())
+    return chosen.group_by("block").agg(pl.col(column).mean())
+
+
+def outcome_of(parts: Iterable[bool | None]) -> Outcome:
+    """Of a claim's parts: all, some or none of them hold; None is a part that is not settled or not measured."""
+    found = list(parts)
+    if not found or None in found:
+        return "holds in part" if {True, False} <= set(found) else "cannot be tested here"
+    return "holds" if all(found) else "holds in part" if any(found) else "refuted"
