@@ -37,7 +37,7 @@ def run_matrix(cells: list[Cell], *, again: bool = False, folder: Path = FOLDER)
     """
     toolchains = {release: release_toolchain(release) for release in dict.fromkeys(cell.release for cell in cells)}
     results: dict[Cell, Result] = {}
-    with ProcessPoolExecutor(_AT_ONCE, get_context("spawn")) as pool, progress_bar() as bar:
+    with ProcessPoolExecutor(_AT_ONCE, get_context("spawn"), _can_be_interrupted) as pool, progress_bar() as bar:
         task = bar.add_task("matrix", total=len(cells))
         running: dict[Future[Result], Cell] = {
             pool.submit(_run_in_worker, cell, toolchains[cell.release], again=again, folder=folder): cell
@@ -56,6 +56,11 @@ def run_matrix(cells: list[Cell], *, again: bool = False, folder: Path = FOLDER)
                     os.kill(child.pid, signal.SIGINT)
             raise
     return [results[cell] for cell in cells]
+
+
+def _can_be_interrupted() -> None:
+    """A command that a shell runs in the background has SIGINT ignored, and so would its workers."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _run_in_worker(cell: Cell, toolchain: Toolchain, *, again: bool, folder: Path) -> Result:
