@@ -1,0 +1,155 @@
+"""Two pictures: what late wake-ups are made of, and one second of a process as a time line."""
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from bench.attribution.attribute import Attribution
+from bench.attribution.path import Part
+from bench.look import DPI, FAINT, SMALL, short
+from nanonap.durations import format_ns
+
+LABELS = {
+    Part.GRANULARITY: "timer",
+    Part.THROTTLED: "throttled",
+    Part.RUNQUEUE: "run queue",
+    Part.GOSCHEDULER: "Go scheduler",
+    Part.UNEXPLAINED: "unexplained",
+}
+# Okabe and Ito's palette, told apart in any colour vision.
+COLOURS = {
+    Part.GRANULARITY: "#56B4E9",
+    Part.THROTTLED: "#D55E00",
+    Part.RUNQUEUE: "#F0E442",
+    Part.GOSCHEDULER: "#009E73",
+    Part.UNEXPLAINED: "#BBBBBB",
+}
+_ON_CPU, _ASLEEP, _LATE = "#0072B2", "#DDDDDD", "#CC79A7"
+_STATES = {
+    "running": _ON_CPU,
+    "throttled": COLOURS[Part.THROTTLED],
+    "runqueue": COLOURS[Part.RUNQUEUE],
+    "unexplained": COLOURS[Part.UNEXPLAINED],
+}
+SECOND_NS = 1_000_000_000
+_BAR = 0.62
+
+
+def parts_figure(rows: Mapping[str, pl.DataFrame], title: str) -> Figure:
+    """A bar per name: the mean overshoot of its sleeps (frames with the columns of ``Attribution.sleeps``) in parts."""
+    figure = Figure(figsize=(8.4, 0.42 * len(rows) + 2.0), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    draw_parts(axes, rows)
+    _legend(figure, part_handles())
+    figure.suptitle(title, fontsize=12, fontweight="bold")
+    return figure
+
+
+def draw_parts(axes: Axes, rows: Mapping[str, pl.DataFrame]) -> None:
+    """The bars of ``parts_figure``."""
+    names = list(rows)
+    before = [0.0] * len(names)
+    for part in Part:
+        means = [_mean(rows[name], f"{part.value}_ns") for name in names]
+        axes.barh(names, means, left=before, color=COLOURS[part], height=_BAR, edgecolor="white", linewidth=0.5)
+        before = [sum(pair) for pair in zip(before, means, strict=True)]
+    for name, total in zip(names, before, strict=True):
+        text = f"{format_ns(total)}, n = {rows[name].height:,}"
+        axes.annotate(text, (total, name), (4, 0), textcoords="offset points", va="center", fontsize=SMALL)
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(before, default=0) * 1.25 or 1)
+    axes.set_xlabel("mean time late", fontsize=SMALL)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=SMALL)
+
+
+def _mean(frame: pl.DataFrame, column: str) -> float:
+    return float(frame[column].sum()) / max(frame.height, 1)
+
+
+def timeline_figure(attribution: Attribution, title: str, start_ns: int | None = None) -> Figure:
+    """One second of a run, from ``start_ns`` (CLOCK_MONOTONIC) or where most time was lost: sleeps and threads."""
+    start = latest_second(attribution.sleeps) if start_ns is None else start_ns
+    threads = _busy_threads(attribution.states, start)
+    figure = Figure(figsize=(10.0, 0.34 * (len(threads) + 1) + 2.1), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    draw_timeline(axes, attribution.sleeps, attribution.states, start)
+    _legend(figure, [*timeline_handles(), *part_handles((Part.THROTTLED, Part.RUNQUEUE))])
+    figure.suptitle(title, fontsize=12, fontweight="bold")
+    return figure
+
+
+def timeline_handles() -> list[Patch]:
+    """What a time line shows beside the parts."""
+    colours = {"sleep, as asked for": _ASLEEP, "late": _LATE, "thread runs": _ON_CPU}
+    return [Patch(color=colour, label=label) for label, colour in colours.items()]
+
+
+def part_handles(parts: Sequence[Part] = tuple(Part)) -> list[Patch]:
+    """The colours of the parts."""
+    return [Patch(color=COLOURS[part], label=LABELS[part]) for part in parts]
+
+
+def draw_timeline(axes: Axes, sleeps: pl.DataFrame, states: pl.DataFrame, start_ns: int) -> None:
+    """A row for the sleeps of the first sleeper, and one for each thread that ran or waited in that second."""
+    first = sleeps.filter(pl.col("sleeper") == sleeps["sleeper"].min()) if sleeps.height else sleeps
+    deadline, end = pl.col("start_ns") + pl.col("requested_ns"), pl.col("start_ns") + pl.col("actual_ns")
+    asked = first.select("start_ns", deadline.alias("end_ns"))
+    late = first.select(deadline.alias("start_ns"), end.alias("end_ns"))
+    _spans(axes, 0, asked, start_ns, _ASLEEP)
+    _spans(axes, 0, late, start_ns, _LATE)
+    threads = _busy_threads(states, start_ns)
+    for row, tid in enumerate(threads, 1):
+        axes.axhline(row, color="#eeeeee", linewidth=1, zorder=0)
+        for state, colour in _STATES.items():
+            mine = states.filter((pl.col("tid") == tid) & (pl.col("state") == state))
+            _spans(axes, row, mine, start_ns, colour)
+    axes.set_yticks(range(len(threads) + 1), ["sleeps", *(f"thread {row}" for row in range(1, len(threads) + 1))])
+    axes.set_ylim(len(threads) + 0.6, -0.6)
+    axes.set_xlim(0, SECOND_NS)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axes.set_xlabel("time", fontsize=SMALL)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=SMALL)
+    if not threads:
+        text = "what the threads did was not recorded"
+        axes.annotate(text, (0.5, 0.15), xycoords="axes fraction", ha="center", color=FAINT, fontsize=SMALL)
+
+
+def latest_second(sleeps: pl.DataFrame) -> int:
+    """The beginning of the second in which the sleeps lost most time, of those that begin with a sleep."""
+    if not sleeps.height:
+        return 0
+    ordered = sleeps.sort("start_ns")
+    found = ordered.rolling("start_ns", period=f"{SECOND_NS}i", offset="-1i").agg(pl.col("overshoot_ns").sum())
+    return int(found.sort("overshoot_ns", descending=True)["start_ns"][0])
+
+
+def _busy_threads(states: pl.DataFrame, start_ns: int) -> list[int]:
+    """The threads that run or wait in that second, the busiest first."""
+    end_ns = start_ns + SECOND_NS
+    inside = states.filter(
+        pl.col("state").is_in(list(_STATES)) & (pl.col("end_ns") > start_ns) & (pl.col("start_ns") < end_ns)
+    )
+    length = pl.min_horizontal("end_ns", pl.lit(end_ns)) - pl.max_horizontal("start_ns", pl.lit(start_ns))
+    totals = inside.group_by("tid").agg(length.sum().alias("total")).sort("total", "tid", descending=[True, False])
+    return totals["tid"].to_list()
+
+
+def _spans(axes: Axes, row: int, spans: pl.DataFrame, start_ns: int, colour: str) -> None:
+    inside = spans.filter((pl.col("end_ns") > start_ns) & (pl.col("start_ns") < start_ns + SECOND_NS))
+    begin = inside["start_ns"] - start_ns
+    pairs = list(zip(begin.to_list(), (inside["end_ns"] - inside["start_ns"]).to_list(), strict=True))
+    # A line of its own colour keeps what is shorter than a pixel to be seen.
+    axes.broken_barh(pairs, (row - _BAR / 2, _BAR), facecolors=colour, edgecolors=colour, linewidth=0.3)
+
+
+def _legend(figure: Figure, handles: Sequence[Patch]) -> None:
+    # Below is the footnote's place (bench.look.save).
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=SMALL)

@@ -1,0 +1,180 @@
+"""When a group was throttled on a CPU: from the kernel's own calls, else worked out from its counters.
+
+A thread that waits for a CPU waits in the run queue or is throttled, and the trace alone cannot tell which: the switch
+away from it looks the same, and when the quota is renewed no wake-up is recorded. There are three ways to tell:
+
+``stops_by_probes`` has ``throttle_cfs_rq`` and ``unthrottle_cfs_rq`` in pairs. Nothing is guessed, except that a queue
+whose stop was never seen in the context of another process's thread is taken for one of ours.
+
+``stops_by_counters`` uses two facts of kernel/sched/fair.c. A group's throttled time grows when the group is let go on
+(unthrottle_cfs_rq), by the whole length of the stop, summed over the CPUs that were let go on together; and a stop
+begins where a thread of the group starts to wait, since only its own running, or its arrival in the queue, can find
+the quota spent. So for a growth G that was seen between two readings, the stop ended at ``u = (G + sum of beginnings)
+/ n`` for some choice of n CPUs and, on each, of one thread that began to wait and still waits at u; only choices with u
+between the readings can be meant. Of several the one is taken whose end is closest to the moment at which a thread of
+it gets its CPU. Where no choice fits, the waits that the growth may cover are in doubt, and what overlaps them is left
+unexplained. From Linux 6.18 on, a stop is counted from the moment that the first thread is taken off its CPU for it:
+that is when its wait begins, so the rule holds there too.
+
+``stops_by_idleness`` needs neither: a thread that could run and a CPU that idles for 1 ms beside it mean that the
+thread's group, or one above it, is throttled, as the scheduler leaves no CPU idle otherwise.
+"""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from bench.attribution.record import Growth, Probe, Record, Switch
+from bench.attribution.threads import Segment, State, Threads
+
+_CLOCKS_DIFFER_NS = 200_000
+"""How far a reading's moment, the trace's and the scheduler's clock (rq_clock, taken once per call) may lie apart."""
+_LEAST_IDLE_NS = 1_000_000
+_MOST_CHOICES = 20_000
+_Span = tuple[int, int]
+
+
+@dataclass
+class Stops:
+    """Spans (begin, end) in ns, per CPU: in ``sure`` the group was throttled there, in ``doubtful`` perhaps."""
+
+    sure: dict[int, list[_Span]] = field(default_factory=lambda: defaultdict(list))
+    doubtful: dict[int, list[_Span]] = field(default_factory=lambda: defaultdict(list))
+
+    def tidy(self) -> "Stops":
+        """Itself, with the spans of each CPU ascending and apart, and nothing both sure and doubtful."""
+        for spans in (*self.sure.values(), *self.doubtful.values()):
+            spans[:] = _merged(spans)
+        for cpu, spans in self.doubtful.items():
+            spans[:] = _without(spans, self.sure.get(cpu, []))
+        return self
+
+
+def stops_of(record: Record, threads: Threads) -> Stops:
+    """The stops by the best way that the record allows."""
+    if any(isinstance(event, Probe) for event in record.events):
+        return stops_by_probes(record, threads)
+    if record.counted:
+        return stops_by_counters(record.growths, threads)
+    return stops_by_idleness(record, threads)
+
+
+def stops_by_probes(record: Record, threads: Threads) -> Stops:
+    """Pairs of throttle and unthrottle of the same queue, those that are not another group's."""
+    probes = [event for event in record.events if isinstance(event, Probe)]
+    stopped_by: dict[int, set[int]] = defaultdict(set)
+    for probe in probes:
+        if probe.name == "throttle" and not probe.interrupt and probe.by:
+            stopped_by[probe.cfs_rq].add(probe.by)
+    known = threads.segments.keys()
+    foreign = {cfs_rq for cfs_rq, pids in stopped_by.items() if not pids & known}
+    stops = Stops()
+    open_stops: dict[int, Probe] = {}
+    for probe in probes:
+        if probe.cfs_rq in foreign:
+            continue
+        if probe.name == "throttle":
+            open_stops.setdefault(probe.cfs_rq, probe)
+        elif probe.cfs_rq in open_stops:
+            begin = open_stops.pop(probe.cfs_rq)
+            stops.sure[begin.cpu].append((begin.ns, probe.ns))
+    for begin in open_stops.values():
+        stops.sure[begin.cpu].append((begin.ns, record.to_ns))
+    return stops.tidy()
+
+
+def stops_by_counters(growths: Iterable[Growth], threads: Threads) -> Stops:
+    """Each growth laid over the waits that it can have come from."""
+    waits = sorted(
+        (part for parts in threads.segments.values() for part in parts if part.state is State.WAITING),
+        key=lambda part: part.start_ns,
+    )
+    stops = Stops()
+    for growth in growths:
+        near = _waits_near(waits, growth)
+        chosen = _best_choice(near, growth)
+        if chosen is None:
+            for wait in near:
+                span = (max(wait.start_ns, growth.until_ns - growth.throttled_ns), min(wait.end_ns, growth.until_ns))
+                stops.doubtful[wait.cpu].append(span)
+        else:
+            end_ns, begins = chosen
+            for wait in begins:
+                stops.sure[wait.cpu].append((wait.start_ns, end_ns))
+    return stops.tidy()
+
+
+def _waits_near(waits: list[Segment], growth: Growth) -> list[Segment]:
+    """Those that go on at some moment between the two readings."""
+    early, late = growth.after_ns - _CLOCKS_DIFFER_NS, growth.until_ns + _CLOCKS_DIFFER_NS
+    return [wait for wait in waits if wait.start_ns < late and wait.end_ns > early]
+
+
+def _best_choice(waits: list[Segment], growth: Growth) -> tuple[int, list[Segment]] | None:
+    """The end and the waits with which the stop began, one on each CPU that had one; None if nothing fits."""
+    per_cpu: dict[int, list[Segment | None]] = defaultdict(lambda: [None])
+    choices = 1
+    for wait in sorted(waits, key=lambda each: each.start_ns):
+        if choices // len(per_cpu[wait.cpu]) * (len(per_cpu[wait.cpu]) + 1) <= _MOST_CHOICES:
+            choices = choices // len(per_cpu[wait.cpu]) * (len(per_cpu[wait.cpu]) + 1)
+            per_cpu[wait.cpu].append(wait)
+    best: tuple[int, int, list[Segment]] | None = None
+    for choice in itertools.product(*per_cpu.values()):
+        begins = [wait for wait in choice if wait is not None]
+        if not begins:
+            continue
+        end_ns = (growth.throttled_ns + sum(wait.start_ns for wait in begins)) // len(begins)
+        if not growth.after_ns - _CLOCKS_DIFFER_NS <= end_ns <= growth.until_ns + _CLOCKS_DIFFER_NS:
+            continue
+        if any(not wait.start_ns < end_ns <= wait.end_ns + _CLOCKS_DIFFER_NS for wait in begins):
+            continue
+        error_ns = min(abs(wait.end_ns - end_ns) for wait in begins)
+        if best is None or (error_ns, -len(begins)) < (best[0], -len(best[2])):
+            best = (error_ns, end_ns, begins)
+    return None if best is None else best[1:]
+
+
+def stops_by_idleness(record: Record, threads: Threads) -> Stops:
+    """Waits beside an idle CPU, from their beginning to the end of the last idleness."""
+    idle: dict[int, list[_Span]] = defaultdict(list)
+    since: dict[int, int] = {}
+    for event in record.events:
+        if isinstance(event, Switch):
+            if event.after == 0:
+                since[event.cpu] = event.ns
+            elif event.cpu in since:
+                idle[event.cpu].append((since.pop(event.cpu), event.ns))
+    stops = Stops()
+    for parts in threads.segments.values():
+        for wait in (part for part in parts if part.state is State.WAITING):
+            overlaps = [
+                min(end, wait.end_ns)
+                for start, end in idle[wait.cpu]
+                if min(end, wait.end_ns) - max(start, wait.start_ns) >= _LEAST_IDLE_NS
+            ]
+            if overlaps:
+                stops.sure[wait.cpu].append((wait.start_ns, max(overlaps)))
+    return stops.tidy()
+
+
+def _merged(spans: list[_Span]) -> list[_Span]:
+    merged: list[_Span] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        elif end > start:
+            merged.append((start, end))
+    return merged
+
+
+def _without(spans: list[_Span], others: list[_Span]) -> list[_Span]:
+    left = spans
+    for begin, end in others:
+        left = [
+            piece
+            for start, until in left
+            for piece in ((start, min(until, begin)), (max(start, end), until))
+            if piece[1] > piece[0]
+        ]
+    return left
