@@ -234,6 +234,48 @@ def bench(
     )
 
 
+@task(
+    help={
+        "quota": "quotas by commas: 50%, 20%/10ms, 500m, 50%+burst=50ms",
+        "threads": "numbers of busy threads, by commas (default 1)",
+        "cpus": "CPUs they may run on (default: those of this process)",
+        "gomaxprocs": "GOMAXPROCS of the process that they are in (default: no limit)",
+        "sleep": "with --wake-cpu: what sleepers alone need; how long a sleep lasts without a quota",
+        "wake-cpu": "CPU time of one wake-up, as in 15us",
+        "sleepers": "how many sleepers (default 1)",
+        "plot": "also draw it over quotas and periods, into this PNG",
+        "json": JSON_HELP,
+    }
+)
+@front_door
+def predict(
+    _: Context,
+    quota: str,
+    threads: str = "1",
+    cpus: str | None = None,
+    gomaxprocs: str | None = None,
+    sleep: str | None = None,
+    wake_cpu: str | None = None,
+    sleepers: str | None = None,
+    plot: str | None = None,
+    json: bool = False,
+) -> None:
+    """Tell what a quota does to busy threads and sleepers, without running anything."""
+    from bench.predict import predictions_json, run_predict, show_predictions
+
+    made = run_predict(
+        quota,
+        threads,
+        whole("cpus", cpus),
+        whole("gomaxprocs", gomaxprocs),
+        sleep,
+        wake_cpu,
+        whole("sleepers", sleepers),
+        Path(plot) if plot else None,
+    )
+    show_json(predictions_json(made)) if json else show_predictions(made)
+
+
 @task(help={"all": "also those that boot a machine (a minute)", "json": JSON_HELP})
 @front_door
 def quota(_: Context, all: bool = False, json: bool = False) -> None:

@@ -9,6 +9,7 @@ from bench.model import predict
 from bench.model_compare import Comparison, compare_stalls
 from bench.quota.base import Throttling
 from bench.quota.limits import parse_quota
+from bench.quota.series import whole_periods
 from bench.result import Result
 from nanonap.errors import UsageError
 
@@ -26,12 +27,12 @@ def beside_model(result: Result) -> list[dict[str, Any]]:
     for run in result.runs:
         if run["condition"]["quota"] != "none" and run.get("method") == "sleep":
             grouped[run["condition"]["quota"], load_label(run["condition"])].append(run)
-    rows = (_row(key, runs) for key, runs in grouped.items())
+    rows = (_row(result, key, runs) for key, runs in grouped.items())
     known = [row for row in rows if row is not None]
     return sorted(known, key=lambda row: (row["condition"]["quota"], load_label(row["condition"])))
 
 
-def _row(key: tuple[str, str], runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _row(result: Result, key: tuple[str, str], runs: list[dict[str, Any]]) -> dict[str, Any] | None:
     condition = runs[0]["condition"]
     try:
         quota, load = parse_quota(condition["quota"]), parse_load(condition["load"])
@@ -42,8 +43,10 @@ def _row(key: tuple[str, str], runs: list[dict[str, Any]]) -> dict[str, Any] | N
     cpus = runs[0]["host"].get("cpus_allowed") or runs[0]["host"].get("cpus_online") or 1
     within = condition["gomaxprocs"] if _BUSY[load.kind] else None
     prediction = predict(quota, load.count, cpus, within)
-    counted = [each for each in map(_throttling, runs) if each is not None]
-    compared = compare_stalls(prediction, counted, zlib.crc32(repr(key).encode()))
+    whole = [whole_periods(result.series[run["run_id"]], cpus) for run in runs if run["run_id"] in result.series]
+    sampled = len(whole) == len(runs) and None not in whole
+    counted = [each for each in (whole if sampled else map(_throttling, runs)) if each is not None]
+    compared = compare_stalls(prediction, counted, zlib.crc32(repr(key).encode()), whole_periods=sampled)
     return {
         "condition": condition,
         "busy": prediction.busy,

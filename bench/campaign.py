@@ -1,6 +1,7 @@
 """Measuring: block after block, within the time allowed, recorded run by run, stopped cleanly."""
 
 import time
+from pathlib import Path
 
 from bench import host, syscalls
 from bench.conditions import COST
@@ -26,10 +27,12 @@ class Campaign:
         gomaxprocs: int,
         record: Record,
         started_ns: int,
+        sampler: Path | None = None,
     ) -> None:
-        """Nothing runs yet."""
+        """Nothing runs yet. ``sampler``: the program that samples limited groups, or None for no series."""
         self._mode, self._schedule, self._backend = mode, schedule, backend
         self._gomaxprocs, self._record, self._started_ns = gomaxprocs, record, started_ns
+        self._sampler = sampler
         self._budget, self._stop = Budget(mode), Stop()
         # One run of the cost workload per arm is counted, from the first block, which is always measured.
         self._to_count = [run for run in schedule[0] if run.condition == COST]
@@ -56,7 +59,7 @@ class Campaign:
                 coming = [*block[position:], *(later for after in left[1:] for later in after), *self._to_count]
                 what = f"{run.arm.name}, {run.condition}"
                 display.show(block_name, what, self._elapsed_ns(), self._budget.estimate_ns(coming))
-                measured = measure(run, self._gomaxprocs, self._backend, self._stop)
+                measured = measure(run, self._gomaxprocs, self._backend, self._stop, self._sampler)
                 self._budget.add(run, measured.took_ns)
                 self._record.add(measured, self._backend, {**host.facts(), **self._backend.facts()})
             self._record.about["blocks_done"] = number + 1

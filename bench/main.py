@@ -17,6 +17,7 @@ from bench.errors import QuotaUnavailable
 from bench.host import cpus_allowed
 from bench.quota.choose import Choice, choose
 from bench.quota.limits import Limits, parse_memory, parse_weight
+from bench.quota.sampler import sampler_program
 from bench.record import Record, new_folder, point_latest
 from bench.result import load as load_result
 from bench.schedule import MODES, make_schedule
@@ -84,7 +85,9 @@ def run_bench(
                 **_about(chosen, usable, choice, notes),
             }
             record = Record(new_folder(results, out), about)
-            failure = Campaign(MODES[mode], schedule, choice.backend, cpus_allowed(), record, started_ns).measure()
+            sampler = _sampler(usable, notes)
+            campaign = Campaign(MODES[mode], schedule, choice.backend, cpus_allowed(), record, started_ns, sampler)
+            failure = campaign.measure()
         finally:
             choice.backend.close()
     except KeyboardInterrupt as error:
@@ -156,6 +159,17 @@ def _usable(choice: Choice, wanted: dict[Condition, Limits]) -> tuple[list[Condi
     for note in notes:
         messages().print(f"[yellow]warning[/] {escape(note)}", highlight=False)
     return usable, notes
+
+
+def _sampler(usable: Sequence[Condition], notes: list[str]) -> Path | None:
+    """The sampler's program, where there is a quota to be watched; without a toolchain for it a note instead."""
+    if not any(condition.quota.limited for condition in usable):
+        return None
+    try:
+        return sampler_program()
+    except NanonapError as error:
+        notes.append(f"cpu.stat is not sampled: {error}")
+        return None
 
 
 def _about(arms: Sequence[Arm], usable: Sequence[Condition], choice: Choice, notes: list[str]) -> dict[str, Any]:

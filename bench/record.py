@@ -16,12 +16,13 @@ from typing import Any
 import polars as pl
 
 from bench.quota.base import Backend
+from bench.quota.series import write_series
 from bench.runner import COLUMNS, Measured
 from nanonap.errors import OutputExists
 from nanonap.files import as_ours, beside, write_text
 
 SCHEMA = 1
-RUNS, SAMPLES, BENCH, PARTS = "runs.jsonl", "samples.parquet", "bench.json", "parts"
+RUNS, SAMPLES, STAT, BENCH, PARTS = "runs.jsonl", "samples.parquet", "stat.parquet", "bench.json", "parts"
 SAMPLE_SCHEMA = pl.Schema(
     {
         "run_id": pl.String,
@@ -68,6 +69,8 @@ class Record:
         try:
             # The samples first: a run without samples would be a wrong record, samples without their run are none.
             (self.folder / PARTS / f"{run_id}.parquet").write_bytes(_parquet(samples_frame(run_id, measured)))
+            if measured.series is not None:
+                (self.folder / PARTS / f"{run_id}.{STAT}").write_bytes(_parquet(measured.series))
             with (self.folder / RUNS).open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(line) + "\n")
         except OSError as error:
@@ -93,6 +96,13 @@ class Record:
         with beside(self.folder / SAMPLES) as temporary:
             temporary.write_bytes(_parquet(joined))
             temporary.chmod(0o644)
+        series = {
+            run["run_id"]: pl.read_parquet(path)
+            for run in self.runs
+            if (path := parts / f"{run['run_id']}.{STAT}").exists()
+        }
+        if series:
+            write_series(self.folder / STAT, series)
         # Left behind they would do no harm: they are read only where samples.parquet is missing.
         shutil.rmtree(parts, ignore_errors=True)
 
@@ -148,6 +158,7 @@ def run_fields(run_id: str, measured: Measured, backend: Backend, host: dict[str
         "clock_read_ns": header.get("clock_read_ns"),
         "gomaxprocs": header["gomaxprocs"],
         "took_ns": measured.took_ns,
+        "sampling": measured.sampling,
     }
 
 

@@ -1,14 +1,16 @@
 """A result folder, read back and checked: nothing in it is trusted to be whole."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from bench.errors import BadResult
-from bench.record import BENCH, PARTS, RUNS, SAMPLE_SCHEMA, SAMPLES, SCHEMA
+from bench.quota.sampler import SERIES_SCHEMA
+from bench.quota.series import STAT_SCHEMA
+from bench.record import BENCH, PARTS, RUNS, SAMPLE_SCHEMA, SAMPLES, SCHEMA, STAT
 
 _NEEDED: dict[str, type | tuple[type, ...]] = {
     "run_id": str,
@@ -28,12 +30,16 @@ _NEEDED_SAMPLES = ("run_id", "requested_ns", "index", "start_ns", "actual_ns")
 
 @dataclass(frozen=True)
 class Result:
-    """The raw data: runs of runs.jsonl, samples of samples.parquet, ``about`` of bench.json ({} if missing)."""
+    """The raw data: runs of runs.jsonl, samples of samples.parquet, ``about`` of bench.json ({} if missing).
+
+    ``series``: run_id → a frame of bench.quota.sampler.SERIES_SCHEMA, of stat.parquet; {} where nothing was sampled.
+    """
 
     folder: Path
     runs: list[dict[str, Any]]
     samples: pl.DataFrame
     about: dict[str, Any]
+    series: dict[str, pl.DataFrame] = field(default_factory=dict)
 
     @property
     def partial(self) -> bool:
@@ -50,7 +56,7 @@ def load(folder: Path) -> Result:
     unknown = set(samples["run_id"].unique()) - {run["run_id"] for run in runs}
     if unknown:
         raise BadResult(f"{folder / SAMPLES}: has samples of run {min(unknown)}, which {RUNS} does not know")
-    return Result(folder, runs, samples, _read_about(folder / BENCH))
+    return Result(folder, runs, samples, _read_about(folder / BENCH), _read_series(folder))
 
 
 def _read_runs(path: Path) -> list[dict[str, Any]]:
@@ -108,6 +114,29 @@ def _read_samples(folder: Path, runs: list[dict[str, Any]]) -> pl.DataFrame:
     if samples["actual_ns"].min() < 0 or samples["requested_ns"].min() <= 0:  # type: ignore[operator]
         raise BadResult(f"{path}: holds negative times")
     return samples
+
+
+def _read_series(folder: Path) -> dict[str, pl.DataFrame]:
+    path, parts = folder / STAT, sorted((folder / PARTS).glob(f"*.{STAT}"))
+    try:
+        if path.exists():
+            whole = pl.read_parquet(path)
+            _check_series(path, whole, STAT_SCHEMA)
+            return {
+                str(key[0]): part.drop("run_id") for key, part in whole.partition_by("run_id", as_dict=True).items()
+            }
+        frames = {each.name.partition(".")[0]: pl.read_parquet(each) for each in parts}
+        for frame in frames.values():
+            _check_series(folder / PARTS, frame, SERIES_SCHEMA)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise BadResult(f"{path}: not a readable parquet file ({str(error).splitlines()[0]})") from error
+    return frames
+
+
+def _check_series(path: Path, frame: pl.DataFrame, schema: pl.Schema) -> None:
+    bad = [name for name, kind in schema.items() if frame.schema.get(name) != kind]
+    if bad:
+        raise BadResult(f"{path}: column {', '.join(bad)} is missing or of another type")
 
 
 def _read_about(path: Path) -> dict[str, Any]:

@@ -1,14 +1,17 @@
 """One process per run, in its quota: started, bounded in time, its output read and checked."""
 
+import contextlib
 import json
 import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from bench.errors import QuotaUnavailable, RunFailed
@@ -17,6 +20,7 @@ from bench.quota.base import Backend, Throttling
 from bench.quota.cgroup import ENTER_FAILED
 from bench.quota.limits import Limits
 from bench.quota.none import NoBackend
+from bench.quota.sampler import Sampler
 from bench.schedule import Run
 
 COLUMNS = ("requested_ns", "actual_ns", "start_ns", "sleeper")
@@ -46,12 +50,15 @@ class Measured:
     effective: Limits
     gomaxprocs: int
     throttling: Throttling | None
+    series: pl.DataFrame | None = None
+    sampling: dict[str, Any] | None = None
 
 
-def measure(run: Run, gomaxprocs: int, backend: Backend, stop: Stop) -> Measured:
+def measure(run: Run, gomaxprocs: int, backend: Backend, stop: Stop, sampler: Path | None = None) -> Measured:
     """Run one run in a group of its own. Raises RunFailed, QuotaUnavailable, Interrupted.
 
-    ``gomaxprocs`` is what a condition that does not say gets.
+    ``gomaxprocs`` is what a condition that does not say gets. With ``sampler`` (the program of bench.quota.sampler) a
+    limited group's counters are sampled meanwhile, where this host shows them.
     """
     before_ns = time.monotonic_ns()
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -59,14 +66,20 @@ def measure(run: Run, gomaxprocs: int, backend: Backend, stop: Stop) -> Measured
     # Without limits there is nothing to set, and a group of its own would only be one more difference.
     chosen = backend if run.limits.limited or backend.elsewhere else NoBackend()
     with chosen.open(run.limits) as group:
+        files = group.stat_files if run.limits.quota.limited else None
+        sampling = Sampler(files, sampler) if files is not None and sampler is not None else None
         counters = group.counters()
         argv = group.command([str(run.arm.path), *run.options(processors)])
-        finished = execute(argv, run, stop)
+        with sampling or contextlib.nullcontext():
+            finished = execute(argv, run, stop)
         after = group.counters()
         effective = group.effective
     throttling = after.since(counters) if after is not None and counters is not None else None
     output = parse(finished.stdout, run)
-    return Measured(run, output, started, time.monotonic_ns() - before_ns, effective, processors, throttling)
+    took_ns = time.monotonic_ns() - before_ns
+    series = None if sampling is None else sampling.stop()
+    about = None if sampling is None or sampling.about is None else sampling.about.to_json()
+    return Measured(run, output, started, took_ns, effective, processors, throttling, series, about)
 
 
 def execute(argv: Sequence[str], run: Run, stop: Stop) -> Finished:

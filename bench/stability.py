@@ -9,6 +9,7 @@ import polars as pl
 
 from bench.cells import Cell, Cells, Key
 from bench.host import DEFAULT_TIMER_SLACK_NS, disagreements
+from bench.quota.series import check
 from bench.result import Result
 from bench.tables import asked
 
@@ -27,6 +28,7 @@ def warnings(result: Result, cells: Cells) -> list[str]:
     if not result.about:
         found.append("bench.json is missing: the command, the mode and the system call counts are not known")
     found += _of_samples(result)
+    found += _of_series(result)
     found += _of_host(result)
     found += _of_slack(result.runs)
     found += _of_runs(cells)
@@ -43,6 +45,14 @@ def _of_samples(result: Result) -> Iterator[str]:
     empty = {run["run_id"] for run in result.runs} - set(result.samples["run_id"].unique())
     if empty:
         yield f"{len(empty)} runs gave no sample: their time was over before the first sleep ended"
+
+
+def _of_series(result: Result) -> Iterator[str]:
+    wrong = [
+        f"run {run_id}: {checked.first}" for run_id, each in result.series.items() if not (checked := check(each)).holds
+    ]
+    if wrong:
+        yield f"cpu.stat: counters out of order in {len(wrong)} of {len(result.series)} runs ({wrong[0]})"
 
 
 def _of_host(result: Result) -> Iterator[str]:

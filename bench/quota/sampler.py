@@ -19,7 +19,7 @@ from nanonap.paths import TRIED
 from toolchain.build import build
 from toolchain.wheels import DEFAULT_GO
 
-DEFAULT_HZ, MAX_HZ = 500, 2_000
+DEFAULT_HZ, MAX_HZ = 250, 2_000
 PROGRAM = "statsampler"
 SCHEMA = 1
 #: What the sampler writes, in this order (columns in gosrc/statsampler/sampler.go).
