@@ -24,7 +24,8 @@ from bench.quota.base import Backend, Group, StatFiles
 from bench.quota.choose import make_backend
 from nanonap.paths import PROJECT
 
-_FILES = Path("/tmp/nanonap")  # noqa: S108 - the guest's own, and nobody else is there
+#: Where the files go that the host sends.
+FILES = Path("/tmp/nanonap")  # noqa: S108 - the guest's own, and nobody else is there
 _CHUNK = 1 << 16
 Message = dict[str, Any]
 
@@ -180,7 +181,7 @@ def _forward(child: "subprocess.Popen[bytes]", line: Line) -> None:
 
 
 def _place(request: Message) -> Path:
-    return Path(_FILES, request["sha256"], Path(request["name"]).name)
+    return Path(FILES, request["sha256"], Path(request["name"]).name)
 
 
 def _paths(files: StatFiles | None) -> Message | None:

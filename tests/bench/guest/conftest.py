@@ -1,0 +1,42 @@
+"""One guest of each kind for all tests; where something is missing, they say what and the command that gives it."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+
+from bench.errors import QuotaUnavailable
+from bench.guest.backend import GuestBackend, GuestSystemdBackend
+from bench.guest.image import check_host
+
+Kind = TypeVar("Kind", bound=GuestBackend)
+
+
+@pytest.fixture(scope="session")
+def what_a_guest_needs() -> None:
+    """Skip where the host lacks it."""
+    try:
+        check_host("guest")
+    except QuotaUnavailable as missing:
+        pytest.skip(f"needs a guest: {missing}")
+
+
+@pytest.fixture(scope="session")
+def guest(what_a_guest_needs: None) -> Iterator[GuestBackend]:
+    """A booted guest with cgroup v2."""
+    yield from _booted(GuestBackend)
+
+
+@pytest.fixture(scope="session")
+def systemd_guest(what_a_guest_needs: None) -> Iterator[GuestSystemdBackend]:
+    """A booted guest with systemd."""
+    yield from _booted(GuestSystemdBackend)
+
+
+def _booted(kind: Callable[[], Kind]) -> Iterator[Kind]:
+    backend = kind()
+    try:
+        backend.prepare()
+        yield backend
+    finally:
+        backend.close()

@@ -1,0 +1,230 @@
+"""cgroup v2 for real: Cgroup2Backend, as users get it, in a booted guest; and what runs in there."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench.arms import Arm
+from bench.conditions import QUIET, Condition, parse_load
+from bench.errors import QuotaUnavailable, RunFailed
+from bench.guest.agent import FILES
+from bench.guest.backend import GuestBackend
+from bench.guest.client import FAILED
+from bench.interrupt import Stop
+from bench.quota.limits import Limits, Quota, parse_quota
+from bench.runner import measure
+from bench.schedule import Run
+from tests.bench.guest.inside import KINDS, burn, groups, run, wait_until
+from tests.bench.made import GO
+from tests.conftest import BuildProgram
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("guest")]
+TENTH = Limits(parse_quota("10%"))
+MS = 1_000_000
+
+
+@pytest.mark.parametrize("name", [*KINDS, "burst"])
+def test_the_kernel_says_the_limits_that_were_asked_for(guest: GuestBackend, name: str) -> None:
+    limits = {**KINDS, "burst": Limits(parse_quota("50%+burst=50ms"))}[name]
+    with guest.open(limits) as group:
+        assert limits.kept_by(group.effective)
+        folder = Path(group.files_inside["cpu_stat"] if group.files_inside else "").parent
+        kernel = run(guest, "head", "-v", *(f"{folder}/{name}" for name in ("cpu.max", "cpu.max.burst", "cpu.weight")))
+    words = kernel.stdout.split()
+    assert words[3:5] == [
+        "max" if limits.quota.quota_ns is None else str(limits.quota.quota_ns // 1000),
+        str(limits.quota.period_ns // 1000),
+    ]
+    assert words[8] == str(limits.quota.burst_ns // 1000)
+    assert words[12] == str(limits.weight or 100)
+
+
+@pytest.mark.parametrize(
+    "quota",
+    [
+        Quota(MS - 1000, 100 * MS),
+        Quota(MS, MS - 1000),
+        Quota(MS, 1000 * MS + 1000),
+        Quota(10 * MS, 100 * MS, 10 * MS + 1000),
+        Quota(10**18, 100 * MS),
+    ],
+    ids=["quota below 1 ms", "period below 1 ms", "period above 1 s", "burst above quota", "more than fits"],
+)
+def test_what_the_kernel_refuses_is_said_with_a_remedy_and_leaves_nothing(guest: GuestBackend, quota: Quota) -> None:
+    with pytest.raises(QuotaUnavailable, match="was refused") as caught:
+        guest.open(Limits(quota))
+    assert caught.value.remedy
+    assert groups(guest) == []
+
+
+def test_a_burner_is_throttled_and_counted_and_one_without_quota_is_not(guest: GuestBackend) -> None:
+    with guest.open(TENTH) as group:
+        used = burn(group)
+    assert used.nr_periods >= used.nr_throttled > 0
+    assert used.throttled_ns > 0
+    assert used.usage_ns
+    with guest.open(Limits()) as group:
+        used = burn(group)
+    assert used.nr_throttled == used.throttled_ns == 0
+
+
+def test_burst_lends_time_that_was_left_over(guest: GuestBackend) -> None:
+    # One CPU works 60 ms of 100 at most once, so that a later period has what an earlier one left.
+    work = "import time\nfor _ in range(3):\n    time.sleep(0.35)\n    end = time.thread_time() + 0.06\n"
+    work += "    while time.thread_time() < end: pass"
+    with guest.open(Limits(parse_quota("40%+burst=40ms"))) as group:
+        subprocess.run(group.command(["python3", "-c", work]), check=True)
+        counters = group.counters()
+    assert counters is not None
+    assert counters.nr_bursts
+    assert counters.burst_ns
+
+
+def test_memory_above_its_limit_ends_the_program(guest: GuestBackend) -> None:
+    with guest.open(Limits(memory_bytes=32 << 20)) as group:
+        done = subprocess.run(group.command(["python3", "-c", "bytearray(100 << 20)"]), check=False)
+        assert done.returncode == -signal.SIGKILL
+        assert subprocess.run(group.command(["/bin/true"]), check=False).returncode == 0
+
+
+def test_a_closed_group_is_gone_with_all_that_ran_in_it(guest: GuestBackend) -> None:
+    with guest.open(TENTH) as group:
+        left = subprocess.Popen(
+            group.command(["sh", "-c", "setsid sleep 1234 & echo on; wait"]), stdout=subprocess.PIPE
+        )
+        assert left.stdout is not None
+        assert left.stdout.readline() == b"on\n"
+    assert left.wait(20) == -signal.SIGKILL
+    left.stdout.close()
+    assert groups(guest) == []
+    assert "1234" not in run(guest, "sh", "-c", "cat /proc/[0-9]*/cmdline").stdout
+    group.close()
+
+
+def test_a_stale_group_of_a_dead_process_is_removed_at_the_next_start(guest: GuestBackend) -> None:
+    stale = "/sys/fs/cgroup/nanonap-99999-1-1"
+    make = f"mkdir {stale}; setsid sleep 1000 & echo $! > {stale}/cgroup.procs"
+    run(guest, "sh", "-c", f"({make}) > /dev/null 2>&1")
+    assert groups(guest) == [stale]
+    guest.prepare()
+    assert groups(guest) == []
+
+
+def test_the_watchdog_removes_the_group_of_a_killed_process(guest: GuestBackend) -> None:
+    killed = """
+import os, signal
+from bench.quota.cgroup2 import Cgroup2Backend
+from bench.quota.limits import Limits
+backend = Cgroup2Backend()
+backend.prepare()
+print(backend.open(Limits()).folder, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    # The watchdog keeps the standard error that it has from its owner closed: it gives the line back at once.
+    done = run(guest, "python3", "-c", killed)
+    assert done.stdout.startswith("/sys/fs/cgroup/nanonap-")
+    wait_until(lambda: groups(guest) == [])
+
+
+def test_controllers_that_were_given_are_taken_back(guest: GuestBackend) -> None:
+    guest.open(Limits(memory_bytes=64 << 20)).close()
+    control = "/sys/fs/cgroup/cgroup.subtree_control"
+    assert set(run(guest, "cat", control).stdout.split()) == {"cpu", "memory"}
+    guest.machine.ask({"do": "reset"})
+    try:
+        assert run(guest, "cat", control).stdout.split() == []
+    finally:
+        guest.prepare()
+
+
+def test_the_command_keeps_its_arguments_outputs_and_end(guest: GuestBackend) -> None:
+    show = "import sys, os; os.write(1, bytes(range(256))); os.write(2, repr(sys.argv[1:]).encode()); sys.exit(3)"
+    arguments = ["a b", "$HOME", "'; exit 1; '", "*", "ä"]
+    with guest.open(TENTH) as group:
+        done = subprocess.run(group.command(["python3", "-c", show, *arguments]), capture_output=True, check=False)
+        assert done.returncode == 3
+        assert done.stdout == bytes(range(256))
+        assert done.stderr.decode() == repr(arguments)
+        killed = subprocess.run(group.command(["sh", "-c", "kill -SEGV $$"]), check=False)
+        assert killed.returncode == -signal.SIGSEGV
+        missing = subprocess.run(group.command(["no-such-program"]), capture_output=True, text=True, check=False)
+        assert missing.returncode == 127
+        assert "no-such-program" in missing.stderr
+
+
+def test_a_program_of_the_host_is_measured_inside_and_sent_in_once(
+    guest: GuestBackend, build_program: BuildProgram
+) -> None:
+    arm = Arm("stock", build_program("sleepbench", GO), "sleep", "stock", None, GO, "")
+    # Emulated, a program's start alone takes long at less than this.
+    half = parse_quota("50%")
+    condition = Condition(half, parse_load("burn:1"))
+    planned = Run(0, arm, condition, ((1 * MS, 1000),), 400 * MS, seed=7)
+    measured = measure(planned, 2, guest, Stop())
+    requested, actual, _, _ = measured.output.samples
+    assert (actual >= requested).all()
+    assert measured.effective.quota == half
+    assert measured.throttling is not None
+    assert measured.throttling.nr_throttled > 0
+    before = run(guest, "stat", "-c", "%i %y", *_sent(guest)).stdout
+    unlimited = measure(Run(0, arm, Condition(Quota(), QUIET), ((1 * MS, 5),), 0, seed=7), 2, guest, Stop())
+    assert unlimited.throttling is not None  # in the guest all the same
+    assert run(guest, "stat", "-c", "%i %y", *_sent(guest)).stdout == before
+
+
+def _sent(guest: GuestBackend) -> list[str]:
+    found = run(guest, "find", str(FILES), "-name", "sleepbench").stdout.split()
+    assert len(found) == 1
+    return found
+
+
+def test_killing_the_client_ends_the_run_inside(guest: GuestBackend) -> None:
+    with guest.open(TENTH) as group:
+        argv = group.command(["sh", "-c", "echo on; sleep 4321; true"])
+        client = subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True)
+        assert client.stdout is not None
+        assert client.stdout.readline() == b"on\n"
+        os.killpg(client.pid, signal.SIGKILL)
+        client.wait()
+        client.stdout.close()
+        folder = Path(group.files_inside["cpu_stat"] if group.files_inside else "").parent
+        wait_until(lambda: run(guest, "cat", f"{folder}/cgroup.procs").stdout == "")
+
+
+def test_facts_are_the_guests(guest: GuestBackend) -> None:
+    facts = guest.facts()
+    assert facts["kernel"] == run(guest, "uname", "-r").stdout.strip()
+    assert facts["cgroup"] == "v2"
+    assert facts["accelerator"] in {"tcg", "kvm"}
+    assert (guest.mark is None) == (facts["accelerator"] == "kvm")
+    assert json.dumps(facts)
+
+
+def test_functions_of_the_project_can_be_called_inside(guest: GuestBackend) -> None:
+    assert guest.call("os:getcwd") == str(FILES.parent)
+    with pytest.raises(RunFailed, match="FileNotFoundError"):
+        guest.call("os:listdir", path="/no-such-folder")
+    with pytest.raises(QuotaUnavailable, match="no cgroup v1 hierarchy") as caught:
+        guest.call("bench.quota.choose:choose", name="cgroup1")
+    assert caught.value.backend == "guest"
+
+
+def test_kprobes_of_throttling_can_be_set(guest: GuestBackend) -> None:
+    probe = "cd /sys/kernel/tracing; echo p:nanonap/throttle throttle_cfs_rq >> kprobe_events && cat kprobe_events; "
+    done = run(guest, "sh", "-c", probe + "echo -:nanonap/throttle >> kprobe_events")
+    assert done.stdout.strip() == "p:nanonap/throttle throttle_cfs_rq"
+    assert done.returncode == 0
+
+
+def test_a_guest_that_is_gone_is_said_and_closing_its_groups_is_fine(guest: GuestBackend, tmp_path: Path) -> None:
+    with guest.open(TENTH) as group:
+        argv = group.command(["/bin/true"])
+        here = str(guest.machine.address)
+        gone = [str(tmp_path / "agent") if word == here else word for word in argv]
+        done = subprocess.run(gone, capture_output=True, text=True, check=False)
+    assert done.returncode == FAILED
+    assert "the guest ended" in done.stderr

@@ -1,0 +1,86 @@
+"""A guest's life on the host: nothing of it stays, however its owner ends, and a failed boot is explained."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+import bench.guest.machine
+from bench.errors import QuotaUnavailable
+from bench.guest.image import image
+from bench.guest.machine import Machine
+from nanonap.paths import PROJECT
+from nanonap.processes import started
+
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("guest"),
+    pytest.mark.usefixtures("what_a_guest_needs"),
+]
+BOOT = """
+from bench.guest.image import image
+from bench.guest.machine import Machine
+Machine(image("guest"), "bare", "guest", "tcg")
+"""
+GONE_S = 20.0
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _qemu_of(pid: int) -> int | None:
+    for child in _children(pid):
+        if Path(f"/proc/{child}/comm").read_text().startswith("qemu"):
+            return child
+    return None
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_whatever_ends_its_owner_qemu_and_its_folder_go(number: signal.Signals, tmp_path: Path) -> None:
+    image("guest")
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TMPDIR": str(tmp_path)}
+    owner = subprocess.Popen([sys.executable, "-c", BOOT], env=environment, stderr=subprocess.DEVNULL)
+    qemu = None
+    deadline = time.monotonic() + 60
+    while qemu is None:
+        assert owner.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+        qemu = _qemu_of(owner.pid)
+    start = started(qemu)
+    assert len(list(tmp_path.glob("nanonap-guest-*"))) == 1
+    owner.send_signal(number)
+    assert owner.wait(30) != 0
+    deadline = time.monotonic() + GONE_S
+    while started(qemu) == start or list(tmp_path.glob("nanonap-guest-*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_boot_that_fails_is_said_with_the_consoles_last_words_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setitem(bench.guest.machine.INITS, "bare", "/no/such/init")
+    monkeypatch.setattr(bench.guest.machine, "_LAST_CONSOLE", tmp_path / "console")
+    with pytest.raises(QuotaUnavailable, match="ended while it booted") as caught:
+        Machine(image("guest"), "bare", "guest", "tcg")
+    assert str(tmp_path / "console") in caught.value.remedy
+    assert "/no/such/init" in (tmp_path / "console").read_text()
+    assert _qemu_of(os.getpid()) is None
+    assert not list(tmp_path.glob("nanonap-guest-*"))
+
+
+def test_a_boot_that_takes_too_long_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setitem(bench.guest.machine.BOOT_PATIENCE_S, "tcg", 0.5)
+    monkeypatch.setattr(bench.guest.machine, "_LAST_CONSOLE", tmp_path / "console")
+    with pytest.raises(QuotaUnavailable, match=r"did not boot within"):
+        Machine(image("guest"), "bare", "guest", "tcg")
+    assert not list(tmp_path.glob("nanonap-guest-*"))

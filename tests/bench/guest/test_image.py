@@ -1,0 +1,51 @@
+"""The guest's image: made once, by its recipe's hash."""
+
+from pathlib import Path
+
+import pytest
+
+import bench.guest.image
+from bench.errors import QuotaUnavailable
+from bench.guest.image import RECIPE, check_host, image, recipe_key
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("guest")]
+
+
+def test_what_is_missing_is_named_with_the_command_that_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(QuotaUnavailable) as caught:
+        check_host("guest")
+    assert caught.value.remedy.startswith("apt-get install --no-install-recommends qemu-system-x86 mmdebstrap")
+
+
+def test_another_recipe_is_another_image(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = recipe_key()
+    for path in RECIPE.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(bench.guest.image, "RECIPE", tmp_path)
+    assert recipe_key() == before
+    with (tmp_path / "initramfs.sh").open("a") as stream:
+        stream.write("# changed\n")
+    assert recipe_key() != before
+
+
+@pytest.mark.usefixtures("what_a_guest_needs")
+def test_the_image_is_made_once_and_says_what_is_in_it() -> None:
+    made = image("guest")
+    before = made.root.stat()
+    assert image("guest").root.stat().st_ino == before.st_ino
+    versions = dict(line.split(" ", 1) for line in made.packages.read_text().splitlines())
+    assert {"python3", "systemd", "busybox-static"} <= versions.keys()
+    assert any(name.startswith("linux-image-") for name in versions)
+    assert not list(made.folder.parent.glob(".making-*"))
+
+
+@pytest.mark.usefixtures("what_a_guest_needs")
+def test_an_image_that_cannot_be_made_is_said_in_mmdebstraps_words_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bench.guest.image, "SUITE", "no-such-release")
+    with pytest.raises(QuotaUnavailable, match="no-such-release"):
+        image("guest", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
