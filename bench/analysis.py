@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from bench.arms import floor_of
 from bench.beside_model import beside_model
 from bench.cells import Cell, Cells, Cost, make_cells, make_costs
+from bench.explain import parts_summary
 from bench.resampling import CONFIDENCE, RESAMPLES, interval, quantile
 from bench.result import Result
 from bench.stability import warnings
@@ -24,12 +26,13 @@ class Analysis:
     cells: Cells
     costs: Costs
     summary: dict[str, Any]
+    explained: tuple[pl.DataFrame, pl.DataFrame] | None = None
 
 
 def analyse(result: Result) -> Analysis:
     """Everything that is computed from a result."""
     cells, costs = make_cells(result), make_costs(result)
-    return Analysis(cells, costs, _summary(result, cells, costs))
+    return Analysis(cells, costs, _summary(result, cells, costs), result.explained)
 
 
 def _summary(result: Result, cells: Cells, costs: Costs) -> dict[str, Any]:
@@ -42,6 +45,7 @@ def _summary(result: Result, cells: Cells, costs: Costs) -> dict[str, Any]:
         "cells": [_cell(cell, cells, costs) for cell in cells.values()],
         "costs": _costs(result, cells, costs),
         "model": beside_model(result),
+        "attribution": parts_summary(result.explained[0]) if result.explained else [],
         "host": result.runs[0]["host"],
         "go_version": result.runs[0]["go_version"],
         "binaries": {run["arm"]: run["binary_sha256"] for run in result.runs},

@@ -22,6 +22,8 @@ _ARMS: dict[str, tuple[str | None, str]] = {
     "floor+slack1": ("stock+slack1", "floor"),
 }
 ARM_NAMES = tuple(_ARMS)
+PRECISE = "netpoll+slack1"
+"""The arm that a user would take who wants short sleeps."""
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ import time
 from pathlib import Path
 
 from bench import host, syscalls
+from bench.attribution.errors import RecordingFailed
 from bench.conditions import COST
 from bench.display import Display
 from bench.errors import RunFailed
+from bench.explain import explain, runs_to_explain
 from bench.interrupt import Stop
 from bench.quota.base import Backend
 from bench.record import Record
@@ -36,6 +38,8 @@ class Campaign:
         self._budget, self._stop = Budget(mode), Stop()
         # One run of the cost workload per arm is counted, from the first block, which is always measured.
         self._to_count = [run for run in schedule[0] if run.condition == COST]
+        # A recording here sees nothing of a program that runs under another kernel.
+        self._to_explain = [] if backend.elsewhere and backend.facts() else runs_to_explain(schedule[0])
 
     def measure(self) -> NanonapError | None:
         """Run all that fits. Returns what cut it short (Interrupted, RunFailed, DiskFull, …), or None."""
@@ -43,6 +47,7 @@ class Campaign:
             try:
                 self._blocks(display)
                 self._syscalls(display)
+                self._explain(display)
             except NanonapError as error:
                 return error
         return None
@@ -50,13 +55,18 @@ class Campaign:
     def _blocks(self, display: Display) -> None:
         for number, block in enumerate(self._schedule):
             left = self._schedule[number:]
-            afterwards_ns = self._budget.estimate_ns(self._to_count)
+            afterwards_ns = self._budget.estimate_ns([*self._to_count, *self._to_explain])
             if number >= LEAST_BLOCKS and not self._budget.affordable(left[:1], self._elapsed_ns(), afterwards_ns):
                 self._note(f"{len(left)} of {len(self._schedule)} blocks were dropped to end within {self._limit()}")
                 return
             block_name = f"block {number + 1}/{len(self._schedule)}"
             for position, run in enumerate(block):
-                coming = [*block[position:], *(later for after in left[1:] for later in after), *self._to_count]
+                coming = [
+                    *block[position:],
+                    *(later for after in left[1:] for later in after),
+                    *self._to_count,
+                    *self._to_explain,
+                ]
                 what = f"{run.arm.name}, {run.condition}"
                 display.show(block_name, what, self._elapsed_ns(), self._budget.estimate_ns(coming))
                 measured = measure(run, self._gomaxprocs, self._backend, self._stop, self._sampler)
@@ -80,6 +90,18 @@ class Campaign:
             except RunFailed as error:
                 # The measured runs are whole without it.
                 self._note(f"epoll calls of {run.arm.name} were not counted: {error}")
+
+    def _explain(self, display: Display) -> None:
+        explained = self._record.explained
+        for position, run in enumerate(self._to_explain):
+            left_ns = self._budget.estimate_ns(self._to_explain[position:])
+            display.show("where the time goes", f"{run.arm.name}, {run.condition}", self._elapsed_ns(), left_ns)
+            try:
+                explained.add(run, explain(run, self._gomaxprocs, self._backend, self._stop))
+            except (RunFailed, RecordingFailed) as error:
+                # The measured runs are whole without it.
+                self._note(f"where the time of {run.arm.name} under {run.condition} went is not known: {error}")
+        self._record.about["attribution"] = {"methods": dict(explained.methods), "lost_events": explained.lost}
 
     def _elapsed_ns(self) -> int:
         return time.monotonic_ns() - self._started_ns

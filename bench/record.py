@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from bench.explain import Explained
 from bench.quota.base import Backend
 from bench.quota.series import write_series
 from bench.runner import COLUMNS, Measured
@@ -56,6 +57,7 @@ class Record:
         """``about`` is what is known before the first run; it becomes bench.json and may be added to."""
         self.folder, self.about = folder, about
         self.runs: list[dict[str, Any]] = []
+        self.explained = Explained()
         self.save_about()
 
     def save_about(self) -> None:
@@ -84,6 +86,7 @@ class Record:
     def finish(self, partial: bool) -> None:
         """Join the samples; take the mark off the runs unless the bench was cut short."""
         self._join_parts()
+        self.explained.write(self.folder)
         if not partial:
             lines = (json.dumps({**run, "partial": False}) for run in self.runs)
             write_text(self.folder / RUNS, "".join(f"{line}\n" for line in lines))

@@ -10,12 +10,16 @@ from jinja2 import Environment, PackageLoader
 from bench import host
 from bench.analysis import analyse
 from bench.cells import Cells, make_cells
+from bench.further_plots import draw_explained, draw_models
 from bench.plots import draw_all, ecdf_name
 from bench.result import Result, load
-from bench.tables import Summary, Table, by_condition, cost_tables, full_tables, model_tables
+from bench.tables import Summary, Table, by_condition, cost_tables, full_tables, further_tables
 from nanonap import __version__
 from nanonap.durations import exact_ns
 from nanonap.files import write_text
+
+#: Figures that belong below a table.
+_FURTHER = {"Where the time went": ("attribution", "timeline"), "The model beside the measured": ("model",)}
 
 
 def write_report(folder: Path) -> Summary:
@@ -25,7 +29,11 @@ def write_report(folder: Path) -> Summary:
     """
     analysis = analyse(load(folder))
     write_text(folder / "summary.json", as_json(analysis.summary))
-    figures = draw_all(folder, analysis.cells, analysis.costs, _footnote(analysis.summary))
+    footnote = _footnote(analysis.summary)
+    figures = draw_all(folder, analysis.cells, analysis.costs, footnote)
+    if analysis.explained is not None:
+        figures |= draw_explained(folder, *analysis.explained, footnote)
+    figures |= draw_models(folder, analysis.summary["model"], footnote)
     write_text(folder / "report.html", as_html(analysis.summary, figures, analysis.cells))
     return analysis.summary
 
@@ -45,7 +53,7 @@ def as_markdown(summary: Summary) -> str:
     lines = ["# How long a sleep takes", "", _about_line(summary), ""]
     for verdict in summary["verdicts"]:
         lines += [f"- **{verdict['question']}** {verdict['sentence']}."]
-    for table in [*full_tables(summary), *cost_tables(summary), *model_tables(summary)]:
+    for table in [*full_tables(summary), *cost_tables(summary), *further_tables(summary)]:
         lines += ["", f"## {table.title}", *_markdown_table(table)]
     if summary["warnings"]:
         lines += ["", "## Warnings", "", *(f"- {_cell(warning)}" for warning in summary["warnings"])]
@@ -104,7 +112,10 @@ def as_html(summary: Summary, figures: dict[str, Path], cells: Cells) -> str:
         costs=[
             (table, images[name]) for table, name in zip(cost_tables(summary), dict.fromkeys(cost_ecdfs), strict=True)
         ],
-        models=model_tables(summary),
+        further=[
+            (table, [images[name] for name in _FURTHER.get(table.title, ()) if name in images])
+            for table in further_tables(summary)
+        ],
         mark=(summary["bench"].get("backend") or {}).get("mark"),
         problem=images.get("problem"),
         price=images.get("price"),

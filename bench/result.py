@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from bench.errors import BadResult
+from bench.explain import read_explained
 from bench.quota.sampler import SERIES_SCHEMA
 from bench.quota.series import STAT_SCHEMA
 from bench.record import BENCH, PARTS, RUNS, SAMPLE_SCHEMA, SAMPLES, SCHEMA, STAT
@@ -33,6 +34,7 @@ class Result:
     """The raw data: runs of runs.jsonl, samples of samples.parquet, ``about`` of bench.json ({} if missing).
 
     ``series``: run_id → a frame of bench.quota.sampler.SERIES_SCHEMA, of stat.parquet; {} where nothing was sampled.
+    ``explained``: what bench.explain kept; None where nothing was recorded.
     """
 
     folder: Path
@@ -40,6 +42,7 @@ class Result:
     samples: pl.DataFrame
     about: dict[str, Any]
     series: dict[str, pl.DataFrame] = field(default_factory=dict)
+    explained: tuple[pl.DataFrame, pl.DataFrame] | None = None
 
     @property
     def partial(self) -> bool:
@@ -56,7 +59,7 @@ def load(folder: Path) -> Result:
     unknown = set(samples["run_id"].unique()) - {run["run_id"] for run in runs}
     if unknown:
         raise BadResult(f"{folder / SAMPLES}: has samples of run {min(unknown)}, which {RUNS} does not know")
-    return Result(folder, runs, samples, _read_about(folder / BENCH), _read_series(folder))
+    return Result(folder, runs, samples, _read_about(folder / BENCH), _read_series(folder), read_explained(folder))
 
 
 def _read_runs(path: Path) -> list[dict[str, Any]]:

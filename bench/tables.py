@@ -13,6 +13,7 @@ _NONE = "–"
 _UNITS = (("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1_000), ("ns", 1))
 _FULL = ("arm", "n", "min", "p50", "p99", "max", "σ", "over p50", "× stock", "× floor", "CPU/sleep")
 _MODEL = ("condition", "busy", "stall predicted", "stall measured", "the two", "sleeps hit", "late mean")
+_PARTS = ("timer", "throttled", "run queue", "Go scheduler", "unexplained")
 _COST = ("arm", "late p50", "late p99", "CPU/sleep", "× stock", "of a core", "epoll/s", "switches/sleep", "threads")
 
 
@@ -80,7 +81,7 @@ def full_tables(summary: Summary) -> list[Table]:
 def terminal_tables(summary: Summary) -> list[Table]:
     """The first condition in full; of the others p50 and p99, since nobody reads two hundred rows; the cost."""
     groups = list(by_condition(summary).values())
-    return [*map(_full, groups[:1]), *map(_compact, groups[1:]), *cost_tables(summary), *model_tables(summary)]
+    return [*map(_full, groups[:1]), *map(_compact, groups[1:]), *cost_tables(summary), *further_tables(summary)]
 
 
 def cost_tables(summary: Summary) -> list[Table]:
@@ -89,6 +90,32 @@ def cost_tables(summary: Summary) -> list[Table]:
     for row in summary["costs"]:
         grouped[row["condition"]["quota"], load_label(row["condition"])].append(row)
     return [_cost(rows) for rows in grouped.values()]
+
+
+def further_tables(summary: Summary) -> list[Table]:
+    """Where the time went, and the model beside the measured; each only where there is something to say."""
+    return [*attribution_tables(summary), *model_tables(summary)]
+
+
+def attribution_tables(summary: Summary) -> list[Table]:
+    """The mean overshoot of each arm and condition, and its parts."""
+    groups: dict[str, list[list[str]]] = defaultdict(list)
+    for row in summary.get("attribution", []):
+        times = [row[f"{name}_ns"] for name in ("granularity", "throttled", "runqueue", "goscheduler", "unexplained")]
+        cells = [format_ns(each) if each else "0" for each in times]
+        groups[f"quota {row['quota']}, load {row['load']}"].append(
+            [row["arm"], str(row["n"]), format_ns(row["overshoot_ns"]), *cells]
+        )
+    if not groups:
+        return []
+    methods = ", ".join((summary["bench"].get("attribution") or {}).get("methods", {})) or "not known"
+    notes = [
+        f"Mean time late, in runs apart, recorded by {methods}. timer: from the deadline until the kernel woke a "
+        "thread; throttled: stopped by the quota; run queue: waiting for a CPU that others had; Go scheduler: the "
+        "process ran, this goroutine not yet.",
+    ]
+    sections = [Section(name, rows) for name, rows in groups.items()]
+    return [Table("Where the time went", ("arm", "n", "late", *_PARTS), sections, notes)]
 
 
 def model_tables(summary: Summary) -> list[Table]:

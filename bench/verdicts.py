@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from bench.arms import floor_of, in_order
+from bench.arms import PRECISE, floor_of, in_order
 from bench.cells import Cell, Cells, Cost, Key
 from bench.resampling import interval
 from bench.tables import asked
@@ -14,7 +14,6 @@ Outcome = Literal["yes", "no", "unsettled", "not measured"]
 Interval = list[float] | None
 QUIET = ("none", "quiet")
 COST = ("none", "sleepers:50")
-PRECISE = "netpoll+slack1"
 LEAST_RATIO = 6.0
 MOST_ABOVE_FLOOR_NS = 25_000
 SAME_WITHIN = 0.05

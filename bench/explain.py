@@ -1,0 +1,108 @@
+"""Where the time of late wake-ups went, in a bench: further runs, recorded, and kept beside the measured ones.
+
+A recording slows what it records a little, so what is measured is never recorded, and the other way round.
+"""
+
+import io
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bench.arms import PRECISE
+from bench.attribution.attribute import PARTS, SLEEPS, STATES, Attribution
+from bench.attribution.traced import run_attributed
+from bench.conditions import COST
+from bench.errors import BadResult
+from bench.interrupt import Stop
+from bench.quota.base import Backend
+from bench.quota.none import NoBackend
+from bench.schedule import Run
+from nanonap.files import beside
+
+SLEEPS_FILE, STATES_FILE = "attribution.parquet", "states.parquet"
+#: A run apart is made of these arms: the program as it was, and the one that a user would take.
+ARMS = ("stock", PRECISE)
+_WHERE = ("arm", "quota", "load")
+_SLEEPS_SCHEMA = pl.Schema([*((name, pl.String) for name in _WHERE), *((name, pl.Int64) for name in SLEEPS)])
+_STATES_SCHEMA = pl.Schema([*((name, pl.String) for name in _WHERE), *STATES.items()])
+
+
+def runs_to_explain(block: list[Run]) -> list[Run]:
+    """The runs of a block that are made once more with a recording: ARMS under each condition but the cost workload."""
+    return [run for run in block if run.arm.name in ARMS and run.condition != COST]
+
+
+def explain(run: Run, gomaxprocs: int, backend: Backend, stop: Stop) -> Attribution:
+    """Make a run once more, recorded. Raises as ``bench.attribution.traced.run_attributed``."""
+    chosen = backend if run.limits.limited else NoBackend()
+    argv = [str(run.arm.path), *run.options(run.condition.gomaxprocs or gomaxprocs)]
+    with chosen.open(run.limits) as group:
+        return run_attributed(argv, group, stop)
+
+
+def label(run: Run) -> tuple[str, str, str]:
+    """(arm, quota, load as ``load_label`` has it) of a run."""
+    processors = f"@{run.condition.gomaxprocs}" if run.condition.gomaxprocs else ""
+    return run.arm.name, str(run.condition.quota), f"{run.condition.load}{processors}"
+
+
+class Explained:
+    """What was recorded so far."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self._sleeps: list[pl.DataFrame] = []
+        self._states: list[pl.DataFrame] = []
+        self.methods: dict[str, int] = defaultdict(int)
+        self.lost = 0
+
+    def add(self, run: Run, attribution: Attribution) -> None:
+        """Keep what a run gave."""
+        where = [pl.lit(text).alias(name) for name, text in zip(_WHERE, label(run), strict=True)]
+        self._sleeps.append(attribution.sleeps.select(*where, *SLEEPS).cast(_SLEEPS_SCHEMA))
+        self._states.append(attribution.states.select(*where, *STATES.names()).cast(_STATES_SCHEMA))
+        self.methods[attribution.method] += 1
+        self.lost += attribution.lost
+
+    def write(self, folder: Path) -> None:
+        """Write both files; nothing where nothing was recorded. Raises OutputNotWritable, DiskFull."""
+        for name, frames in ((SLEEPS_FILE, self._sleeps), (STATES_FILE, self._states)):
+            if frames:
+                buffer = io.BytesIO()
+                pl.concat(frames).write_parquet(buffer, compression="zstd")
+                with beside(folder / name) as temporary:
+                    temporary.write_bytes(buffer.getvalue())
+                    temporary.chmod(0o644)
+
+
+def read_explained(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame] | None:
+    """(sleeps with their parts, what the threads did) of a result folder; None where nothing was recorded.
+
+    Raises BadResult.
+    """
+    if not (folder / SLEEPS_FILE).exists():
+        return None
+    frames = []
+    for name, schema in ((SLEEPS_FILE, _SLEEPS_SCHEMA), (STATES_FILE, _STATES_SCHEMA)):
+        try:
+            frame = pl.read_parquet(folder / name)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise BadResult(f"{folder / name}: not a readable parquet file ({str(error).splitlines()[0]})") from error
+        bad = [column for column, kind in schema.items() if frame.schema.get(column) != kind]
+        if bad:
+            raise BadResult(f"{folder / name}: column {', '.join(bad)} is missing or of another type")
+        frames.append(frame)
+    wrong = frames[0].filter(pl.sum_horizontal(PARTS) != pl.col("overshoot_ns"))
+    if wrong.height:
+        raise BadResult(f"{folder / SLEEPS_FILE}: in {wrong.height} sleeps the parts are not the overshoot")
+    return frames[0], frames[1]
+
+
+def parts_summary(sleeps: pl.DataFrame) -> list[dict[str, Any]]:
+    """For summary.json: per arm and condition the number of sleeps, and the mean overshoot with its parts, ns."""
+    rows = sleeps.group_by(*_WHERE, maintain_order=True).agg(
+        pl.len().alias("n"), pl.col("overshoot_ns").mean(), *(pl.col(part).mean() for part in PARTS)
+    )
+    return rows.sort(pl.col("quota") != "none", "quota", pl.col("load") != "quiet", "load", "arm").to_dicts()
