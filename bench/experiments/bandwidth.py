@@ -78,7 +78,7 @@ def _rows(setting: Setting) -> Iterator[dict[str, Any]]:
         options = {"parent": parent, "child": child, "trials": trials, "seconds": seconds}
         found = ask(setting, f"{_PROBE}:within", _limit(trials, seconds), **options)
         yield from _flat({"scene": "nested", "quota": child, "other_quota": parent}, found)
-    trials, seconds = (2, 0.8) if quick else (6, 3.0)
+    trials, seconds = (3, 0.6) if quick else (6, 3.0)
     for load, quota in _LIVE:
         setting.say(f"{load}, quota {quota}")
         options = {"quota": quota, "load": load, "trials": trials, "seconds": seconds}

@@ -91,8 +91,7 @@ def picture(data: pl.DataFrame) -> Figure | None:
     for axes, (before, after) in zip(panels.flat, pairs, strict=True):
         _panel(axes, data, before, after)
     panels.flat[0].set_ylabel("CPU time used since the period began, ms", fontsize=SMALL)
-    handles, labels = panels.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=SMALL)
+    panels.flat[0].legend(loc="upper left", frameon=False, fontsize=SMALL)
     figure.suptitle("A quota changed in the midst of a period", fontsize=11, fontweight="bold")
     return figure
 
@@ -115,7 +114,7 @@ def _panel(axes: Axes, data: pl.DataFrame, before: str, after: str) -> None:
     top = axes.get_xaxis_transform()
     axes.text(1, 1.0, "written", transform=top, fontsize=8, color="#555555", va="bottom", ha="center")
     axes.text(left / _MS, 1.0, "period's end", transform=top, fontsize=8, color="#555555", va="bottom", ha="center")
-    axes.set(xlim=(-45, left / _MS + 25), ylim=(-4, 115))
+    axes.set(xlim=(-45, left / _MS + 25), ylim=(-4, 125))
     axes.set_title(f"from {before} to {after}", loc="left", fontsize=10, pad=16)
     axes.set_xlabel("time from the write, ms", fontsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)

@@ -255,7 +255,7 @@ def counts(data: pl.DataFrame) -> Verdict:
     still = ", ".join(f"{row.used.value:.0%} of a CPU" for row in busy if row.used)
     sentence = (
         f"of {sum(each.samples for each in found)} samples {excess} have more throttled than periods ({torn} read "
-        f"while the kernel counted); counted are {each_load or 'no data'}; a group that was throttled in every period used "
-        f"{still or 'no data'}"
+        f"while the kernel counted); counted are {each_load or 'no data'}; a group that was throttled in every period "
+        f"used {still or 'no data'}"
     )
     return Verdict("Q4", says, outcome_of(parts), sentence, {"more_throttled": excess, "torn": torn})

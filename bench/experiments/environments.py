@@ -73,7 +73,7 @@ class Environments(Experiment):
 
 def _rows(setting: Setting) -> Iterator[dict[str, Any]]:
     # Fifty sleeps of each environment in the full form: ten groups of five.
-    seconds, sleeps, blocks = (0.2, 6, 2) if setting.quick else (5.0, 5, 10)
+    seconds, sleeps, blocks = (0.2, 4, 3) if setting.quick else (5.0, 5, 10)
     version = int(ask(setting, f"{_PROBE}:version", 60))
     here, elsewhere = LIMITED_BY[version], LIMITED_BY[3 - version]
     quotas = {NONE: "none", here: LIMITED, FAKE_BURST: "max", BURST: f"{LIMITED}+burst=50ms"}
@@ -103,7 +103,7 @@ def _refusal(setting: Setting, quota: str) -> str | None:
 def _block(
     setting: Setting, quotas: dict[str, str], load: str, block: int, seconds: float, sleeps: int
 ) -> Iterator[dict[str, Any]]:
-    options = {"quotas": quotas, "burners": int(load == _BUSY), "seconds": seconds, "sleeps": sleeps}
+    options = {"quotas": quotas, "burners": int(load == _BUSY), "seconds": seconds, "sleeps": sleeps, "seed": block}
     found = ask(setting, f"{_PROBE}:timed", 60 + 10 * seconds, **options)
     for environment, each in found.items():
         counters = {name: each[name] for name in ("nr_periods", "nr_throttled", "throttled_ns")}

@@ -105,7 +105,7 @@ def table(data: pl.DataFrame) -> Table:
             base = _elapsed(data, NONE, load)
             mean = ratio(data, environment, load)
             p95 = float(np.quantile(here, 0.95)) / float(np.quantile(base, 0.95))
-            spread = float(here.var()) / float(base.var()) if base.var() else float("nan")
+            spread = float(np.var(here)) / float(np.var(base)) if np.var(base) else float("nan")
             rows.append([environment, str(here.size), f"{mean.value:.4f}{_bounds(mean)}" if mean else "–", f"{p95:.4f}",
                          f"{spread:.3g}", _share(data, environment, load)])  # fmt: skip
         sections.append(Section({"quiet": "quiet", "busy": "beside a busy process in the same group"}[load], rows))
@@ -129,8 +129,8 @@ def _elapsed(data: pl.DataFrame, environment: str, load: str) -> np.ndarray[tupl
 
 def _share(data: pl.DataFrame, environment: str, load: str) -> str:
     groups = data.filter(pl.col("environment") == environment, pl.col("load") == load).unique("block")
-    periods = groups["nr_periods"].drop_nulls().sum()
-    return f"{groups['nr_throttled'].sum() / periods:.0%}" if periods else "–"
+    periods, throttled = (int(groups[name].drop_nulls().sum()) for name in ("nr_periods", "nr_throttled"))
+    return f"{throttled / periods:.0%}" if periods else "–"
 
 
 def picture(data: pl.DataFrame) -> Figure | None:

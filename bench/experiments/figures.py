@@ -11,12 +11,14 @@ from bench.resampling import interval, ratio_distribution
 from bench.verdicts import Interval, judge
 
 _SEED = 1
+#: The bootstrap of two runs is the two of them and their mean: it would settle what is not.
+_FEWEST = 3
 TOO_FEW = "these runs do not settle it: run it again without --quick"
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio of means and its 95 % interval (None from fewer than two runs, and where the base is 0)."""
+    """A ratio of means and its 95 % interval (None from fewer than _FEWEST runs, and where a base is 0)."""
 
     value: float
     interval: Interval
@@ -40,7 +42,8 @@ def ratio_of(above: Sequence[float], below: Sequence[float]) -> Ratio | None:
     """Sum over sum of figures that belong together in pairs (of a block, of a run); None where there is no base."""
     if not above or not sum(below):
         return None
-    distribution = ratio_distribution(above, below, _SEED) if all(each > 0 for each in below) else None
+    enough = len(above) >= _FEWEST and all(each > 0 for each in below)
+    distribution = ratio_distribution(above, below, _SEED) if enough else None
     return Ratio(sum(above) / sum(below), interval(distribution))
 
 

@@ -32,6 +32,8 @@ EXPERIMENTS = {
     "dilation": "bench.experiments.dilation:Dilation",
     "bandwidth": "bench.experiments.bandwidth:Bandwidth",
     "environments": "bench.experiments.environments:Environments",
+    "small-quotas": "bench.experiments.small_quotas:SmallQuotas",
+    "engines": "bench.experiments.engines:Engines",
 }
 DATA, ABOUT, PICTURE = "data.parquet", "experiment.json", "picture.png"
 

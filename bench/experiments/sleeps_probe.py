@@ -1,5 +1,6 @@
 """The runs of the experiment ``environments``. Standard library and the project's own that do with it."""
 
+import random
 import subprocess
 import threading
 import time
@@ -20,14 +21,17 @@ _SETTLE_S = 0.25
 
 def version(backend: str) -> int:
     """The cgroup version of the backend's groups. Raises QuotaUnavailable."""
-    with prepared(backend) as ready, ready.open(Limits()) as group:
+    with prepared(backend) as ready, ready.open(Limits(weight=WEIGHT)) as group:
         return 2 if is_v2(folder_of(group, backend)) else 1
 
 
-def timed(backend: str, quotas: dict[str, str], burners: int, seconds: float, sleeps: int) -> dict[str, dict[str, Any]]:
+def timed(
+    backend: str, quotas: dict[str, str], burners: int, seconds: float, sleeps: int, seed: int
+) -> dict[str, dict[str, Any]]:
     """Times ``sleeps`` runs of /bin/sleep, from start to exit, in a group for each quota (name → quota).
 
-    All groups at the same time; the sleeps of a group begin in all parts of a period. ``burners`` shells are busy in
+    All groups at the same time; the sleeps begin one after the other, in all parts of a period, in an order by the
+    seed. ``burners`` shells are busy in
     each. A quota ``max`` is written to the group's file by that word, or by v1's. Gives by name {"elapsed_ns": […],
     "nr_periods", "nr_throttled", "throttled_ns"}, the counters None where there are none. Raises QuotaUnavailable.
     """
@@ -40,11 +44,12 @@ def timed(backend: str, quotas: dict[str, str], burners: int, seconds: float, sl
             time.sleep(_SETTLE_S)
         before = {name: group.counters() for name, group in groups.items()}
         elapsed: dict[str, list[int | OSError]] = {name: [] for name in groups}
-        spacing_s = DEFAULT_PERIOD_NS / sleeps / 1e9
+        starts = [number * DEFAULT_PERIOD_NS / 1e9 / sleeps / len(groups) for number in range(sleeps * len(groups))]
+        random.Random(seed).shuffle(starts)  # noqa: S311 - an order, not a secret
         lanes = [
-            threading.Thread(target=_sleep, args=(group, seconds, number * spacing_s, elapsed[name]))
+            threading.Thread(target=_sleep, args=(group, seconds, starts.pop(), elapsed[name]))
             for name, group in groups.items()
-            for number in range(sleeps)
+            for _ in range(sleeps)
         ]
         for lane in lanes:
             lane.start()

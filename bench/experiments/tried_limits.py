@@ -1,7 +1,10 @@
 """Quotas and periods written to a real group's files. Standard library and the project's own that do with it."""
 
 from bench.experiments.files import folder_of, prepared, read_quota, refusal_of, write_quota
-from bench.quota.limits import Limits
+from bench.quota.limits import Limits, parse_quota
+
+# With a quota from the start: without one, systemd gives a group no file to write it to.
+_BEFORE = Limits(parse_quota("50%"))
 
 
 def tried(backend: str, pairs: list[tuple[str, int]]) -> list[tuple[str, int, bool, str, str]]:
@@ -12,7 +15,7 @@ def tried(backend: str, pairs: list[tuple[str, int]]) -> list[tuple[str, int, bo
     rows = []
     with prepared(backend) as ready:
         for quota, period_us in pairs:
-            with ready.open(Limits()) as group:
+            with ready.open(_BEFORE) as group:
                 folder = folder_of(group, backend)
                 refusal, read = "", ""
                 try:
