@@ -5,6 +5,7 @@ A recording slows what it records a little, so what is measured is never recorde
 
 import io
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,28 @@ from bench.errors import BadResult
 from bench.interrupt import Stop
 from bench.quota.base import Backend
 from bench.quota.none import NoBackend
-from bench.schedule import Run
+from bench.schedule import Mode, Run
 from nanonap.files import beside
 
 SLEEPS_FILE, STATES_FILE = "attribution.parquet", "states.parquet"
 #: A run apart is made of these arms: the program as it was, and the one that a user would take.
 ARMS = ("stock", PRECISE)
+_MANY = 20  # times the samples of a measured run: the time ends it before
 _WHERE = ("arm", "quota", "load")
 _SLEEPS_SCHEMA = pl.Schema([*((name, pl.String) for name in _WHERE), *((name, pl.Int64) for name in SLEEPS)])
 _STATES_SCHEMA = pl.Schema([*((name, pl.String) for name in _WHERE), *STATES.items()])
 
 
-def runs_to_explain(block: list[Run]) -> list[Run]:
-    """The runs of a block that are made once more with a recording: ARMS under each condition but the cost workload."""
-    return [run for run in block if run.arm.name in ARMS and run.condition != COST]
+def runs_to_explain(block: list[Run], mode: Mode) -> list[Run]:
+    """The runs of a block that are made once more with a recording: ARMS under each condition but the cost workload.
+
+    They last as long as the mode says, whatever the block's do.
+    """
+    return [
+        replace(run, plan=tuple((each, count * _MANY) for each, count in run.plan), max_time_ns=mode.recorded_ns)
+        for run in block
+        if run.arm.name in ARMS and run.condition != COST
+    ]
 
 
 def explain(run: Run, gomaxprocs: int, backend: Backend, stop: Stop) -> Attribution:

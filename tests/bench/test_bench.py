@@ -56,7 +56,8 @@ def test_a_small_bench_leaves_a_whole_result(roots: Roots, bench: Bench, backend
     assert folder.parent == roots.results
     assert (roots.results / "latest").resolve() == folder.resolve()
     names = {path.name for path in folder.iterdir() if path.suffix != ".png"}
-    assert names == {"runs.jsonl", "samples.parquet", "stat.parquet", "bench.json", "summary.json", "report.html"}
+    raw = {"runs.jsonl", "samples.parquet", "stat.parquet", "attribution.parquet", "states.parquet"}
+    assert names == raw | {"bench.json", "summary.json", "report.html"}
     _check_runs(folder, backend.name)
     samples = pl.read_parquet(folder / "samples.parquet")
     assert samples.columns[:5] == ["run_id", "requested_ns", "index", "start_ns", "actual_ns"]
