@@ -125,7 +125,9 @@ def _sampled(record: Record, tid: int, deadline_ns: int, end_ns: int) -> Counter
     left = end_ns - deadline_ns
     parts: Counter[Part] = Counter()
     if first is not None and last is not None and last.ns >= deadline_ns:
-        growth = sum(each.throttled_ns for each in record.growths if deadline_ns < each.until_ns <= last.ns)
+        # The group is read just before the threads, so a growth may show only in the reading after.
+        near = (each for each in record.growths if each.until_ns > deadline_ns and each.after_ns < last.ns)
+        growth = sum(each.throttled_ns for each in near)
         waited = min(last.waited_ns - first.waited_ns, left)
         parts[Part.THROTTLED] = min(growth, waited)
         parts[Part.RUNQUEUE] = waited - parts[Part.THROTTLED]

@@ -106,8 +106,8 @@ def _figures(sleeps: pl.DataFrame, cause: Part) -> dict[str, float]:
     late = _late(sleeps)
     if not late.height:
         return {"late": 0, "explained": 0.0, "right": 0.0}
-    lost, unexplained = late["overshoot_ns"].sum(), late[f"{Part.UNEXPLAINED.value}_ns"].sum()
-    right = late.select(pl.col(f"{cause.value}_ns") == pl.max_horizontal(PARTS)).to_series().sum()
+    lost, unexplained = int(late["overshoot_ns"].sum()), int(late[f"{Part.UNEXPLAINED.value}_ns"].sum())
+    right = late.filter(pl.col(f"{cause.value}_ns") == pl.max_horizontal(PARTS)).height
     return {"late": late.height, "explained": 1 - unexplained / lost, "right": right / late.height}
 
 

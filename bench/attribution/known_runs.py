@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from bench.attribution.attribute import Attribution
@@ -21,32 +21,39 @@ QUOTA, RUN_QUEUE, SCHEDULER = "quota alone", "run queue alone", "Go scheduler al
 CAUSES = {QUOTA: Part.THROTTLED, RUN_QUEUE: Part.RUNQUEUE, SCHEDULER: Part.GOSCHEDULER}
 # Beside a heavy group others hardly get a CPU, and one of a tenth of its weight gets a turn after ten of its own.
 _HEAVY, _TENTH = 10_000, 1_000
-_SLEEPS, _QUICK, _FULL = "5ms*1000000", "2s", "10s"
+_LIMITS = {
+    QUOTA: Limits(parse_quota("5%"), weight=_HEAVY),
+    RUN_QUEUE: Limits(weight=_TENTH),
+    SCHEDULER: Limits(weight=_HEAVY),
+}
+_BESIDE = {QUOTA: ("-burn", "1"), RUN_QUEUE: ("-sibling", "1"), SCHEDULER: ("-burn", "3")}
+# A sleep that ends while there is quota left may be late for another cause: all of them end when it is spent.
+_SLEEPS, _BEYOND_THE_QUOTA = "5ms*1000000", "20ms*1000000"
+_QUICK, _FULL = "2s", "10s"
 
 
 def run_known(name: str, program: Path, backend: Backend, stop: Stop, quick: bool, mode: str = "auto") -> Attribution:
     """One of the three runs, attributed. Raises as ``run_attributed``, and QuotaUnavailable where it cannot be had.
 
-    ``quota alone``: a burner on another P than the sleeper's spends 20 % of a CPU in a part of each period, and the
-    sleeper is stopped with it. ``run queue alone``: a group that always wants to run (a burner in a process beside the
-    sleeper's sees to it), on one CPU with a group of ten times its weight. ``Go scheduler alone``: three burners and
-    the sleeper take turns on one P, 10 ms each.
+    Each is kept on one CPU: a group's weight is split over the CPUs by what it does on each (calc_group_shares in
+    kernel/sched/fair.c), so beside others' work a heavy group's sleeper would wait where its burner is not.
+
+    ``quota alone``: a burner on another P than the sleeper's spends 5 ms of each 100 ms at once, and the sleeper is
+    stopped with it. ``run queue alone``: a group that always wants to run (a burner in a process beside the sleeper's
+    sees to it), beside a group of ten times its weight. ``Go scheduler alone``: three burners and the sleeper take
+    turns on one P, 10 ms each.
     """
     _check(backend)
-    argv = [str(program), "-plan", _SLEEPS, "-warmup", "2", "-max-time", _QUICK if quick else _FULL]
-    if name == QUOTA:
-        with backend.open(Limits(parse_quota("20%"), weight=_HEAVY)) as group:
-            return run_attributed([*argv, "-burn", "1"], group, stop, mode)
-    if name == SCHEDULER:
-        with backend.open(Limits(weight=_HEAVY)) as group:
-            return run_attributed([*argv, "-burn", "3", "-gomaxprocs", "1"], group, stop, mode)
     pin = ["taskset", "--cpu-list", str(max(os.sched_getaffinity(0)))]
-    with (
-        backend.open(Limits(weight=_HEAVY)) as others,
-        backend.open(Limits(weight=_TENTH)) as group,
-        _burners([*pin, str(program), "-only-burn", "2"], others),
-    ):
-        return run_attributed([*pin, *argv, "-gomaxprocs", "1", "-sibling", "1"], group, stop, mode, program.name)
+    sleeps = _BEYOND_THE_QUOTA if name == QUOTA else _SLEEPS
+    argv = [*pin, str(program), "-plan", sleeps, "-warmup", "2", "-max-time", _QUICK if quick else _FULL]
+    argv += ["-gomaxprocs", "2" if name == QUOTA else "1", *_BESIDE[name]]
+    with ExitStack() as ends:
+        if name == RUN_QUEUE:
+            others = ends.enter_context(backend.open(Limits(weight=_HEAVY)))
+            ends.enter_context(_burners([*pin, str(program), "-only-burn", "2"], others))
+        group = ends.enter_context(backend.open(_LIMITS[name]))
+        return run_attributed(argv, group, stop, mode, program.name)
 
 
 def _check(backend: Backend) -> None:

@@ -8,7 +8,9 @@ Each moment has one label. Going back from the end, at first with the thread tha
 - it was blocked, and an interrupt woke it: ``granularity``, the kernel had not let the timer expire before. But if it
   is the runtime's system monitor, it was not this timer that it slept on: then the moment's label is ``goscheduler``
   if some thread of the process ran, that of its wait if some thread waited, else ``granularity``;
-- it was stuck in the kernel, woken by something else, or not recorded: ``unexplained``.
+- it was stuck in the kernel, woken by something else, or not recorded: ``unexplained``. So is everything if the thread
+  was blocked at the end, where it must have run. If it waited there, a switch was not recorded and the end of its wait
+  is known too late: the wait is taken to reach to the end.
 """
 
 import itertools
@@ -58,7 +60,7 @@ class CriticalPath:
             if now <= deadline_ns:
                 return
             segment = threads.before(tid, now)
-            if segment is None or (now == end_ns and segment.state is not State.RUNNING):
+            if segment is None or (now == end_ns and segment.state not in (State.RUNNING, State.WAITING)):
                 break
             start = max(segment.start_ns, deadline_ns)
             if segment.state is State.RUNNING:

@@ -2,8 +2,8 @@
 
 Some kernels do not record the switches that certain tasks do (``bench.attribution.tracefs``). But every event names
 the task in whose context it came. Where that is another than the one that was last switched to, a switch was left out,
-and one is put in: at the last interrupt that was seen on that CPU, as the one that made the scheduler run, else at the
-event.
+and one is put in: at the last interrupt that was seen on that CPU (or what stands for it where an idle CPU polls), as
+the one that made the scheduler run, else at the event.
 """
 
 import re
@@ -93,7 +93,7 @@ Event = Switch | Wake | Migrate | Fork | Probe
 
 @dataclass
 class Record:
-    """A whole recording. What happened after ``complete_until_ns`` may be missing: a buffer was full."""
+    """A whole recording. What happened after ``complete_until_ns`` is left out: a buffer was full."""
 
     from_ns: int = 0
     to_ns: int = 0
@@ -126,8 +126,9 @@ def parse_record(text: str) -> Record:
             match = _LINE.match(line)
             if match is not None:
                 _kernel_line(match, record, cpus)
-    record.events.sort(key=lambda event: event.ns)
     record.complete_until_ns = min((cpus[cpu].ns for cpu in losers & cpus.keys()), default=record.to_ns)
+    whole = (event for event in record.events if event.ns <= record.complete_until_ns)
+    record.events = sorted(whole, key=lambda event: event.ns)
     return record
 
 
@@ -146,6 +147,10 @@ def _kernel_line(line: re.Match[str], record: Record, cpus: dict[int, _Cpu]) -> 
     cpu = cpus.setdefault(number, _Cpu(task, ns, interrupt))
     if cpu.task != task:
         record.events.append(Switch(cpu.ns if cpu.interrupt else ns, number, cpu.task, "R", task))
+    if line[6] == "sched_wake_idle_without_ipi":
+        woken = cpus.get(int(line[7].removeprefix("cpu=")))
+        if woken is not None and woken.task == 0:
+            woken.ns, woken.interrupt = ns, True
     event = _event(ns, line)
     if event is not None:
         record.events.append(event)

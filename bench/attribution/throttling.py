@@ -22,7 +22,7 @@ thread's group, or one above it, is throttled, as the scheduler leaves no CPU id
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from bench.attribution.record import Growth, Probe, Record, Switch
@@ -113,17 +113,8 @@ def _waits_near(waits: list[Segment], growth: Growth) -> list[Segment]:
 
 def _best_choice(waits: list[Segment], growth: Growth) -> tuple[int, list[Segment]] | None:
     """The end and the waits with which the stop began, one on each CPU that had one; None if nothing fits."""
-    per_cpu: dict[int, list[Segment | None]] = defaultdict(lambda: [None])
-    choices = 1
-    for wait in sorted(waits, key=lambda each: each.start_ns):
-        if choices // len(per_cpu[wait.cpu]) * (len(per_cpu[wait.cpu]) + 1) <= _MOST_CHOICES:
-            choices = choices // len(per_cpu[wait.cpu]) * (len(per_cpu[wait.cpu]) + 1)
-            per_cpu[wait.cpu].append(wait)
     best: tuple[int, int, list[Segment]] | None = None
-    for choice in itertools.product(*per_cpu.values()):
-        begins = [wait for wait in choice if wait is not None]
-        if not begins:
-            continue
+    for begins in _choices(waits):
         end_ns = (growth.throttled_ns + sum(wait.start_ns for wait in begins)) // len(begins)
         if not growth.after_ns - _CLOCKS_DIFFER_NS <= end_ns <= growth.until_ns + _CLOCKS_DIFFER_NS:
             continue
@@ -133,6 +124,29 @@ def _best_choice(waits: list[Segment], growth: Growth) -> tuple[int, list[Segmen
         if best is None or (error_ns, -len(begins)) < (best[0], -len(best[2])):
             best = (error_ns, end_ns, begins)
     return None if best is None else best[1:]
+
+
+def _choices(waits: list[Segment]) -> Iterator[list[Segment]]:
+    """Every choice of at most one wait on each CPU, at least one in all; where they are too many, of the longest waits.
+
+    Of many CPUs those are tried too that began to wait first, in any number: mostly all of them are stopped.
+    """
+    per_cpu: dict[int, list[Segment | None]] = {}
+    firsts: dict[int, Segment] = {}
+    choices = 1
+    for wait in sorted(waits, key=lambda each: each.start_ns):
+        firsts.setdefault(wait.cpu, wait)
+        so_far = len(per_cpu.get(wait.cpu, [None]))
+        if choices // so_far * (so_far + 1) <= _MOST_CHOICES:
+            choices = choices // so_far * (so_far + 1)
+            per_cpu.setdefault(wait.cpu, [None]).append(wait)
+    for choice in itertools.product(*per_cpu.values()):
+        begins = [wait for wait in choice if wait is not None]
+        if begins:
+            yield begins
+    ordered = list(firsts.values())
+    for count in range(len(per_cpu) + 1, len(ordered) + 1):
+        yield ordered[:count]
 
 
 def stops_by_idleness(record: Record, threads: Threads) -> Stops:

@@ -9,9 +9,9 @@ What is recorded, on every CPU:
 - ``sched_waking``, ``sched_wakeup``, ``sched_wakeup_new``, ``sched_migrate_task`` and ``sched_process_fork`` of the
   measured program alone, by its name, which its threads inherit. (``set_event_pid`` would lose the switches between
   others, and the program's number would have to be known before it starts.)
-- interrupts that end a CPU's idleness, and the ticks, where the kernel has events for them (x86): some kernels do not
-  record the switches that certain tasks do, among them an idle task (seen: Linux 6.18 in a virtual machine, all but the
-  first CPU), and these events tell when a CPU came to run another task (``bench.attribution.record``);
+- what ends a CPU's idleness, and the ticks (interrupts have events on x86 alone): some kernels do not record the
+  switches that certain tasks do, among them idle tasks (seen: Linux 6.18 in a virtual machine, on all but the first
+  CPU), and these events tell when a CPU came to run another task (``bench.attribution.record``);
 - ``throttle_cfs_rq`` and ``unthrottle_cfs_rq`` of all groups, where the kernel has kprobe events.
 
 The clock is ``mono``, which is CLOCK_MONOTONIC, printed in whole microseconds.
@@ -38,10 +38,11 @@ _OF_THE_PROGRAM = {
     "sched_migrate_task": "comm",
     "sched_process_fork": "parent_comm",
 }
-_INTERRUPTS = {
-    "reschedule_entry": "common_pid == 0",
-    "call_function_single_entry": "common_pid == 0",
-    "local_timer_entry": None,
+_AWAKENING = {
+    "irq_vectors/reschedule_entry": "common_pid == 0",
+    "irq_vectors/call_function_single_entry": "common_pid == 0",
+    "irq_vectors/local_timer_entry": None,
+    "sched/sched_wake_idle_without_ipi": None,
 }
 _PROBES = {"throttle": "throttle_cfs_rq", "unthrottle": "unthrottle_cfs_rq"}
 COMM_LENGTH = 15  # TASK_COMM_LEN less the terminating zero
@@ -80,8 +81,8 @@ class Instance:
             if re.fullmatch(r"[\w.+-]+", comm):  # others cannot be written in a filter; all are recorded then
                 _write(place / "filter", f'{field} == "{comm}"')
             _write(place / "enable", "1")
-        for event, condition in _INTERRUPTS.items():
-            place = self.folder / "events/irq_vectors" / event
+        for event, condition in _AWAKENING.items():
+            place = self.folder / "events" / event
             if place.exists():
                 if condition is not None:
                     _write(place / "filter", condition)

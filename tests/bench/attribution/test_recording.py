@@ -1,0 +1,208 @@
+"""Recordings of real programs: what is recorded, what is said where it cannot be, and that nothing is left behind."""
+
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from bench.attribution.attribute import PARTS
+from bench.attribution.errors import RecordingFailed
+from bench.attribution.record import parse_record
+from bench.attribution.recording import TRACED, Recording
+from bench.attribution.threads import State, threads_of
+from bench.attribution.traced import run_attributed
+from bench.errors import RunFailed
+from bench.interrupt import Stop
+from bench.quota.base import Backend
+from bench.quota.limits import Limits, parse_quota
+from bench.quota.none import NoBackend
+from nanonap.paths import PROJECT
+from nanonap.processes import identity
+from tests.bench.attribution.tracing import left, needs_tracing
+from tests.conftest import BuildProgram
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
+RECORDER = [sys.executable, "-m", "bench.attribution.recorder", "--program", "sleepbench"]
+PARENT = """
+import time
+from bench.attribution.recording import Recording
+recording = Recording("sleepbench")
+print(recording._process.pid, flush=True)
+time.sleep(100)
+"""
+
+
+@contextlib.contextmanager
+def parent() -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A process that records, and the number of its recorder."""
+    command = [sys.executable, "-c", PARENT]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+        try:
+            assert process.stdout is not None
+            yield process, int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def ends_within(pid: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not Path(f"/proc/{pid}").exists()
+
+
+def test_a_recording_knows_the_programs_threads_and_what_they_did(build_program: BuildProgram) -> None:
+    needs_tracing()
+    with Recording("sleepbench", mode="trace") as recording:
+        command = [str(build_program("sleepbench")), "-plan", "5ms*20", "-burn", "1", "-trace-wakes"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            pass
+        record = parse_record(recording.stop())
+    assert recording.method in TRACED
+    assert recording.refusal is None
+    assert record.lost == 0
+    threads = threads_of(record, process.pid)
+    assert len(threads.own) >= 4
+    assert threads.sysmon in threads.own
+    main = threads.segments[process.pid]
+    assert {State.RUNNING, State.BLOCKED} <= {part.state for part in main}
+    for parts in threads.segments.values():
+        assert all(before.end_ns == after.start_ns for before, after in itertools.pairwise(parts))
+
+
+def test_sleeps_of_many_threads_are_attributed_whole(build_program: BuildProgram) -> None:
+    needs_tracing()
+    with NoBackend().open(Limits()) as group:
+        argv = [str(build_program("sleepbench")), "-plan", "500us*40,3ms*10", "-sleepers", "10", "-burn", "1"]
+        found = run_attributed(argv, group, Stop())
+    assert found.sleeps.height == 500
+    assert found.sleeps["sleeper"].n_unique() == 10
+    assert (found.sleeps.select(pl.sum_horizontal(PARTS)).to_series() == found.sleeps["overshoot_ns"]).all()
+    assert int(found.sleeps["unexplained_ns"].sum()) < 0.05 * int(found.sleeps["overshoot_ns"].sum())
+    assert found.throttled_ns is None
+
+
+@pytest.mark.parametrize(("mode", "method"), [("schedstat", "schedstat sampling"), ("counters", "counters")])
+def test_lesser_methods_still_know_the_groups_throttled_time(
+    backend: Backend, build_program: BuildProgram, mode: str, method: str
+) -> None:
+    with backend.open(Limits(parse_quota("10%"))) as group:
+        argv = [str(build_program("sleepbench")), "-plan", "5ms*10000", "-burn", "1", "-max-time", "600ms"]
+        found = run_attributed([*argv, "-warmup", "1"], group, Stop(), mode)
+    assert found.method == method
+    assert found.throttled_ns is not None
+    assert found.throttled_ns > 0
+    assert (found.sleeps.select(pl.sum_horizontal(PARTS)).to_series() == found.sleeps["overshoot_ns"]).all()
+    if mode == "schedstat":
+        late = found.sleeps.filter(pl.col("overshoot_ns") > 20_000_000)
+        assert 2 * int(late["throttled_ns"].sum()) > int(late["overshoot_ns"].sum())
+
+
+def test_a_program_that_fails_is_named_and_nothing_is_left() -> None:
+    with NoBackend().open(Limits()) as group:
+        with pytest.raises(RunFailed, match=r"status 3.*no memory"):
+            run_attributed(["/bin/sh", "-c", "echo no memory >&2; exit 3", "sh"], group, Stop())
+        with pytest.raises(RunFailed, match="cannot be started"):
+            run_attributed(["/nowhere/sleepbench"], group, Stop())
+
+
+def test_nothing_is_left_after_a_stop_and_after_a_close() -> None:
+    needs_tracing()
+    with Recording("sleepbench") as recording:
+        name = identity(recording._process.pid)
+        assert f"nanonap-{name}" in left()
+        recording.stop()
+        assert name not in left()
+        assert name.replace("-", "_") not in left()
+    with Recording("sleepbench") as recording:
+        name = identity(recording._process.pid)
+    assert name not in left()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_parent_that_ends_without_a_word_leaves_nothing(number: signal.Signals) -> None:
+    needs_tracing()
+    with parent() as (process, recorder):
+        name = identity(recorder)
+        assert name in left()
+        process.send_signal(number)
+        process.wait()
+        assert ends_within(recorder, 10)
+    assert name not in left()
+
+
+def test_what_a_killed_recorder_leaves_is_removed_at_the_next_start() -> None:
+    needs_tracing()
+    with parent() as (_, recorder):
+        name = identity(recorder)
+        os.kill(recorder, signal.SIGKILL)
+    assert ends_within(recorder, 10)
+    # Another test's recorder, on another worker, may have removed it in between.
+    with Recording("sleepbench") as recording:
+        assert name not in left()
+        assert identity(recording._process.pid) in left()
+
+
+def test_a_recorder_that_is_killed_is_said_to_be() -> None:
+    with Recording("sleepbench") as recording:
+        recording._process.kill()
+        recording._process.wait()
+        with pytest.raises(RecordingFailed, match="status -9"):
+            recording.stop()
+    with Recording("sleepbench") as recording:  # and clean up after it
+        pass
+
+
+WITHOUT_RIGHTS = 'mount -t tmpfs none /sys/kernel/tracing; exec setpriv --bounding-set=-all --inh-caps=-all "$@"'
+
+
+@pytest.fixture
+def without_rights() -> list[str]:
+    """A command that runs its arguments as nobody special, where tracefs is not mounted."""
+    if os.getuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("needs root and setpriv (apt-get install util-linux), to give up root's rights")
+    return ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-e", "-c", WITHOUT_RIGHTS, "sh"]
+
+
+def test_without_the_rights_it_is_said_why_and_what_would_help_and_threads_are_sampled(
+    without_rights: list[str],
+) -> None:
+    command = [*without_rights, *RECORDER]
+    done = subprocess.run(command, input="stop\n", capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    first, _, record = done.stdout.partition("\n")
+    about = json.loads(first)
+    assert about["method"] == "schedstat sampling"
+    assert "cannot be mounted (Operation not permitted)" in about["reason"]
+    assert "run as root" in about["remedy"]
+    assert parse_record(record).events == []
+
+
+def test_who_asks_for_tracing_and_cannot_have_it_gets_the_reason(without_rights: list[str]) -> None:
+    script = (
+        "from bench.attribution.recording import Recording; from nanonap.errors import NanonapError\n"
+        "try: Recording('sleepbench', mode='trace')\n"
+        "except NanonapError as error: print(type(error).__name__, error.exit_code, error)"
+    )
+    command = [*without_rights, sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    assert done.stdout.startswith("TracingUnavailable 47 tracing: tracefs cannot be mounted")
+
+
+def test_the_recorder_needs_nothing_but_the_standard_library() -> None:
+    script = (
+        "import sys; import bench.attribution.recorder, bench.attribution.recording\n"
+        "print({name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names))"
+    )
+    command = [sys.executable, "-S", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    assert set(eval(done.stdout)) <= {"bench", "nanonap", "__main__"}  # noqa: S307 - our own output

@@ -1,0 +1,110 @@
+"""Throttled or waiting: told by the kernel's calls, by a group's counters, or by an idle CPU beside the wait."""
+
+import pytest
+
+from bench.attribution.threads import threads_of
+from bench.attribution.throttling import Stops, stops_by_counters, stops_by_idleness, stops_of
+from tests.bench.attribution.story import BURNER, END_US, FOREIGN, MAIN, SLEEPER, US, Story, started
+
+OURS, THEIRS = 0xFFFF888000000100, 0xFFFF888000000200
+
+
+def in_us(stops: Stops, kind: str = "sure") -> dict[int, list[tuple[int, int]]]:
+    per_cpu = getattr(stops, kind)
+    return {cpu: [(start // US, end // US) for start, end in spans] for cpu, spans in per_cpu.items() if spans}
+
+
+def stops(story: Story, kind: str = "sure") -> dict[int, list[tuple[int, int]]]:
+    record = story.record()
+    return in_us(stops_of(record, threads_of(record, MAIN)), kind)
+
+
+def stopped(until_us: int = 8_000, next_up: int = 0) -> Story:
+    """The burner's thread runs out of quota on CPU 1 at 2 ms, and gets its CPU again at ``until_us``."""
+    story = started().wake(500, 1, 0, BURNER).switch(510, 1, 0, BURNER, "R")
+    return story.switch(2_000, 1, BURNER, next_up, "R").switch(until_us, 1, next_up, BURNER, "R")
+
+
+def test_the_kernels_own_calls_are_paired_per_queue() -> None:
+    story = stopped().probe(1_999, 1, BURNER, "throttle", OURS).probe(7_900, 0, 0, "unthrottle", OURS)
+    story.probe(9_000, 1, BURNER, "throttle", OURS)
+    assert stops(story) == {1: [(1_999, 7_900), (9_000, END_US)]}
+    assert story.parts(BURNER, 3_000, 8_010) == {"throttled": 4_900, "runqueue": 100, "goscheduler": 10}
+
+
+def test_another_groups_stop_is_not_ours() -> None:
+    story = stopped(next_up=FOREIGN).probe(3_000, 1, FOREIGN, "throttle", THEIRS)
+    story.probe(7_000, 1, 0, "unthrottle", THEIRS)
+    assert stops(story) == {}
+
+
+def test_a_queue_that_is_found_stopped_when_a_thread_arrives_is_ours() -> None:
+    story = stopped().probe(3_000, 1, 0, "throttle", OURS).probe(7_000, 1, 0, "unthrottle", OURS)
+    assert stops(story) == {1: [(3_000, 7_000)]}
+
+
+def test_a_growth_of_the_counters_is_laid_over_the_wait_that_it_came_from() -> None:
+    # The CPU is busy with others when the group is let go on: the rest of the wait is the run queue's.
+    story = stopped(9_000, FOREIGN).stat(0, 100, 0).stat(7_000, 9_000, 6_000)
+    assert stops(story) == {1: [(2_000, 8_000)]}
+    assert story.parts(BURNER, 3_000, 9_010) == {"throttled": 5_000, "runqueue": 1_000, "goscheduler": 10}
+
+
+def test_a_growth_on_two_cpus_is_the_sum_of_both_stops() -> None:
+    story = stopped(8_000).wake(400, 0, 0, SLEEPER).switch(410, 0, 0, SLEEPER, "R").switch(4_000, 0, SLEEPER, 0, "R")
+    story.switch(8_000, 0, 0, SLEEPER, "R").stat(0, 100, 0).stat(7_000, 9_000, 6_000 + 4_000)
+    assert stops(story) == {1: [(2_000, 8_000)], 0: [(4_000, 8_000)]}
+
+
+def test_a_wait_that_the_growth_cannot_have_come_from_is_not_throttled() -> None:
+    # Two CPUs, two waits over the same moment; the growth fits that on CPU 1 alone.
+    story = stopped(8_000).wake(400, 0, 0, SLEEPER).switch(410, 0, 0, SLEEPER, "R")
+    story.switch(4_000, 0, SLEEPER, FOREIGN, "R").switch(8_500, 0, FOREIGN, SLEEPER, "R")
+    story.stat(0, 100, 0).stat(7_000, 9_000, 6_000)
+    assert stops(story) == {1: [(2_000, 8_000)]}
+
+
+def test_a_growth_that_fits_no_wait_leaves_the_waits_before_it_in_doubt() -> None:
+    story = stopped(8_000).stat(0, 100, 0).stat(7_000, 9_000, 4_000)
+    assert stops(story) == {}
+    assert stops(story, "doubtful") == {1: [(5_000, 8_000)]}
+    assert story.parts(BURNER, 3_000, 8_010) == {"runqueue": 2_000, "unexplained": 3_000, "goscheduler": 10}
+
+
+def test_what_is_sure_is_not_also_in_doubt() -> None:
+    both = Stops()
+    both.sure[0] += [(10, 20), (15, 30)]
+    both.doubtful[0] += [(0, 12), (18, 19), (25, 40)]
+    assert both.tidy().doubtful[0] == [(0, 10), (30, 40)]
+    assert both.sure[0] == [(10, 30)]
+
+
+def test_without_counters_a_wait_beside_an_idle_cpu_is_throttled_and_one_beside_a_busy_cpu_is_not() -> None:
+    assert stops(stopped(8_000)) == {1: [(2_000, 8_000)]}
+    assert stops(stopped(8_000, FOREIGN)) == {}
+    # An idle CPU takes a moment to wake up: that is no stop.
+    assert stops(stopped(2_300)) == {}
+
+
+def test_an_idle_spell_within_a_wait_makes_it_throttled_up_to_its_end() -> None:
+    story = stopped(9_000).switch(3_000, 1, 0, FOREIGN, "R").switch(4_000, 1, FOREIGN, 0).switch(7_000, 1, 0, FOREIGN)
+    story.switch(8_999, 1, FOREIGN, 0)
+    record = story.record()
+    assert in_us(stops_by_idleness(record, threads_of(record, MAIN))) == {1: [(2_000, 7_000)]}
+
+
+@pytest.mark.parametrize("together", [1, 30, 40])
+def test_many_waits_at_once_are_searched_in_bounded_time(together: int) -> None:
+    story = started()
+    for cpu in range(40):
+        tid = 1_000 + cpu
+        story.fork(200 + cpu, MAIN, tid, cpu).switch(300 + cpu, cpu, 0, tid, "R").switch(2_000 + cpu, cpu, tid, 0, "R")
+        story.switch(8_000 + cpu, cpu, 0, tid, "R")
+    stopped_us = sum(7_990 - 2_000 - cpu for cpu in range(together))
+    story.stat(0, 100, 0).stat(7_900, 8_000, stopped_us)
+    record = story.record()
+    found = stops_by_counters(record.growths, threads_of(record, MAIN)).sure
+    assert sum(len(spans) for spans in found.values()) == together
+    assert sum(end - start for spans in found.values() for start, end in spans) == pytest.approx(
+        stopped_us * US, abs=40
+    )
