@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -44,8 +45,7 @@ def parts_figure(rows: Mapping[str, pl.DataFrame], title: str) -> Figure:
     figure = Figure(figsize=(8.4, 0.42 * len(rows) + 2.0), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     draw_parts(axes, rows)
-    _legend(figure, part_handles())
-    figure.suptitle(title, fontsize=12, fontweight="bold")
+    _legend(figure, part_handles(), title)
     return figure
 
 
@@ -80,8 +80,7 @@ def timeline_figure(attribution: Attribution, title: str, start_ns: int | None =
     figure = Figure(figsize=(10.0, 0.34 * (len(threads) + 1) + 2.1), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     draw_timeline(axes, attribution.sleeps, attribution.states, start)
-    _legend(figure, [*timeline_handles(), *part_handles((Part.THROTTLED, Part.RUNQUEUE))])
-    figure.suptitle(title, fontsize=12, fontweight="bold")
+    _legend(figure, [*timeline_handles(), *part_handles((Part.THROTTLED, Part.RUNQUEUE))], title)
     return figure
 
 
@@ -109,7 +108,8 @@ def draw_timeline(axes: Axes, sleeps: pl.DataFrame, states: pl.DataFrame, start_
         axes.axhline(row, color="#eeeeee", linewidth=1, zorder=0)
         for state, colour in _STATES.items():
             mine = states.filter((pl.col("tid") == tid) & (pl.col("state") == state))
-            _spans(axes, row, mine, start_ns, colour)
+            # What runs for less than a pixel is to be seen; what waits so shortly is not to hide what runs.
+            _spans(axes, row, mine, start_ns, colour, edge=0.4 if state == "running" else 0.0)
     axes.set_yticks(range(len(threads) + 1), ["sleeps", *(f"thread {row}" for row in range(1, len(threads) + 1))])
     axes.set_ylim(len(threads) + 0.6, -0.6)
     axes.set_xlim(0, SECOND_NS)
@@ -142,14 +142,16 @@ def _busy_threads(states: pl.DataFrame, start_ns: int) -> list[int]:
     return totals["tid"].to_list()
 
 
-def _spans(axes: Axes, row: int, spans: pl.DataFrame, start_ns: int, colour: str) -> None:
+def _spans(axes: Axes, row: int, spans: pl.DataFrame, start_ns: int, colour: str, edge: float = 0.0) -> None:
     inside = spans.filter((pl.col("end_ns") > start_ns) & (pl.col("start_ns") < start_ns + SECOND_NS))
     begin = inside["start_ns"] - start_ns
     pairs = list(zip(begin.to_list(), (inside["end_ns"] - inside["start_ns"]).to_list(), strict=True))
-    # A line of its own colour keeps what is shorter than a pixel to be seen.
-    axes.broken_barh(pairs, (row - _BAR / 2, _BAR), facecolors=colour, edgecolors=colour, linewidth=0.3)
+    axes.broken_barh(pairs, (row - _BAR / 2, _BAR), facecolors=colour, edgecolors=colour, linewidth=edge)
 
 
-def _legend(figure: Figure, handles: Sequence[Patch]) -> None:
-    # Below is the footnote's place (bench.look.save).
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=SMALL)
+def _legend(figure: Figure, handles: Sequence[Patch], title: str) -> None:
+    # Below is the footnote's place (bench.look.save); and a title of its own would be drawn over the legend.
+    legend = figure.legend(
+        handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=SMALL
+    )
+    legend.set_title(title, prop=FontProperties(size=12, weight="bold"))
