@@ -74,9 +74,9 @@ class CgroupGroup(Group):
 
     backend: ClassVar[str]
 
-    def __init__(self, parents: Sequence[Path], limits: Limits) -> None:
+    def __init__(self, parents: Sequence[Path], limits: Limits, name: str | None = None) -> None:
         """Make the folder, set the limits, read them back. Raises QuotaUnavailable; nothing is left then."""
-        name = new_name()
+        name = name or new_name()
         self.folders = [parent / name for parent in parents]
         self.folder = self.folders[0]
         try:

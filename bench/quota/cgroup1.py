@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from bench.errors import QuotaUnavailable
 from bench.quota.base import Group, StatFiles, Throttling
-from bench.quota.cgroup import CgroupBackend, CgroupGroup, no_burst, own_folder, unescape
+from bench.quota.cgroup import CgroupBackend, CgroupGroup, new_name, no_burst, own_folder, unescape
 from bench.quota.limits import Limits, Quota
 
 _SHARES_OF_WEIGHT_100 = 1024
@@ -16,10 +16,24 @@ _NO_MEMORY_LIMIT = 1 << 62  # PAGE_COUNTER_MAX in bytes, whatever its exact valu
 class Cgroup1Group(CgroupGroup):
     """cpu.cfs_quota_us, cpu.cfs_period_us, cpu.cfs_burst_us, cpu.shares; throttled_time is in ns.
 
-    Memory is limited in a hierarchy of its own: the second of ``folders``, where there is one.
+    CPU time and memory are counted in hierarchies that may be others: ``usage`` and ``memory`` are the group's folders
+    there, None where there is none.
     """
 
     backend: ClassVar[str] = "cgroup1"
+    usage: Path | None = None
+    memory: Path | None = None
+
+    def __init__(self, parent: Path, limits: Limits, usage: Path | None, memory: Path | None) -> None:
+        """A group below ``parent``, and below the parents in the other hierarchies. Raises QuotaUnavailable."""
+        name, parents = new_name(), [parent]
+        if usage is not None:
+            self.usage = usage / name
+            parents += [usage] if usage != parent else []
+        if memory is not None:
+            self.memory = memory / name
+            parents.append(memory)
+        super().__init__(parents, limits, name)
 
     def write_limits(self, limits: Limits) -> None:
         """Period first, quota next: each is checked against the ones before."""
@@ -32,8 +46,8 @@ class Cgroup1Group(CgroupGroup):
             self.write("cpu.cfs_burst_us", str(limits.quota.burst_ns // 1_000))
         if limits.weight is not None:
             self.write("cpu.shares", str(_shares(limits.weight)))
-        if limits.memory_bytes is not None:
-            (self.folders[1] / "memory.limit_in_bytes").write_text(str(limits.memory_bytes), encoding="ascii")
+        if limits.memory_bytes is not None and self.memory is not None:
+            (self.memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes), encoding="ascii")
 
     def read_limits(self) -> Limits:
         """A quota of -1 is no limit."""
@@ -42,8 +56,8 @@ class Cgroup1Group(CgroupGroup):
         burst_us = int(burst.read_text(encoding="ascii")) if burst.exists() else 0
         quota = Quota() if quota_us < 0 else Quota(quota_us * 1_000, period_us * 1_000, burst_us * 1_000)
         memory = None
-        if len(self.folders) > 1:
-            memory = int((self.folders[1] / "memory.limit_in_bytes").read_text(encoding="ascii"))
+        if self.memory is not None:
+            memory = int((self.memory / "memory.limit_in_bytes").read_text(encoding="ascii"))
         return Limits(
             quota,
             round(int(self.read("cpu.shares")) * 100 / _SHARES_OF_WEIGHT_100),
@@ -51,22 +65,21 @@ class Cgroup1Group(CgroupGroup):
         )
 
     def counters(self) -> Throttling:
-        """cpu.stat, and cpuacct.usage where that controller is mounted with it."""
-        fields, usage = self.fields(), self.folder / "cpuacct.usage"
+        """cpu.stat and cpuacct.usage."""
+        fields = self.fields()
         return Throttling(
             fields.get("nr_periods", 0),
             fields.get("nr_throttled", 0),
             fields.get("throttled_time", 0),
             fields.get("nr_bursts"),
             fields.get("burst_time"),
-            int(usage.read_text(encoding="ascii")) if usage.exists() else None,
+            None if self.usage is None else int((self.usage / "cpuacct.usage").read_text(encoding="ascii")),
         )
 
     @property
     def stat_files(self) -> StatFiles:
-        """Those of the folder."""
-        usage = self.folder / "cpuacct.usage"
-        return StatFiles(self.folder / "cpu.stat", 1, usage if usage.exists() else None)
+        """Those of the folders."""
+        return StatFiles(self.folder / "cpu.stat", 1, None if self.usage is None else self.usage / "cpuacct.usage")
 
 
 def _shares(weight: int) -> int:
@@ -79,6 +92,7 @@ class Cgroup1Backend(CgroupBackend):
 
     name: ClassVar[str] = "cgroup1"
     memory: Path | None = None
+    usage: Path | None = None
 
     def prepare(self) -> None:
         """Find the hierarchy. Raises QuotaUnavailable."""
@@ -93,25 +107,23 @@ class Cgroup1Backend(CgroupBackend):
         if not (self.parent / "cpu.cfs_quota_us").exists():
             reason = f"{self.parent} has no cpu.cfs_quota_us"
             raise QuotaUnavailable(self.name, reason, "use a kernel with CONFIG_CFS_BANDWIDTH")
-        self.memory = _memory_folder(text)
-        self.others = (self.memory,) if self.memory else ()
+        self.memory, self.usage = _other_folder(text, "memory"), _other_folder(text, "cpuacct")
+        self.others = tuple(each for each in (self.memory, self.usage) if each is not None)
         self.remove_stale()
 
     def open(self, limits: Limits) -> Group:
         """A new group. Raises QuotaUnavailable."""
-        if limits.memory_bytes is None:
-            return Cgroup1Group([self.parent], limits)
-        if self.memory is None:
+        if limits.memory_bytes is not None and self.memory is None:
             reason = "memory is asked for, and no cgroup v1 hierarchy with the memory controller can be written here"
             raise QuotaUnavailable(self.name, reason, "leave --memory-max out, or mount it as root")
-        return Cgroup1Group([self.parent, self.memory], limits)
+        return Cgroup1Group(self.parent, limits, self.usage, self.memory if limits.memory_bytes is not None else None)
 
 
-def _memory_folder(mountinfo: str) -> Path | None:
-    mount = find_mount(mountinfo, "memory")
+def _other_folder(mountinfo: str, controller: str) -> Path | None:
+    mount = find_mount(mountinfo, controller)
     if mount is None:
         return None
-    folder = own_folder(*mount, own_path(Path("/proc/self/cgroup").read_text(encoding="utf-8"), "memory"))
+    folder = own_folder(*mount, own_path(Path("/proc/self/cgroup").read_text(encoding="utf-8"), controller))
     return folder if os.access(folder, os.W_OK) else None
 
 
