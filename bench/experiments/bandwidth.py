@@ -72,7 +72,7 @@ def _rows(setting: Setting) -> Iterator[dict[str, Any]]:
         setting.say(f"{trials} changes from {before} to {after}")
         found = ask(setting, f"{_PROBE}:change", _limit(trials, 1), before=before, after=after, trials=trials)
         yield from _flat({"scene": "change", "quota": before, "other_quota": after}, found)
-    trials, seconds = (2, 0.8) if quick else (6, 2.0)
+    trials, seconds = (2, 0.5) if quick else (6, 2.0)
     for child, parent in _NESTED:
         setting.say(f"{child} within {parent}")
         options = {"parent": parent, "child": child, "trials": trials, "seconds": seconds}

@@ -77,11 +77,23 @@ def live(backend: str, quota: str, load: str, trials: int, seconds: float) -> li
                     for pid in pids:
                         os.sched_setaffinity(pid, {max(os.sched_getaffinity(0))})
                     time.sleep(_SETTLE_S)
+                    if load == "quiet":
+                        _until_still(pids)
                     watch, sampler = _Watch(group, pids), _sampler(group)
                     watch.until(time.monotonic_ns() + int(seconds * 1e9))
                     sampled = None if sampler is None else sampler.stop().select(FIELDS[:-1]).rows()
                 found.append({"samples": watch.samples, "sampler": sampled})
     return found
+
+
+def _until_still(pids: Sequence[int]) -> None:
+    """Until starting a program, which takes long where a machine is emulated, is over."""
+    clocks = [_process_clock(pid) for pid in pids]
+    deadline, used, before = time.monotonic() + _PATIENCE_S, 0, -1
+    while used != before and time.monotonic() < deadline:
+        before = used
+        time.sleep(_SETTLE_S)
+        used = sum(map(time.clock_gettime_ns, clocks))
 
 
 def _sampler(group: Group) -> Any:  # noqa: ANN401 - a class that may be missing

@@ -67,15 +67,17 @@ class Engines(Experiment):
         works = data.filter(pl.col("ability").is_not_null())
         sections = [_section(name, rows) for (name,), rows in works.group_by(["backend"], maintain_order=True)]
         others = data.filter(pl.col("ability").is_null()).to_dicts()
-        notes = [f"{row['backend']}: {row['reason']}; {row['remedy']}" for row in others]
+        marks = works.filter(pl.col("mark").is_not_null()).select("backend", "mark").unique(maintain_order=True)
+        notes = [f"{name}: {mark}" for name, mark in marks.iter_rows()]
+        notes += [f"{row['backend']}: {row['reason']}; {row['remedy']}" for row in others]
         return [Table("What can be set", ("what", "asked", "read back"), sections, notes)]
 
 
 def _section(name: Any, rows: pl.DataFrame) -> Section:  # noqa: ANN401 - polars' keys have no type
-    versions, mark = rows["version"].drop_nulls().to_list(), rows["mark"][0]
+    versions = rows["version"].drop_nulls().to_list()
     heading = f"{name} (cgroup v{versions[0]})" if versions else str(name)
     cells = [[row["ability"], row["asked"], row["read_back"] or f"no: {row['reason']}"] for row in rows.to_dicts()]
-    return Section(f"{heading}; {mark}" if mark else heading, cells)
+    return Section(heading, cells)
 
 
 def _rows(setting: Setting) -> Iterator[dict[str, Any]]:

@@ -65,6 +65,9 @@ def _limited(data: pl.DataFrame, environment: str) -> Verdict:
     found = {load: ratio(data, environment, load) for load in ("quiet", "busy")}
     each = ", ".join(f"{load} {value}" for load, value in found.items() if value is not None)
     sentence = f"against no limit a sleep takes: {each or 'no data'}"
+    if quiet:
+        share = _share(data, environment, "quiet")
+        sentence += f"; quiet groups were throttled in {share} of their periods: starting used their quota up"
     if outcome == "holds in part":
         sentence += "; so it is late only beside a busy process in its group"
     if outcome == "cannot be tested here":

@@ -17,6 +17,9 @@ from bench.quota.limits import DEFAULT_PERIOD_NS, Limits, Quota, parse_quota
 WEIGHT = 1_000
 BURN = ("/bin/sh", "-c", "while :; do :; done")
 _SETTLE_S = 0.25
+#: Between the starts of a group's sleeps, so that none uses up another's quota and all parts of a period are met (it is
+#: 100 ms); and between those of one group and the next.
+_SPACING_S, _OFFSET_S = 0.127, 0.031
 
 
 def version(backend: str) -> int:
@@ -30,10 +33,10 @@ def timed(
 ) -> dict[str, dict[str, Any]]:
     """Times ``sleeps`` runs of /bin/sleep, from start to exit, in a group for each quota (name → quota).
 
-    All groups at the same time; the sleeps begin one after the other, in all parts of a period, in an order by the
-    seed. ``burners`` shells are busy in
-    each. A quota ``max`` is written to the group's file by that word, or by v1's. Gives by name {"elapsed_ns": […],
-    "nr_periods", "nr_throttled", "throttled_ns"}, the counters None where there are none. Raises QuotaUnavailable.
+    All groups at the same time, in an order by the seed; a group's sleeps begin one after the other, each in another
+    part of a period, and overlap. ``burners`` shells are busy in each group. A quota ``max`` is written to the group's
+    file by that word, or by v1's. Gives by name {"elapsed_ns": […], "nr_periods", "nr_throttled", "throttled_ns"}, the
+    counters None where there are none. Raises QuotaUnavailable.
     """
     with prepared(backend) as ready, ExitStack() as stack:
         groups = {name: stack.enter_context(_open(ready, quota)) for name, quota in quotas.items()}
@@ -44,12 +47,15 @@ def timed(
             time.sleep(_SETTLE_S)
         before = {name: group.counters() for name, group in groups.items()}
         elapsed: dict[str, list[int | OSError]] = {name: [] for name in groups}
-        starts = [number * DEFAULT_PERIOD_NS / 1e9 / sleeps / len(groups) for number in range(sleeps * len(groups))]
-        random.Random(seed).shuffle(starts)  # noqa: S311 - an order, not a secret
+        order = list(groups)
+        random.Random(seed).shuffle(order)  # noqa: S311 - an order, not a secret
         lanes = [
-            threading.Thread(target=_sleep, args=(group, seconds, starts.pop(), elapsed[name]))
-            for name, group in groups.items()
-            for _ in range(sleeps)
+            threading.Thread(
+                target=_sleep,
+                args=(groups[name], seconds, number * _SPACING_S + place * _OFFSET_S, elapsed[name]),
+            )
+            for number in range(sleeps)
+            for place, name in enumerate(order)
         ]
         for lane in lanes:
             lane.start()

@@ -1,0 +1,39 @@
+"""Where late wake-ups lose their time in runs whose cause is known, and what that says of a quota's effect."""
+
+import polars as pl
+
+from bench.attribution.attribute import PARTS
+from bench.attribution.known import LATE_NS, LEAST_RIGHT, LEAST_SLEEPS, KnownAnswers
+from bench.attribution.known_runs import QUOTA
+from bench.attribution.path import Part
+from bench.experiments.base import Outcome, Verdict
+from nanonap.durations import format_ns
+
+
+class Attributed(KnownAnswers):
+    """Claim D5, beside the check of the method."""
+
+    def judge(self, data: pl.DataFrame) -> list[Verdict]:
+        """D5 stands on the method: where that is not confirmed, it is not answered."""
+        checked = super().judge(data)
+        return [*checked, _cause(data, checked[0])]
+
+
+def _cause(data: pl.DataFrame, method: Verdict) -> Verdict:
+    says = "a sleep is late under a quota because its process is throttled while the clock runs on"
+    if method.outcome not in ("holds", "holds in part"):
+        return Verdict("D5", says, "cannot be tested here", f"the attribution is not confirmed: {method.sentence}")
+    sleeps = data.filter(pl.col("run") == QUOTA, pl.col("kind") == "sleep")
+    late = sleeps.filter(pl.col("overshoot_ns") > LATE_NS)
+    if late.height < LEAST_SLEEPS:
+        return Verdict("D5", says, "cannot be tested here", f"only {late.height} sleeps were late under the quota")
+    lost = int(late["overshoot_ns"].sum())
+    shares = {part: int(late[part].sum()) / lost for part in PARTS}
+    throttled = shares[f"{Part.THROTTLED.value}_ns"]
+    outcome: Outcome = "holds" if throttled >= LEAST_RIGHT else "holds in part" if throttled >= 0.5 else "refuted"
+    punctual = 1 - late.height / sleeps.height
+    sentence = (
+        f"of what {late.height} sleeps under the quota lost, {throttled:.1%} is throttled time; {punctual:.0%} of the "
+        f"{sleeps.height} sleeps were less than {format_ns(LATE_NS)} late: those that did not end in a stall"
+    )
+    return Verdict("D5", says, outcome, sentence, {"shares": shares, "punctual": punctual})

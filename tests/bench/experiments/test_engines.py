@@ -1,0 +1,103 @@
+"""engines for real; its verdicts, and that of the attribution's claim, on made data, each way."""
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from bench.experiments.attribution import Attributed
+from bench.experiments.base import Setting, Verdict
+from bench.experiments.engines import SCHEMA, Engines
+from bench.experiments.engines_probe import ASKED, CHANGED
+from bench.quota.choose import BACKEND_NAMES
+
+
+def rows(backend: str, cannot: set[str] = frozenset(), version: int = 2) -> list[dict[str, Any]]:  # type: ignore[assignment]
+    return [
+        {
+            "backend": backend,
+            "ability": ability,
+            "asked": "x",
+            "accepted": ability not in cannot,
+            "version": version,
+            "reason": "not known" if ability in cannot else None,
+        }
+        for ability in (*ASKED, CHANGED)
+    ]
+
+
+def verdict(claim: str, made: list[dict[str, Any]]) -> Verdict:
+    data = pl.DataFrame(made, schema=SCHEMA)
+    return next(each for each in Engines().judge(data) if each.claim == claim)
+
+
+def test_every_backend_has_its_row_and_the_one_in_use_sets_what_it_should(setting: Setting) -> None:
+    data = Engines().run(setting)
+    assert set(data["backend"].to_list()) == set(BACKEND_NAMES) - {"auto", "none"}
+    own = data.filter(pl.col("backend") == setting.backend.name)
+    can = dict(own.select("ability", "accepted").iter_rows())
+    assert can["quota"] and can["period"] and can["weight"] and can[CHANGED]
+    changed = own.filter(pl.col("ability") == CHANGED)["read_back"][0]
+    assert changed == "50000 100000, then 25000 100000"
+    lacking = data.filter(pl.col("ability").is_null())
+    assert lacking.filter(pl.col("reason").is_null() | pl.col("remedy").is_null()).is_empty()
+    (table,) = Engines().tables(data)
+    assert len(table.notes) >= lacking.height
+    assert len(Engines().judge(data)) == data["backend"].n_unique() + 1
+
+
+@pytest.mark.parametrize(
+    ("cannot", "outcome"),
+    [(set(), "holds"), ({"burst"}, "holds"), ({CHANGED}, "holds in part"), (set(ASKED) | {CHANGED}, "refuted")],
+)
+def test_a_backend_is_judged_by_what_it_set(cannot: set[str], outcome: str) -> None:
+    found = verdict("E1 systemd", rows("systemd", cannot))
+    assert found.outcome == outcome
+    assert all(f"{each} (not known)" in found.sentence for each in cannot)
+
+
+def test_a_backend_that_does_not_work_names_the_one_that_can() -> None:
+    found = verdict("E1 systemd", [{"backend": "systemd", "reason": "no systemd", "remedy": "boot it"}])
+    assert found.outcome == "cannot be tested here"
+    assert "no systemd; boot it" in found.sentence and "guest-systemd" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("made", "outcome"),
+    [
+        (rows("docker", {"burst"}), "holds"),
+        (rows("docker", {"burst", "weight"}), "holds in part"),
+        (rows("docker", version=1), "cannot be tested here"),
+        (rows("cgroup2"), "cannot be tested here"),
+    ],
+    ids=["docker", "docker without weight", "docker on v1", "no docker"],
+)
+def test_the_claimed_environment_is_docker_on_v2(made: list[dict[str, Any]], outcome: str) -> None:
+    assert verdict("E1", made).outcome == outcome
+
+
+def attributed(throttled: float, explained: float = 1.0) -> pl.DataFrame:
+    """Late sleeps of 20 ms: those under the quota with this share throttled, the rest on the run queue."""
+    parts = ("granularity_ns", "throttled_ns", "runqueue_ns", "goscheduler_ns", "unexplained_ns")
+    made = []
+    for run, cause in (("quota alone", 1), ("run queue alone", 2), ("Go scheduler alone", 3)):
+        split = [0.0] * 5
+        split[cause] = explained
+        if run == "quota alone":
+            split[1], split[2] = explained * throttled, explained * (1 - throttled)
+        split[4] = 1 - explained
+        lost = {name: int(share * 20_000_000) for name, share in zip(parts, split, strict=True)}
+        row = {"run": run, "kind": "sleep", "method": "tracepoints", "overshoot_ns": 20_000_000, **lost}
+        made += [row] * 10
+    return pl.DataFrame(made)
+
+
+@pytest.mark.parametrize(
+    ("throttled", "explained", "outcome"),
+    [(1.0, 1.0, "holds"), (0.6, 1.0, "holds in part"), (0.1, 1.0, "refuted"), (1.0, 0.5, "cannot be tested here")],
+)
+def test_d5_follows_the_throttled_share_and_stands_on_the_method(
+    throttled: float, explained: float, outcome: str
+) -> None:
+    _, found = Attributed().judge(attributed(throttled, explained))
+    assert (found.claim, found.outcome) == ("D5", outcome)
