@@ -5,7 +5,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.experiments.bandwidth_verdicts import at_once, changes, count_all, nested_shares, refusals, trials
+from bench.experiments.bandwidth_read import at_once, changes, count_all, nested_shares, refusals, trials
 from bench.experiments.figures import Ratio
 from bench.look import DPI, FAINT, GRID, SMALL
 from bench.tables import Section, Table

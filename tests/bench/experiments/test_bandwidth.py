@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from bench.experiments.bandwidth import SCHEMA, Bandwidth
-from bench.experiments.bandwidth_verdicts import changes, trials
+from bench.experiments.bandwidth_read import changes, trials
 from bench.experiments.base import Setting, Verdict
 
 MS = 1_000_000

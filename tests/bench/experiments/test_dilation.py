@@ -85,6 +85,10 @@ def test_go_run_explains_the_doubling_if_only_the_whole_takes_twice_as_long(
     assert verdict("D1 go run", data.with_columns(whole_ns=pl.lit(SECOND))).outcome == "refuted"
 
 
+def test_go_run_does_not_explain_a_doubling_that_the_sleep_in_it_has_too() -> None:
+    assert verdict("D1 go run", frame(rows("go run", "changed", 2.0))).outcome == "refuted"
+
+
 def test_go_run_that_cannot_be_had_says_what_is_missing() -> None:
     data = frame([{"part": "go run", "load": "changed", "missing": "no toolchain there"}])
     found = verdict("D1 go run", data)
