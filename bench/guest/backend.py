@@ -36,6 +36,11 @@ class GuestGroup(Group):
         #: ``cpu_stat``, ``version``, ``usage`` as StatFiles has them, but of the guest's file system; or None.
         self.files_inside: dict[str, Any] | None = answer["stat_files"]
 
+    @property
+    def machine(self) -> Machine:
+        """The guest that it is in."""
+        return self._machine
+
     def command(self, argv: Sequence[str]) -> list[str]:
         """A client that sends in the executable files of ``argv`` which the guest lacks, and runs it in the group.
 

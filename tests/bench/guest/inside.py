@@ -44,9 +44,14 @@ def groups(backend: GuestBackend) -> list[str]:
     return found.stdout.split()
 
 
-def wait_until(condition: Callable[[], bool], patience_s: float = 20.0) -> None:
-    """What is not true by then fails."""
+def wait_until_no_groups(backend: GuestBackend, patience_s: float = 20.0) -> None:
+    """What is left by then fails, with its name."""
+    wait_until(lambda: not groups(backend), patience_s, lambda: str(groups(backend)))
+
+
+def wait_until(condition: Callable[[], bool], patience_s: float = 20.0, left: Callable[[], str] = str) -> None:
+    """What is not true by then fails, saying ``left``."""
     deadline = time.monotonic() + patience_s
     while not condition():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, left()
         time.sleep(0.05)

@@ -18,12 +18,13 @@ from bench.interrupt import Stop
 from bench.quota.limits import Limits, Quota, parse_quota
 from bench.runner import measure
 from bench.schedule import Run
-from tests.bench.guest.inside import KINDS, burn, groups, run, wait_until
+from tests.bench.guest.inside import KINDS, burn, groups, run, wait_until, wait_until_no_groups
 from tests.bench.made import GO
 from tests.conftest import BuildProgram
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("guest")]
-TENTH = Limits(parse_quota("10%"))
+# Emulated, a program's start alone takes long at less than this.
+HALF = Limits(parse_quota("50%"))
 MS = 1_000_000
 
 
@@ -62,7 +63,7 @@ def test_what_the_kernel_refuses_is_said_with_a_remedy_and_leaves_nothing(guest:
 
 
 def test_a_burner_is_throttled_and_counted_and_one_without_quota_is_not(guest: GuestBackend) -> None:
-    with guest.open(TENTH) as group:
+    with guest.open(HALF) as group:
         used = burn(group)
     assert used.nr_periods >= used.nr_throttled > 0
     assert used.throttled_ns > 0
@@ -92,7 +93,7 @@ def test_memory_above_its_limit_ends_the_program(guest: GuestBackend) -> None:
 
 
 def test_a_closed_group_is_gone_with_all_that_ran_in_it(guest: GuestBackend) -> None:
-    with guest.open(TENTH) as group:
+    with guest.open(HALF) as group:
         left = subprocess.Popen(
             group.command(["sh", "-c", "setsid sleep 1234 & echo on; wait"]), stdout=subprocess.PIPE
         )
@@ -127,7 +128,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     # The watchdog keeps the standard error that it has from its owner closed: it gives the line back at once.
     done = run(guest, "python3", "-c", killed)
     assert done.stdout.startswith("/sys/fs/cgroup/nanonap-")
-    wait_until(lambda: groups(guest) == [])
+    wait_until_no_groups(guest)
 
 
 def test_controllers_that_were_given_are_taken_back(guest: GuestBackend) -> None:
@@ -144,7 +145,7 @@ def test_controllers_that_were_given_are_taken_back(guest: GuestBackend) -> None
 def test_the_command_keeps_its_arguments_outputs_and_end(guest: GuestBackend) -> None:
     show = "import sys, os; os.write(1, bytes(range(256))); os.write(2, repr(sys.argv[1:]).encode()); sys.exit(3)"
     arguments = ["a b", "$HOME", "'; exit 1; '", "*", "ä"]
-    with guest.open(TENTH) as group:
+    with guest.open(HALF) as group:
         done = subprocess.run(group.command(["python3", "-c", show, *arguments]), capture_output=True, check=False)
         assert done.returncode == 3
         assert done.stdout == bytes(range(256))
@@ -160,14 +161,12 @@ def test_a_program_of_the_host_is_measured_inside_and_sent_in_once(
     guest: GuestBackend, build_program: BuildProgram
 ) -> None:
     arm = Arm("stock", build_program("sleepbench", GO), "sleep", "stock", None, GO, "")
-    # Emulated, a program's start alone takes long at less than this.
-    half = parse_quota("50%")
-    condition = Condition(half, parse_load("burn:1"))
+    condition = Condition(HALF.quota, parse_load("burn:1"))
     planned = Run(0, arm, condition, ((1 * MS, 1000),), 400 * MS, seed=7)
     measured = measure(planned, 2, guest, Stop())
     requested, actual, _, _ = measured.output.samples
     assert (actual >= requested).all()
-    assert measured.effective.quota == half
+    assert measured.effective.quota == HALF.quota
     assert measured.throttling is not None
     assert measured.throttling.nr_throttled > 0
     before = run(guest, "stat", "-c", "%i %y", *_sent(guest)).stdout
@@ -183,7 +182,7 @@ def _sent(guest: GuestBackend) -> list[str]:
 
 
 def test_killing_the_client_ends_the_run_inside(guest: GuestBackend) -> None:
-    with guest.open(TENTH) as group:
+    with guest.open(HALF) as group:
         argv = group.command(["sh", "-c", "echo on; sleep 4321; true"])
         client = subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True)
         assert client.stdout is not None
@@ -221,7 +220,7 @@ def test_kprobes_of_throttling_can_be_set(guest: GuestBackend) -> None:
 
 
 def test_a_guest_that_is_gone_is_said_and_closing_its_groups_is_fine(guest: GuestBackend, tmp_path: Path) -> None:
-    with guest.open(TENTH) as group:
+    with guest.open(HALF) as group:
         argv = group.command(["/bin/true"])
         here = str(guest.machine.address)
         gone = [str(tmp_path / "agent") if word == here else word for word in argv]

@@ -13,6 +13,7 @@ import bench.guest.machine
 from bench.errors import QuotaUnavailable
 from bench.guest.image import image
 from bench.guest.machine import Machine
+from bench.quota.watchdog import guard
 from nanonap.paths import PROJECT
 from nanonap.processes import started
 from tests.bench.guest.inside import wait_until
@@ -61,11 +62,14 @@ def test_a_boot_that_fails_is_said_with_the_consoles_last_words_and_leaves_nothi
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setitem(bench.guest.machine.INITS, "bare", "/no/such/init")
     monkeypatch.setattr(bench.guest.machine, "_LAST_CONSOLE", tmp_path / "console")
+    made = image("guest")
+    guard.watch_path(tmp_path / "nothing")  # the watchdog is a child as well
+    before = _children(os.getpid())
     with pytest.raises(QuotaUnavailable, match="ended while it booted") as caught:
-        Machine(image("guest"), "bare", "guest", "tcg")
+        Machine(made, "bare", "guest", "tcg")
     assert str(tmp_path / "console") in caught.value.remedy
     assert "/no/such/init" in (tmp_path / "console").read_text()
-    assert _qemu_of(os.getpid()) is None
+    assert _children(os.getpid()) == before
     assert not list(tmp_path.glob("nanonap-guest-*"))
 
 
