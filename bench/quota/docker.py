@@ -16,8 +16,8 @@ from bench.quota.base import Backend, Group, StatFiles, Throttling
 from bench.quota.cgroup import new_name, owner_of
 from bench.quota.cgroup1 import Cgroup1Group
 from bench.quota.cgroup2 import Cgroup2Group
-from bench.quota.engine import OWNER_LABEL, Engine, at_its_path, delegation, mounted, packed, told
-from bench.quota.found import find_group, paths_of_process
+from bench.quota.engine import OWNER_LABEL, Engine, at_its_path, mounted, packed, told
+from bench.quota.found import DELEGATE, find_group, paths_of_process
 from bench.quota.limits import Limits
 from bench.quota.shares import shares_for
 from bench.quota.watchdog import guard
@@ -48,7 +48,7 @@ class ContainerGroup(Group):
             self.effective = self._found.read_limits()
             if not limits.kept_by(self.effective):
                 reason = f"asked for {limits}, the container's cgroup says {self.effective}{warnings}"
-                remedy = f"choose values that it keeps; without root, {delegation()}"
+                remedy = f"choose values that it keeps; without root, {DELEGATE}"
                 raise QuotaUnavailable(engine.name, reason, remedy)
         except BaseException:
             self.close()

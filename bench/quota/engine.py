@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import QuotaUnavailable
+from bench.quota.found import DELEGATE
 
 OWNER_LABEL = "nanonap.owner"
 _PATIENCE_S = 60.0  # starting a container in a group of 1 % takes 2 s by itself
@@ -75,7 +76,7 @@ class Engine:
                 'set `default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]` under [containers] in containers.conf'
             )
         elif "cgroup" in lower and os.geteuid() != 0:
-            remedy = delegation()
+            remedy = DELEGATE
         else:
             remedy = f"choose what {self.name} takes, or another --backend"
         return QuotaUnavailable(self.name, f"{action} was refused ({said})", remedy)
@@ -108,14 +109,6 @@ def told(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines()]
     text = "; ".join(line for line in lines if line and not _NOISE.match(line))
     return text.removeprefix("docker: ").removeprefix("Error: ").removeprefix("Error response from daemon: ") or "mute"
-
-
-def delegation() -> str:
-    """What lets a user's own processes set CPU limits."""
-    return (
-        "delegate the controllers to the user's manager: `Delegate=cpu cpuset io memory pids` under [Service] in "
-        "/etc/systemd/system/user@.service.d/delegate.conf, `systemctl daemon-reload`, log in again; or run as root"
-    )
 
 
 def mounted() -> list[Path]:

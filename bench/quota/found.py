@@ -8,13 +8,18 @@ from bench.quota.cgroup import own_folder
 from bench.quota.cgroup1 import Cgroup1Group
 from bench.quota.cgroup2 import Cgroup2Group
 
+DELEGATE = (
+    "have the controllers delegated to the user's manager: `Delegate=cpu cpuset io memory pids` under [Service] in "
+    "/etc/systemd/system/user@.service.d/delegate.conf, `systemctl daemon-reload`, log in again; or run as root"
+)
+"""What lets a user without root limit the CPU of processes."""
 #: Gives the path of a v1 controller's cgroup, or of the v2 one for "".
 PathOf = Callable[[str], str]
 
 
 class _Found1(Cgroup1Group):
-    def __init__(self, folders: list[Path]) -> None:
-        self.folders, self.folder = folders, folders[0]
+    def __init__(self, cpu: Path, usage: Path | None, memory: Path | None) -> None:
+        self.folders, self.folder, self.usage, self.memory = [cpu], cpu, usage, memory
         self.effective = self.read_limits()
 
     def close(self) -> None:
@@ -36,12 +41,14 @@ def find_group(path_of: PathOf) -> Cgroup1Group | Cgroup2Group:
     OSError if it is not seen here.
     """
     mountinfo = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
-    cpu = cgroup1.find_mount(mountinfo, "cpu")
+
+    def folder_of(controller: str) -> Path | None:
+        mount = cgroup1.find_mount(mountinfo, controller)
+        return None if mount is None else own_folder(*mount, path_of(controller))
+
+    cpu = folder_of("cpu")
     if cpu is not None:
-        memory = cgroup1.find_mount(mountinfo, "memory")
-        folders = [own_folder(*cpu, path_of("cpu"))]
-        folders += [] if memory is None else [own_folder(*memory, path_of("memory"))]
-        return _Found1(folders)
+        return _Found1(cpu, folder_of("cpuacct"), folder_of("memory"))
     unified = cgroup2.find_mount(mountinfo)
     if unified is None:
         raise FileNotFoundError("no cgroup file system with the cpu controller is mounted")

@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.quota.watchdog import guard
+
 _CGROUPS = Path("/sys/fs/cgroup")
 _START_S = 60.0
+# For tests that are killed: a daemon that is asked to end ends its containers.
+_END = 'kill "$1" && while kill -0 "$1"; do sleep 0.1; done; umount --lazy "$2/data"'
 _CONTAINERS_CONF = """
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
@@ -54,6 +58,8 @@ def dockerd() -> Iterator[dict[str, str]]:
         options += ["--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs"]
         with log.open("wb") as stream:
             daemon = subprocess.Popen(["dockerd", *options], stdout=stream, stderr=stream, start_new_session=True)
+        end = ["sh", "-c", _END, "sh", str(daemon.pid), str(root)]
+        guard.watch_command(end)
         try:
             environment = {"DOCKER_HOST": socket}
             _await(daemon, environment, log)
@@ -61,6 +67,7 @@ def dockerd() -> Iterator[dict[str, str]]:
         finally:
             daemon.terminate()
             daemon.wait(60)
+            guard.forget_command(end)
             _remove_cgroups(parent)
 
 
@@ -104,6 +111,7 @@ def _await(daemon: subprocess.Popen[bytes], environment: dict[str, str], log: Pa
 def _folder() -> Iterator[Path]:
     # A socket's path may have 107 bytes: a test's own folder can be too deep.
     root = Path(tempfile.mkdtemp(prefix="nanonap-engine-"))
+    guard.watch_path(root)
     try:
         yield root
     finally:
@@ -111,6 +119,7 @@ def _folder() -> Iterator[Path]:
         for point in reversed([line.split()[4] for line in mounts.splitlines() if f" {root}/" in line]):
             subprocess.run(["umount", "--lazy", point], check=False)
         shutil.rmtree(root)
+        guard.forget_path(root)
 
 
 def _remove_cgroups(name: str) -> None:

@@ -90,6 +90,7 @@ def test_a_burner_in_the_container_is_throttled_and_counted(containers: Containe
     used = after.since(before)
     assert used.nr_periods >= used.nr_throttled > 0
     assert used.throttled_ns > 0
+    assert used.usage_ns
 
 
 def test_arguments_output_and_status_pass_unchanged(containers: ContainerBackend) -> None:
