@@ -16,7 +16,8 @@ from typing import Any
 from bench.errors import QuotaUnavailable
 from bench.quota.choose import make_backend, working
 from bench.quota.limits import Limits, Quota, parse_quota
-from bench.quota.systemd import Manager, SliceGroup, SystemdBackend, SystemdUserBackend, slice_name
+from bench.quota.manager import Manager, slice_name
+from bench.quota.systemd import SliceGroup, SystemdBackend, SystemdUserBackend
 from nanonap.processes import identity
 
 STUBBORN = "trap '' TERM INT HUP; sleep 1000 & echo; while :; do sleep 1; done"

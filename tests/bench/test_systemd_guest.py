@@ -13,7 +13,8 @@ import pytest
 from bench.errors import QuotaUnavailable
 from bench.guest.backend import GuestSystemdBackend, client
 from bench.quota.limits import Limits, Quota
-from bench.quota.systemd import SystemdBackend, SystemdUserBackend, properties, quota_properties, slice_name
+from bench.quota.manager import properties, quota_properties, slice_name
+from bench.quota.systemd import SystemdBackend, SystemdUserBackend
 
 INSIDE = Path(__file__).parent / "systemd_inside.py"
 AS_USER = ["setpriv", "--reuid=1000", "--regid=1000", "--init-groups"]
