@@ -76,16 +76,16 @@ def podman() -> Iterator[dict[str, str]]:
     """Folders and settings of our own: podman has no daemon."""
     needs("podman", "podman")
     needs("runc", "runc")
-    here = set(_CGROUPS.glob("*/libpod_parent"))
     with _folder() as root:
         (root / "containers.conf").write_text(_CONTAINERS_CONF.format(root=root))
         (root / "storage.conf").write_text(_STORAGE_CONF.format(root=root))
-        yield {
-            "CONTAINERS_CONF": str(root / "containers.conf"),
-            "CONTAINERS_STORAGE_CONF": str(root / "storage.conf"),
-        }
-        if not here:
-            _remove_cgroups("libpod_parent")
+        try:
+            yield {
+                "CONTAINERS_CONF": str(root / "containers.conf"),
+                "CONTAINERS_STORAGE_CONF": str(root / "storage.conf"),
+            }
+        finally:
+            _remove_cgroups("libpod_parent")  # empty ones: another podman's containers keep theirs
 
 
 def containers(command: str) -> list[str]:
