@@ -12,17 +12,20 @@ begins where a thread of the group starts to wait, since only its own running, o
 the quota spent. So for a growth G that was seen between two readings, the stop ended at ``u = (G + sum of beginnings)
 / n`` for some choice of n CPUs and, on each, of one thread that began to wait and still waits at u; only choices with u
 between the readings can be meant. Of several the one is taken whose end is closest to the moment at which a thread of
-it gets its CPU. Where no choice fits, the waits that the growth may cover are in doubt, and what overlaps them is left
-unexplained. From Linux 6.18 on, a stop is counted from the moment that the first thread is taken off its CPU for it:
-that is when its wait begins, so the rule holds there too.
+it gets its CPU. Where no choice fits, the next way is tried, and what the growth may cover of other waits is in doubt
+and left unexplained; so it happens before Linux 6.6, which counts the stops of queues too in which nobody waits. From
+Linux 6.18 on, a stop is counted from the moment that the first thread is taken off its CPU for it: that is when its
+wait begins, so the rule holds there too.
 
 ``stops_by_idleness`` needs neither: a thread that could run and a CPU that idles for 1 ms beside it mean that the
-thread's group, or one above it, is throttled, as the scheduler leaves no CPU idle otherwise.
+thread's group, or one above it, is throttled, as the scheduler leaves no CPU idle otherwise; and since the group last
+ran on that CPU, as it runs until it is stopped.
 """
 
 import itertools
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from bench.attribution.record import Growth, Probe, Record, Switch
@@ -56,7 +59,7 @@ def stops_of(record: Record, threads: Threads) -> Stops:
     if any(isinstance(event, Probe) for event in record.events):
         return stops_by_probes(record, threads)
     if record.counted:
-        return stops_by_counters(record.growths, threads)
+        return stops_by_counters(record, threads)
     return stops_by_idleness(record, threads)
 
 
@@ -84,25 +87,29 @@ def stops_by_probes(record: Record, threads: Threads) -> Stops:
     return stops.tidy()
 
 
-def stops_by_counters(growths: Iterable[Growth], threads: Threads) -> Stops:
+def stops_by_counters(record: Record, threads: Threads) -> Stops:
     """Each growth laid over the waits that it can have come from."""
-    waits = sorted(
-        (part for parts in threads.segments.values() for part in parts if part.state is State.WAITING),
-        key=lambda part: part.start_ns,
-    )
+    waits = sorted(_waits(threads), key=lambda part: part.start_ns)
+    idleness = _Idleness(record, threads)
     stops = Stops()
-    for growth in growths:
+    for growth in record.growths:
         near = _waits_near(waits, growth)
         chosen = _best_choice(near, growth)
-        if chosen is None:
-            for wait in near:
-                span = (max(wait.start_ns, growth.until_ns - growth.throttled_ns), min(wait.end_ns, growth.until_ns))
-                stops.doubtful[wait.cpu].append(span)
-        else:
+        if chosen is not None:
             end_ns, begins = chosen
             for wait in begins:
                 stops.sure[wait.cpu].append((wait.start_ns, end_ns))
+            continue
+        for wait in near:
+            stops.sure[wait.cpu] += idleness.beside(wait)
+            span = (max(wait.start_ns, growth.until_ns - growth.throttled_ns), min(wait.end_ns, growth.until_ns))
+            stops.doubtful[wait.cpu].append(span)
     return stops.tidy()
+
+
+def _waits(threads: Threads) -> Iterator[Segment]:
+    for parts in threads.segments.values():
+        yield from (part for part in parts if part.state is State.WAITING)
 
 
 def _waits_near(waits: list[Segment], growth: Growth) -> list[Segment]:
@@ -150,26 +157,42 @@ def _choices(waits: list[Segment]) -> Iterator[list[Segment]]:
 
 
 def stops_by_idleness(record: Record, threads: Threads) -> Stops:
-    """Waits beside an idle CPU, from their beginning to the end of the last idleness."""
-    idle: dict[int, list[_Span]] = defaultdict(list)
-    since: dict[int, int] = {}
-    for event in record.events:
-        if isinstance(event, Switch):
-            if event.after == 0:
-                since[event.cpu] = event.ns
-            elif event.cpu in since:
-                idle[event.cpu].append((since.pop(event.cpu), event.ns))
+    """Waits beside an idle CPU, from where the group last ran there to the end of the last idleness."""
+    idleness = _Idleness(record, threads)
     stops = Stops()
-    for parts in threads.segments.values():
-        for wait in (part for part in parts if part.state is State.WAITING):
-            overlaps = [
-                min(end, wait.end_ns)
-                for start, end in idle[wait.cpu]
-                if min(end, wait.end_ns) - max(start, wait.start_ns) >= _LEAST_IDLE_NS
-            ]
-            if overlaps:
-                stops.sure[wait.cpu].append((wait.start_ns, max(overlaps)))
+    for wait in _waits(threads):
+        stops.sure[wait.cpu] += idleness.beside(wait)
     return stops.tidy()
+
+
+class _Idleness:
+    """When each CPU idled for long enough, and when the group's threads left it."""
+
+    def __init__(self, record: Record, threads: Threads) -> None:
+        self.idle: dict[int, list[_Span]] = defaultdict(list)
+        self.left: dict[int, list[int]] = defaultdict(list)
+        since: dict[int, int] = {}
+        for event in record.events:
+            if isinstance(event, Switch):
+                start = since.pop(event.cpu, event.ns)
+                if event.ns - start >= _LEAST_IDLE_NS:
+                    self.idle[event.cpu].append((start, event.ns))
+                if event.after == 0:
+                    since[event.cpu] = event.ns
+                if event.before in threads.segments:
+                    self.left[event.cpu].append(event.ns)
+
+    def beside(self, wait: Segment) -> list[_Span]:
+        """The span of a stop, if the wait was beside an idle CPU."""
+        idle, left = self.idle[wait.cpu], self.left[wait.cpu]
+        end_ns = 0
+        first = bisect_left(idle, wait.start_ns, key=lambda span: span[1])
+        for start, end in itertools.takewhile(lambda span: span[0] < wait.end_ns, itertools.islice(idle, first, None)):
+            if min(end, wait.end_ns) - max(start, wait.start_ns) >= _LEAST_IDLE_NS:
+                end_ns = min(end, wait.end_ns)
+        last_run = bisect_left(left, end_ns)
+        start_ns = max(wait.start_ns, left[last_run - 1] if last_run else 0)
+        return [(start_ns, end_ns)] if start_ns < end_ns else []
 
 
 def _merged(spans: list[_Span]) -> list[_Span]:

@@ -1,10 +1,14 @@
 """A run of sleepbench with a recording beside it."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 from bench.attribution.attribute import Attribution, attribute
+from bench.attribution.carry import options, unpack
 from bench.attribution.recording import Recording
 from bench.errors import QuotaUnavailable, RunFailed
+from bench.guest.backend import GuestGroup, client
 from bench.interrupt import Finished, Stop
 from bench.quota.base import Group
 from bench.quota.cgroup import ENTER_FAILED
@@ -12,30 +16,64 @@ from bench.quota.cgroup import ENTER_FAILED
 _TIMEOUT_S = 120.0
 
 
+class Recorded(NamedTuple):
+    """sleepbench's output, the recording's text and its method: what ``attribute`` takes."""
+
+    output: bytes
+    record_text: str
+    method: str
+
+
 def run_attributed(
     argv: Sequence[str], group: Group, stop: Stop, mode: str = "auto", name: str | None = None
 ) -> Attribution:
-    """Run sleepbench (``argv`` with its options, without ``-trace-wakes``) in the group, and attribute its sleeps.
+    """Run sleepbench as ``run_recorded`` does, and attribute its sleeps. Raises as that."""
+    return attribute(*run_recorded(argv, group, stop, mode, name))
 
-    ``name`` is the name of the program's file where ``argv`` does not begin with it. Raises RunFailed,
-    QuotaUnavailable, Interrupted, RecordingFailed, and TracingUnavailable for the mode ``trace``.
+
+def run_recorded(
+    argv: Sequence[str], group: Group, stop: Stop, mode: str = "auto", name: str | None = None
+) -> Recorded:
+    """Run sleepbench (``argv`` with its options, without ``-trace-wakes``) in the group, with a recording beside it.
+
+    ``name`` is the name of the program's file where ``argv`` does not begin with it. In a guest both are done there.
+    Raises RunFailed, QuotaUnavailable, Interrupted, RecordingFailed, and TracingUnavailable for the mode ``trace``.
     """
+    command, program = [*argv, "-trace-wakes"], name or Path(argv[0]).name
+    if isinstance(group, GuestGroup):
+        return _in_guest(command, group, stop, mode, program)
     files = group.stat_files
-    with Recording(name or argv[0], files.cpu_stat if files is not None else None, mode) as recording:
-        try:
-            finished = stop.run(group.command([*argv, "-trace-wakes"]), _TIMEOUT_S)
-        except OSError as error:
-            raise RunFailed(f"{argv[0]}: cannot be started ({error.strerror}); build it again") from error
+    with Recording(program, files.cpu_stat if files is not None else None, mode) as recording:
+        finished = _run(group.command(command), stop)
         text = recording.stop()
-        _check(finished, argv)
-        return attribute(finished.stdout, text, recording.method)
+        _check(finished.status, finished, program)
+        return Recorded(finished.stdout, text, recording.method)
 
 
-def _check(finished: Finished, argv: Sequence[str]) -> None:
+def _in_guest(command: Sequence[str], group: GuestGroup, stop: Stop, mode: str, program: str) -> Recorded:
+    stat = group.files_inside["cpu_stat"] if group.files_inside is not None else None
+    carrier = ["python3", *options(program, stat, mode), *group.inside(command)]
+    finished = _run([*client(group._machine), "0", "--", *carrier], stop)
+    _check(finished.status, finished, program)
+    carried = unpack(finished.stdout)
+    if mode == "trace" and carried.refusal is not None:
+        raise carried.refusal
+    _check(carried.status, finished, program)
+    return Recorded(carried.output, carried.text, carried.method)
+
+
+def _run(command: Sequence[str], stop: Stop) -> Finished:
+    try:
+        return stop.run(command, _TIMEOUT_S)
+    except OSError as error:
+        raise RunFailed(f"{command[0]}: cannot be started ({error.strerror}); build it again") from error
+
+
+def _check(status: int, finished: Finished, program: str) -> None:
     tail = " ".join(finished.stderr.split())[-300:] or "empty"
     if finished.timed_out:
-        raise RunFailed(f"{argv[0]}: still running after {_TIMEOUT_S:.0f} s, ended; its stderr: {tail}")
-    if finished.status == ENTER_FAILED:
+        raise RunFailed(f"{program}: still running after {_TIMEOUT_S:.0f} s, ended; its stderr: {tail}")
+    if status == ENTER_FAILED:
         raise QuotaUnavailable("cgroup", f"the run could not enter its group ({tail})", "run as root")
-    if finished.status != 0:
-        raise RunFailed(f"{argv[0]}: ended with status {finished.status}; its stderr: {tail}")
+    if status != 0:
+        raise RunFailed(f"{program}: ended with status {status}; its stderr: {tail}")

@@ -177,6 +177,10 @@ def _write(path: Path, text: str) -> None:
 
 
 def _append(path: Path, text: str) -> None:
-    # Opened for plain writing, kprobe_events forgets everybody's probes (Documentation/trace/kprobetrace.rst).
-    with path.open("a", encoding="ascii") as stream:
-        stream.write(text + "\n")
+    # Truncated, kprobe_events forgets everybody's probes (Documentation/trace/kprobetrace.rst), and it cannot be sought
+    # in, which Path.open("a") would do.
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        os.write(descriptor, text.encode() + b"\n")
+    finally:
+        os.close(descriptor)

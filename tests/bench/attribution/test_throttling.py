@@ -65,10 +65,15 @@ def test_a_wait_that_the_growth_cannot_have_come_from_is_not_throttled() -> None
 
 
 def test_a_growth_that_fits_no_wait_leaves_the_waits_before_it_in_doubt() -> None:
-    story = stopped(8_000).stat(0, 100, 0).stat(7_000, 9_000, 4_000)
+    story = stopped(8_000, FOREIGN).stat(0, 100, 0).stat(7_000, 9_000, 4_000)
     assert stops(story) == {}
     assert stops(story, "doubtful") == {1: [(5_000, 8_000)]}
     assert story.parts(BURNER, 3_000, 8_010) == {"runqueue": 2_000, "unexplained": 3_000, "goscheduler": 10}
+
+
+def test_a_growth_that_fits_no_wait_is_settled_by_an_idle_cpu() -> None:
+    # Linux 6.1 also counts the stop of a queue in which nobody waits.
+    assert stops(stopped(8_000).stat(0, 100, 0).stat(7_000, 9_000, 6_000 + 3_500)) == {1: [(2_000, 8_000)]}
 
 
 def test_what_is_sure_is_not_also_in_doubt() -> None:
@@ -93,6 +98,13 @@ def test_an_idle_spell_within_a_wait_makes_it_throttled_up_to_its_end() -> None:
     assert in_us(stops_by_idleness(record, threads_of(record, MAIN))) == {1: [(2_000, 7_000)]}
 
 
+def test_a_wait_behind_a_thread_of_the_same_group_was_no_stop_until_that_was_stopped() -> None:
+    story = stopped(8_000).wake(900, 1, 0, SLEEPER, "sched_wakeup").switch(8_100, 1, BURNER, SLEEPER)
+    story.add(1_500, 1, BURNER, "local_timer_entry: vector=236", "d.h..")
+    assert stops(story) == {1: [(2_000, 8_000)]}
+    assert story.parts(SLEEPER, 1_000, 8_200) == {"throttled": 6_000, "runqueue": 1_000 + 100, "goscheduler": 100}
+
+
 @pytest.mark.parametrize("together", [1, 30, 40])
 def test_many_waits_at_once_are_searched_in_bounded_time(together: int) -> None:
     story = started()
@@ -103,7 +115,7 @@ def test_many_waits_at_once_are_searched_in_bounded_time(together: int) -> None:
     stopped_us = sum(7_990 - 2_000 - cpu for cpu in range(together))
     story.stat(0, 100, 0).stat(7_900, 8_000, stopped_us)
     record = story.record()
-    found = stops_by_counters(record.growths, threads_of(record, MAIN)).sure
+    found = stops_by_counters(record, threads_of(record, MAIN)).sure
     assert sum(len(spans) for spans in found.values()) == together
     assert sum(end - start for spans in found.values() for start, end in spans) == pytest.approx(
         stopped_us * US, abs=40

@@ -1,0 +1,74 @@
+"""Late wake-ups in a guest with cgroup v2 by the kernel's own calls, and the counters checked against those."""
+
+import subprocess
+
+import polars as pl
+import pytest
+
+from bench.attribution.attribute import PARTS, attribute, read_sleeps
+from bench.attribution.errors import RecordingFailed
+from bench.attribution.record import parse_record
+from bench.attribution.threads import threads_of
+from bench.attribution.throttling import Stops, stops_by_counters, stops_by_probes
+from bench.attribution.traced import Recorded, run_recorded
+from bench.errors import RunFailed
+from bench.guest.backend import GuestBackend, client
+from bench.interrupt import Stop
+from bench.quota.limits import Limits, parse_quota
+from tests.conftest import BuildProgram
+
+
+@pytest.fixture(scope="module")
+def recorded(guest: GuestBackend, build_program: BuildProgram) -> Recorded:
+    """Sleeps of 50 ms whose group has spent its 30 ms of each 100 ms when they end."""
+    argv = [str(build_program("sleepbench")), "-plan", "50ms*1000", "-burn", "1", "-max-time", "2s", "-warmup", "1"]
+    with guest.open(Limits(parse_quota("30%"))) as group:
+        return run_recorded(argv, group, Stop())
+
+
+def test_throttled_sleeps_are_told_by_the_kernels_own_calls(recorded: Recorded) -> None:
+    found = attribute(*recorded)
+    assert found.method == "tracepoints+kprobes"
+    assert (found.sleeps.select(pl.sum_horizontal(PARTS)).to_series() == found.sleeps["overshoot_ns"]).all()
+    late = found.sleeps.filter(pl.col("overshoot_ns") > 5_000_000)
+    assert late.height >= 5
+    lost = int(late["overshoot_ns"].sum())
+    assert int(late["unexplained_ns"].sum()) <= 0.05 * lost
+    assert int(late["throttled_ns"].sum()) > 0.5 * lost
+
+
+def length(stops: Stops) -> int:
+    return sum(end - start for spans in stops.sure.values() for start, end in spans)
+
+
+def test_the_counters_tell_the_same_stops_as_the_kernels_own_calls(recorded: Recorded) -> None:
+    record = parse_record(recorded.record_text)
+    threads = threads_of(record, read_sleeps(recorded.output)[0]["pid"])
+    told, worked_out = stops_by_probes(record, threads), stops_by_counters(record, threads)
+    both = Stops()
+    for stops in (told, worked_out):
+        for cpu, spans in stops.sure.items():
+            both.sure[cpu] += spans
+    whole, in_doubt = (
+        length(both.tidy()),
+        sum(end - start for spans in worked_out.doubtful.values() for start, end in spans),
+    )
+    # A union longer than either: where one tells a stop that the other does not.
+    assert whole - length(told) < 0.1 * whole
+    assert whole - length(worked_out) - in_doubt < 0.1 * whole
+
+
+def test_nothing_is_left_in_the_guest(guest: GuestBackend, recorded: Recorded) -> None:
+    del recorded
+    look = "ls /sys/kernel/tracing/instances; cat /sys/kernel/tracing/kprobe_events; pgrep -f bench.attribution || true"
+    command = [*client(guest.machine), "0", "--", "/bin/sh", "-c", look]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "nanonap" not in done.stdout
+
+
+def test_a_program_that_fails_in_the_guest_is_named(guest: GuestBackend) -> None:
+    with guest.open(Limits()) as group:
+        with pytest.raises(RunFailed, match="sleepy: ended with status 3; its stderr: no memory"):
+            run_recorded(["/bin/sh", "-c", "echo no memory >&2; exit 3", "sh"], group, Stop(), name="sleepy")
+        with pytest.raises(RecordingFailed, match="-trace-wakes"):
+            attribute(*run_recorded(["/bin/true"], group, Stop()))
