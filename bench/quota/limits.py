@@ -86,6 +86,8 @@ def parse_quota(text: str) -> Quota:
     """
     if text == "none":
         return Quota()
+    if text == "0":
+        raise UsageError(f"{text!r}: nothing could run in a group without CPU time; for no limit write none")
     if text.startswith("-"):
         raise UsageError(f"{text!r} is not a quota: for no limit write none (cgroup v1 spells it -1, v2 max)")
     match = _PATTERN.fullmatch(text)

@@ -40,7 +40,7 @@ def test_none_is_no_quota() -> None:
         ("0.5%", "at least 1ms"),
         ("50%/1ms", "at least 1ms"),
         ("0%", "without CPU time"),
-        ("0", "is not a quota"),
+        ("0", "without CPU time"),
         ("-1", "no limit write none"),
         ("-50%", "no limit write none"),
         ("50GHz", "is not a quota"),
