@@ -55,6 +55,7 @@ def attribute(output: bytes, record_text: str, method: str) -> Attribution:
     """Split the overshoot of every sleep. ``method`` is the Recording's. Raises RecordingFailed."""
     header, sleeps = read_sleeps(output)
     record = parse_record(record_text)
+    header["pid"], sleeps = _as_seen_from_here(record, header["pid"], sleeps)
     states = pl.DataFrame(schema=STATES)
     if method in TRACED:
         path = _path(record, header["pid"])
@@ -91,6 +92,14 @@ def read_sleeps(output: bytes) -> tuple[dict[str, Any], pl.DataFrame]:
     except (ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
         what = "not the output of sleepbench -trace-wakes"
         raise RecordingFailed(f"{what} ({error}); run it with that option, and to its end") from error
+
+
+def _as_seen_from_here(record: Record, pid: int, sleeps: pl.DataFrame) -> tuple[int, pl.DataFrame]:
+    """Process and threads by the recorder's numbers: a container's program knows those of its own PID namespace."""
+    outer = {inner: tid for tid, inner in record.members.items() if inner != tid}
+    if pid not in outer:
+        return pid, sleeps
+    return outer[pid], sleeps.with_columns(pl.col("tid").replace(outer))
 
 
 def _late(sleeps: pl.DataFrame) -> list[tuple[int, int, int]]:

@@ -93,7 +93,10 @@ Event = Switch | Wake | Migrate | Fork | Probe
 
 @dataclass
 class Record:
-    """A whole recording. What happened after ``complete_until_ns`` is left out: a buffer was full."""
+    """A whole recording. What happened after ``complete_until_ns`` is left out: a buffer was full.
+
+    ``members`` are the threads that were seen in the group, with their numbers in their own PID namespace.
+    """
 
     from_ns: int = 0
     to_ns: int = 0
@@ -102,7 +105,7 @@ class Record:
     events: list[Event] = field(default_factory=list)
     growths: list[Growth] = field(default_factory=list)
     counted: bool = False
-    members: set[int] = field(default_factory=set)
+    members: dict[int, int] = field(default_factory=dict)
     readings: list[TaskReading] = field(default_factory=list)
 
     @property
@@ -173,7 +176,7 @@ def _own_line(words: list[str], record: Record, throttled_ns: int | None, losers
         losers.add(numbers[0])
         record.lost += numbers[1]
     elif name == "@member":
-        record.members.add(numbers[0])
+        record.members[numbers[0]] = numbers[1]
     elif name == "@task":
         record.readings.append(TaskReading(*numbers[1:]))
     elif name == "@stat":

@@ -6,7 +6,7 @@ still those of the line before. Moments are CLOCK_MONOTONIC in ns.
 - ``@stat BEFORE NOW NR_PERIODS NR_THROTTLED THROTTLED_NS``: a group's cpu.stat, cgroup v1 or v2.
 - ``@task BEFORE NOW PID TID RAN_NS WAITED_NS``: /proc/PID/task/TID/schedstat (Documentation/scheduler/sched-stats.rst):
   time on a CPU, and time runnable without one, which the kernel adds up when the thread gets a CPU again.
-- ``@member TID``: a thread that was seen in the group.
+- ``@member TID INNER``: a thread that was seen in the group, and its number in its own PID namespace.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ class Sampling:
         if self._thread.ident is not None:
             self._thread.join()
         for group in self._groups:
-            self.lines += [f"@member {tid}\n" for tid in sorted(group.members)]
+            self.lines += [f"@member {tid} {inner}\n" for tid, inner in sorted(group.members.items())]
         return "".join(self.lines)
 
     def _read(self) -> None:
@@ -63,7 +63,7 @@ class _Group:
         self.stat = stat.open("rb", buffering=0)
         names = (stat.with_name("cgroup.threads"), stat.with_name("tasks"))
         self.threads = next((name for name in names if name.exists()), None)
-        self.members: set[int] = set()
+        self.members: dict[int, int] = {}
         self.before_ns, self.values, self.searched = time.monotonic_ns(), (-1, -1, -1), 0.0
 
     def read(self, lines: list[str]) -> None:
@@ -80,8 +80,17 @@ class _Group:
         self.before_ns = now_ns
         if self.threads is not None and time.monotonic() - self.searched > _SEARCH_S:
             with contextlib.suppress(OSError):
-                self.members.update(map(int, self.threads.read_bytes().split()))
+                for tid in map(int, self.threads.read_bytes().split()):
+                    if tid not in self.members:
+                        self.members[tid] = _inner(tid)
             self.searched = time.monotonic()
+
+
+def _inner(tid: int) -> int:
+    """A thread's number in its own PID namespace: the last one of NSpid in proc_pid_status(5)."""
+    status = Path(f"/proc/{tid}/status").read_text(encoding="utf-8", errors="replace")
+    line = next((line for line in status.splitlines() if line.startswith("NSpid:")), str(tid))
+    return int(line.split()[-1])
 
 
 class _Tasks:

@@ -67,7 +67,7 @@ def threads_of(record: Record, pid: int) -> Threads:
         if isinstance(event, Fork) and event.parent in own:
             sysmon = event.child if event.parent == pid and sysmon is None else sysmon
             own.add(event.child)
-    building = {tid: _Building(record.from_ns) for tid in own | record.members}
+    building = {tid: _Building(record.from_ns) for tid in own | record.members.keys()}
     for event in record.events:
         _tell(building, event)
     segments = {tid: each.finished(record.complete_until_ns) for tid, each in building.items()}

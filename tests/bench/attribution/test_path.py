@@ -77,7 +77,7 @@ def test_a_thread_is_woken_while_it_still_leaves_the_cpu() -> None:
     story = started().wake(900, 1, 0, BURNER).switch(900, 1, 0, BURNER, "R")
     story.wake(950, 0, 0, SLEEPER).switch(960, 0, 0, SLEEPER, "R")
     story.wake(1_999, 1, BURNER, SLEEPER, at=0).switch(2_000, 0, SLEEPER, 0)
-    story.wake(2_005, 1, BURNER, SLEEPER, "sched_wakeup", at=0).switch(2_010, 0, 0, SLEEPER, "R")
+    story.wake(2_005, 0, 0, SLEEPER, "sched_wakeup").switch(2_010, 0, 0, SLEEPER, "R")
     assert story.parts(SLEEPER, 2_000, 2_020) == {"goscheduler": 15, "runqueue": 5}
 
 

@@ -108,6 +108,18 @@ def test_lesser_methods_still_know_the_groups_throttled_time(
         assert 2 * int(late["throttled_ns"].sum()) > int(late["overshoot_ns"].sum())
 
 
+def test_a_program_in_a_pid_namespace_is_found_by_its_group(backend: Backend, build_program: BuildProgram) -> None:
+    needs_tracing()
+    program = build_program("sleepbench")
+    own = ["unshare", "--pid", "--fork", "--kill-child", str(program)]
+    with backend.open(Limits(parse_quota("10%"))) as group:
+        argv = [*own, "-plan", "20ms*10000", "-burn", "1", "-max-time", "600ms", "-warmup", "1"]
+        found = run_attributed(argv, group, Stop(), "trace", program.name)
+    lost = int(found.sleeps["overshoot_ns"].sum())
+    assert int(found.sleeps["unexplained_ns"].sum()) < 0.05 * lost
+    assert found.states["tid"].n_unique() >= 4
+
+
 def test_a_program_that_fails_is_named_and_nothing_is_left() -> None:
     with NoBackend().open(Limits()) as group:
         with pytest.raises(RunFailed, match=r"status 3.*no memory"):
