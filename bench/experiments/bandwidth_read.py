@@ -15,6 +15,8 @@ from bench.quota.series import throttled_intervals
 Floats = NDArray[np.float64]
 #: A stall ends when the timer fires; that is seen two samples later at most, and the tick may come between.
 _AT_BOUNDARY_NS = 8_000_000
+#: Of a period: meant is 0.4.
+_LATEST = 0.6
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,14 @@ def trials(data: pl.DataFrame, scene: str, quota: str | None = None, source: str
 
 
 def changes(data: pl.DataFrame, quota: str) -> list[Change]:
-    """The changes from a quota; without those whose period's end was not seen."""
+    """The changes from a quota; without those whose period's end was not seen, or whose writer came too late itself."""
     found = []
     for each in trials(data, "change", quota):
         begun, written = each["begun_ns"][0], each["written_ns"][0]
         times, periods = each["monotonic_ns"].to_numpy(), each["nr_periods"].to_numpy()
         before = np.flatnonzero(times <= written)
         after = np.flatnonzero((times > written) & (periods > periods[before[-1]])) if before.size else before
-        if not after.size:
+        if not after.size or written - begun > _LATEST * parse_quota(each["quota"][0]).period_ns:
             continue
         end = int(times[after[0]])
         old, new = (parse_quota(each[name][0]).quota_ns or 0 for name in ("quota", "other_quota"))

@@ -72,8 +72,8 @@ class Environments(Experiment):
 
 
 def _rows(setting: Setting) -> Iterator[dict[str, Any]]:
-    # Fifty sleeps of each environment in the full form: ten groups of five.
-    seconds, sleeps, blocks = (0.2, 3, 3) if setting.quick else (5.0, 5, 10)
+    # Fifty-six sleeps of each environment in the full form: eight groups of seven.
+    seconds, sleeps, blocks = (0.2, 3, 3) if setting.quick else (5.0, 7, 8)
     version = int(ask(setting, f"{_PROBE}:version", 60))
     here, elsewhere = LIMITED_BY[version], LIMITED_BY[3 - version]
     quotas = {NONE: "none", here: LIMITED, FAKE_BURST: "max", BURST: f"{LIMITED}+burst=50ms"}

@@ -85,7 +85,7 @@ def _verdict(arm: str, every: Sequence[Compared]) -> Verdict:
         outcome: Outcome = "holds in part" if better else "refuted"
     else:
         outcome = "cannot be tested here" if open_ones else "holds"
-    sentence = f"worse: {_listed(worse) or 'nowhere'}. Better: {_listed(better) or 'nowhere'}"
+    sentence = f"worse: {_listed(worse) or 'nowhere'}. Better: {_listed(better, short=True) or 'nowhere'}"
     if open_ones:
         sentence += f". {len(open_ones)} of {len(every)} measures are not settled" + ("" if worse else f"; {TOO_FEW}")
     figures = {
@@ -98,10 +98,12 @@ def _verdict(arm: str, every: Sequence[Compared]) -> Verdict:
     return Verdict(f"small quotas, {arm}", says, outcome, sentence, figures)
 
 
-def _listed(chosen: Sequence[Compared]) -> str:
+def _listed(chosen: Sequence[Compared], *, short: bool = False) -> str:
     grouped: dict[tuple[str, int], list[str]] = {}
     for each in chosen:
-        grouped.setdefault((each.quota, each.requested_ns), []).append(f"{each.what} {each.ratio}")
+        grouped.setdefault((each.quota, each.requested_ns), []).append(
+            f"{each.what} {f'{each.ratio.value:.2f}' if short else each.ratio}"
+        )
     return "; ".join(f"{quota}, {asked(wanted)}: {', '.join(parts)}" for (quota, wanted), parts in grouped.items())
 
 
@@ -125,6 +127,7 @@ def _table(data: pl.DataFrame, requested_ns: int) -> Table:
         sections.append(Section(f"{quota} of a CPU", rows))
     notes = [
         "× stock: over stock's of the same blocks. A + is better and a − worse with the whole 95 % interval.",
+        f"By chance alone, one of twenty intervals lies beside 1: {len(every) / 20:.0f} of these {len(every)}.",
         "same time: as many sleeps as fit. same number: time and throttled time for it. thr.: periods with a stop.",
     ]
     columns = ("× stock", "sleeps", "mean", "p50", "p99", "thr.", "time, same n", "throttled", "thr.")
