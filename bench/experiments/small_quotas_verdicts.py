@@ -101,9 +101,8 @@ def _verdict(arm: str, every: Sequence[Compared]) -> Verdict:
 def _listed(chosen: Sequence[Compared], *, short: bool = False) -> str:
     grouped: dict[tuple[str, int], list[str]] = {}
     for each in chosen:
-        grouped.setdefault((each.quota, each.requested_ns), []).append(
-            f"{each.what} {f'{each.ratio.value:.2f}' if short else each.ratio}"
-        )
+        value = f"{each.ratio.value:.2f}" if short else str(each.ratio)
+        grouped.setdefault((each.quota, each.requested_ns), []).append(f"{each.what} {value}")
     return "; ".join(f"{quota}, {asked(wanted)}: {', '.join(parts)}" for (quota, wanted), parts in grouped.items())
 
 
