@@ -38,8 +38,7 @@ class Campaign:
         self._budget, self._stop = Budget(mode), Stop()
         # One run of the cost workload per arm is counted, from the first block, which is always measured.
         self._to_count = [run for run in schedule[0] if run.condition == COST]
-        # A recording here sees nothing of a program that runs under another kernel.
-        self._to_explain = [] if backend.elsewhere and backend.facts() else runs_to_explain(schedule[0], mode)
+        self._to_explain = runs_to_explain(schedule[0], mode)
 
     def measure(self) -> NanonapError | None:
         """Run all that fits. Returns what cut it short (Interrupted, RunFailed, DiskFull, …), or None."""

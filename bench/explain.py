@@ -45,7 +45,7 @@ def runs_to_explain(block: list[Run], mode: Mode) -> list[Run]:
 
 def explain(run: Run, gomaxprocs: int, backend: Backend, stop: Stop) -> Attribution:
     """Make a run once more, recorded. Raises as ``bench.attribution.traced.run_attributed``."""
-    chosen = backend if run.limits.limited else NoBackend()
+    chosen = backend if run.limits.limited or backend.elsewhere else NoBackend()
     argv = [str(run.arm.path), *run.options(run.condition.gomaxprocs or gomaxprocs)]
     with chosen.open(run.limits) as group:
         return run_attributed(argv, group, stop)

@@ -53,7 +53,7 @@ def run_recorded(
 def _in_guest(command: Sequence[str], group: GuestGroup, stop: Stop, mode: str, program: str) -> Recorded:
     stat = group.files_inside["cpu_stat"] if group.files_inside is not None else None
     carrier = ["python3", *options(program, stat, mode), *group.inside(command)]
-    finished = _run([*client(group._machine), "0", "--", *carrier], stop)
+    finished = _run([*client(group.machine), "0", "--", *carrier], stop)
     _check(finished.status, finished, program)
     carried = unpack(finished.stdout)
     if mode == "trace" and carried.refusal is not None:

@@ -42,7 +42,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def _sent_in(address: str, word: str) -> str:
     path = Path(word)
-    if "/" not in word or not path.is_file() or not os.access(path, os.X_OK):
+    try:
+        if "/" not in word or not path.is_file() or not os.access(path, os.X_OK):
+            return word
+    except OSError:  # too long for a name: no file's
         return word
     content = path.read_bytes()
     key = {"sha256": hashlib.sha256(content).hexdigest(), "name": path.name}
