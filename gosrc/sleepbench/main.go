@@ -105,11 +105,11 @@ func measure(o *options) (h *header, sleepers []*sleeper, done []int64) {
 	h.WallNs = nanotime() - w.t0
 	after := readCounters()
 
+	h.Goroutines = int64(runtime.NumGoroutine()) // while the burners still run
 	endLoad()
 	w.stop.Store(true) // the burners, and the sleepers if a signal came
 	h.CPUNs, h.Nvcsw, h.Nivcsw = after.cpuNs-before.cpuNs, after.nvcsw-before.nvcsw, after.nivcsw-before.nivcsw
 	h.ThreadsPeak = threads()
-	h.Goroutines = int64(runtime.NumGoroutine())
 	h.Iterations = yields.Load()
 	for i, s := range sleepers {
 		done[i] = s.done.Load()
