@@ -36,6 +36,8 @@ NEEDED = {
     "dpkg-deb": "dpkg",
     "tar": "tar",
 }
+#: What a user without root needs as well: mmdebstrap then makes the image in a user namespace.
+_NEEDED_BY_USERS = {"newuidmap": "uidmap"}
 _HOOKS = "/usr/share/mmdebstrap/hooks/merged-usr"
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 # Of mmdebstrap's own words on stderr, for the bar: about how many lines it says before the recipe.
@@ -90,7 +92,8 @@ def check_host(backend: str) -> None:
         raise QuotaUnavailable(
             backend, f"the guest is linux/amd64, this is {platform.machine()}", "use another backend"
         )
-    missing = [package for command, package in NEEDED.items() if _where(command) is None]
+    needed = NEEDED if os.geteuid() == 0 else NEEDED | _NEEDED_BY_USERS
+    missing = [package for command, package in needed.items() if _where(command) is None]
     if missing:
         remedy = f"apt-get install --no-install-recommends {' '.join(missing)}"
         raise QuotaUnavailable(backend, f"not installed: {', '.join(missing)}", remedy)
@@ -151,8 +154,9 @@ def _scratch(parent: Path) -> Iterator[Path]:
 
 
 def _mmdebstrap(scratch: Path) -> str | None:
-    # None, or what it said last. It undoes its mounts when asked to end, so it is asked before it is made to.
+    # None, or what it said last.
     argv = [
+        *_around(),
         "mmdebstrap",
         "--variant=minbase",
         "--format=null",
@@ -177,6 +181,7 @@ def _mmdebstrap(scratch: Path) -> str | None:
             errors="replace",
             start_new_session=True,
             cwd=scratch,
+            env=_environment(scratch),
         ) as process,
     ):
         guard.watch_session(process.pid)
@@ -190,12 +195,23 @@ def _mmdebstrap(scratch: Path) -> str | None:
             return None if process.wait() == 0 else " ".join(said.split())
         finally:
             if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(_PATIENCE_S)
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                _end(process)
             guard.forget_session(process.pid)
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    if os.geteuid() != 0:
+        # Only it can remove what its other user has unpacked; it does once its child has ended.
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE_S)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _around() -> list[str]:
+    # Root's mmdebstrap mounts into the guest's folder. In namespaces of its own all of that is gone with the process.
+    return ["unshare", "--mount-proc", "--pid", "--kill-child"] if os.geteuid() == 0 else []
 
 
 def _environment(scratch: Path) -> dict[str, str]:

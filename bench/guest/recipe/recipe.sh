@@ -8,6 +8,8 @@ recipe=$root/recipe
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$root/out"
+# Where mmdebstrap was started another user may not be, and this may run as one (its mode unshare).
+cd "$work"
 
 # Fetched with the guest's own package lists, so that the host may be another release of another distribution.
 (

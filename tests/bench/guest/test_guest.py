@@ -22,7 +22,7 @@ from tests.bench.guest.inside import KINDS, burn, groups, run, wait_until, wait_
 from tests.bench.made import GO
 from tests.conftest import BuildProgram
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("guest")]
+pytestmark = pytest.mark.timeout(900)  # the image may have to be made, by a machine that is busy
 # Emulated, a program's start alone takes long at less than this.
 HALF = Limits(parse_quota("50%"))
 MS = 1_000_000
@@ -120,12 +120,12 @@ def test_the_watchdog_removes_the_group_of_a_killed_process(guest: GuestBackend)
 import os, signal
 from bench.quota.cgroup2 import Cgroup2Backend
 from bench.quota.limits import Limits
+
 backend = Cgroup2Backend()
 backend.prepare()
 print(backend.open(Limits()).folder, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    # The watchdog keeps the standard error that it has from its owner closed: it gives the line back at once.
     done = run(guest, "python3", "-c", killed)
     assert done.stdout.startswith("/sys/fs/cgroup/nanonap-")
     wait_until_no_groups(guest)

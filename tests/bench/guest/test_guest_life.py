@@ -20,7 +20,6 @@ from tests.bench.guest.inside import wait_until
 
 pytestmark = [
     pytest.mark.timeout(900),
-    pytest.mark.xdist_group("guest"),
     pytest.mark.usefixtures("what_a_guest_needs"),
 ]
 BOOT = """

@@ -9,7 +9,8 @@ from bench.guest.backend import GuestSystemdBackend
 from bench.quota.limits import Limits, parse_quota
 from tests.bench.guest.inside import KINDS, burn, groups, run
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("guest")]
+pytestmark = pytest.mark.timeout(900)  # the image may have to be made, by a machine that is busy
+
 HALF = Limits(parse_quota("50%"))
 
 

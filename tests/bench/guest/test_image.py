@@ -1,5 +1,9 @@
 """The guest's image: made once, by its recipe's hash."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,8 +11,10 @@ import pytest
 import bench.guest.image
 from bench.errors import QuotaUnavailable
 from bench.guest.image import RECIPE, check_host, image, recipe_key
+from nanonap.paths import PROJECT
+from tests.bench.guest.inside import wait_until
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("guest")]
+pytestmark = pytest.mark.timeout(900)  # the image may have to be made, by a machine that is busy
 
 
 def test_what_is_missing_is_named_with_the_command_that_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,3 +55,18 @@ def test_an_image_that_cannot_be_made_is_said_in_mmdebstraps_words_and_leaves_no
     with pytest.raises(QuotaUnavailable, match="no-such-release"):
         image("guest", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.usefixtures("what_a_guest_needs")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_whatever_ends_the_making_nothing_of_it_is_left(number: signal.Signals, tmp_path: Path) -> None:
+    make = "import sys, pathlib, bench.guest.image as image; image.image('guest', pathlib.Path(sys.argv[1]))"
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    maker = subprocess.Popen([sys.executable, "-c", make, tmp_path], env=environment, stderr=subprocess.DEVNULL)
+    # As root it unpacks below the folder; as a user, in /tmp.
+    wanted = ".making-*/mmdebstrap.*" if os.geteuid() == 0 else ".making-*"
+    wait_until(lambda: maker.poll() is not None or bool(list(tmp_path.glob(wanted))))
+    maker.send_signal(number)
+    assert maker.wait(60) != 0
+    wait_until(lambda: [path.name for path in tmp_path.iterdir()] == [".lock"])
+    assert str(tmp_path) not in Path("/proc/mounts").read_text()
