@@ -70,7 +70,7 @@ class GuestBackend(Backend):
 
     name: ClassVar[str] = "guest"
     elsewhere: ClassVar[bool] = True
-    mark: ClassVar[str | None] = EMULATED
+    mark: str | None = EMULATED
     #: Key of ``machine.INITS``.
     init: ClassVar[str] = "bare"
     #: The backend inside.
@@ -90,7 +90,7 @@ class GuestBackend(Backend):
             self.close()
             raise
         if self._machine.accelerator != "tcg":
-            self.__dict__["mark"] = None  # over the class's
+            self.mark = None  # over the class's
 
     @property
     def machine(self) -> Machine:

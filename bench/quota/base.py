@@ -88,7 +88,7 @@ class Backend(ABC):
     #: Whether its groups are another place than the caller's: then runs without limits must be in a group too.
     elsewhere: ClassVar[bool] = False
     #: What every table and plot of its results must say, or None.
-    mark: ClassVar[str | None] = None
+    mark: str | None = None
 
     @abstractmethod
     def prepare(self) -> None:
