@@ -112,7 +112,7 @@ def draw_timeline(axes: Axes, sleeps: pl.DataFrame, states: pl.DataFrame, start_
             _spans(axes, row, mine, start_ns, colour, edge=0.4 if state == "running" else 0.0)
     axes.set_yticks(range(len(threads) + 1), ["sleeps", *(f"thread {row}" for row in range(1, len(threads) + 1))])
     axes.set_ylim(len(threads) + 0.6, -0.6)
-    axes.set_xlim(0, SECOND_NS)
+    axes.set_xlim(0, min(SECOND_NS, _last(first, states) - start_ns) or SECOND_NS)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.set_xlabel("time", fontsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)
@@ -120,6 +120,12 @@ def draw_timeline(axes: Axes, sleeps: pl.DataFrame, states: pl.DataFrame, start_
     if not threads:
         text = "what the threads did was not recorded"
         axes.annotate(text, (0.5, 0.15), xycoords="axes fraction", ha="center", color=FAINT, fontsize=SMALL)
+
+
+def _last(sleeps: pl.DataFrame, states: pl.DataFrame) -> int:
+    """When the last sleep or state ended; 0 where there is none."""
+    ends = [*(sleeps["start_ns"] + sleeps["actual_ns"]), *states["end_ns"]]
+    return max(ends, default=0)
 
 
 def latest_second(sleeps: pl.DataFrame) -> int:
