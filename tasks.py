@@ -301,7 +301,7 @@ def report(_: Context, folder: str, format: str = "html") -> None:
 @task(
     positional=["name"],
     help={
-        "name": "which one: quota-limits, dilation, bandwidth, environments, small-quotas, engines, attribution",
+        "name": "which one: quota-limits, dilation, bandwidth, environments, small-quotas, engines, stretch, attribution",
         "quick": "a few seconds: the same questions, wider intervals",
         "backend": "how to set the quota, as bench's (default: auto)",
         "folder": "show kept data again instead of running",

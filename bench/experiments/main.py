@@ -34,6 +34,7 @@ EXPERIMENTS = {
     "environments": "bench.experiments.environments:Environments",
     "small-quotas": "bench.experiments.small_quotas:SmallQuotas",
     "engines": "bench.experiments.engines:Engines",
+    "stretch": "bench.experiments.stretch:Stretch",
     "attribution": "bench.experiments.attribution:Attributed",
 }
 DATA, ABOUT, PICTURE = "data.parquet", "experiment.json", "picture.png"
