@@ -301,7 +301,8 @@ def report(_: Context, folder: str, format: str = "html") -> None:
 @task(
     positional=["name"],
     help={
-        "name": "which one: quota-limits, dilation, bandwidth, environments, small-quotas, engines, stretch, attribution",
+        "name": "which one: stretch, dilation, bandwidth, quota-limits, environments, small-quotas, engines, "
+        "attribution",
         "quick": "a few seconds: the same questions, wider intervals",
         "backend": "how to set the quota, as bench's (default: auto)",
         "folder": "show kept data again instead of running",

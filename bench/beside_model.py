@@ -41,8 +41,11 @@ def _row(result: Result, key: tuple[str, str], runs: list[dict[str, Any]]) -> di
     if load.kind not in _BUSY:
         return None
     cpus = runs[0]["host"].get("cpus_allowed") or runs[0]["host"].get("cpus_online") or 1
-    within = condition["gomaxprocs"] if _BUSY[load.kind] else None
-    prediction = predict(quota, load.count, cpus, within)
+    within = condition.get("gomaxprocs") if _BUSY[load.kind] else None
+    try:
+        prediction = predict(quota, load.count, cpus, within)
+    except UsageError:  # of a record that was altered
+        return None
     whole = [whole_periods(result.series[run["run_id"]], cpus) for run in runs if run["run_id"] in result.series]
     sampled = len(whole) == len(runs) and None not in whole
     counted = [each for each in (whole if sampled else map(_throttling, runs)) if each is not None]

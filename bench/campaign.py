@@ -7,7 +7,7 @@ from bench import host, syscalls
 from bench.attribution.errors import RecordingFailed
 from bench.conditions import COST
 from bench.display import Display
-from bench.errors import RunFailed
+from bench.errors import QuotaUnavailable, RunFailed
 from bench.explain import explain, runs_to_explain
 from bench.interrupt import Stop
 from bench.quota.base import Backend
@@ -95,9 +95,11 @@ class Campaign:
         for position, run in enumerate(self._to_explain):
             left_ns = self._budget.estimate_ns(self._to_explain[position:])
             display.show("where the time goes", f"{run.arm.name}, {run.condition}", self._elapsed_ns(), left_ns)
+            before_ns = time.monotonic_ns()
             try:
                 explained.add(run, explain(run, self._gomaxprocs, self._backend, self._stop))
-            except (RunFailed, RecordingFailed) as error:
+                self._budget.add(run, time.monotonic_ns() - before_ns)
+            except (RunFailed, RecordingFailed, QuotaUnavailable) as error:
                 # The measured runs are whole without it.
                 self._note(f"where the time of {run.arm.name} under {run.condition} went is not known: {error}")
         self._record.about["attribution"] = {"methods": dict(explained.methods), "lost_events": explained.lost}

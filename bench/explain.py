@@ -37,7 +37,12 @@ def runs_to_explain(block: list[Run], mode: Mode) -> list[Run]:
     They last as long as the mode says, whatever the block's do.
     """
     return [
-        replace(run, plan=tuple((each, count * _MANY) for each, count in run.plan), max_time_ns=mode.recorded_ns)
+        replace(
+            run,
+            plan=tuple((each, count * _MANY) for each, count in run.plan),
+            max_time_ns=mode.recorded_ns,
+            recorded=True,
+        )
         for run in block
         if run.arm.name in ARMS and run.condition != COST
     ]

@@ -1,6 +1,5 @@
 """One process per run, in its quota: started, bounded in time, its output read and checked."""
 
-import contextlib
 import json
 import signal
 import time
@@ -20,7 +19,7 @@ from bench.quota.base import Backend, Throttling
 from bench.quota.cgroup import ENTER_FAILED
 from bench.quota.limits import Limits
 from bench.quota.none import NoBackend
-from bench.quota.sampler import Sampler
+from bench.quota.sampler import Sampler, SamplerFailed
 from bench.schedule import Run
 
 COLUMNS = ("requested_ns", "actual_ns", "start_ns", "sleeper")
@@ -70,16 +69,40 @@ def measure(run: Run, gomaxprocs: int, backend: Backend, stop: Stop, sampler: Pa
         sampling = Sampler(files, sampler) if files is not None and sampler is not None else None
         counters = group.counters()
         argv = group.command([str(run.arm.path), *run.options(processors)])
-        with sampling or contextlib.nullcontext():
+        failure = _start(sampling)
+        try:
             finished = execute(argv, run, stop)
+        finally:
+            series, about = _stop(sampling, failure)
         after = group.counters()
         effective = group.effective
     throttling = after.since(counters) if after is not None and counters is not None else None
     output = parse(finished.stdout, run)
     took_ns = time.monotonic_ns() - before_ns
-    series = None if sampling is None else sampling.stop()
-    about = None if sampling is None or sampling.about is None else sampling.about.to_json()
     return Measured(run, output, started, took_ns, effective, processors, throttling, series, about)
+
+
+def _start(sampling: Sampler | None) -> SamplerFailed | None:
+    # The series is an extra: a run is whole without it.
+    try:
+        if sampling is not None:
+            sampling.start()
+    except SamplerFailed as error:
+        return error
+    return None
+
+
+def _stop(sampling: Sampler | None, failure: SamplerFailed | None) -> tuple[pl.DataFrame | None, dict[str, Any] | None]:
+    """(the series, how the sampling went) of a run; where it failed no series, and why."""
+    if sampling is None:
+        return None, None
+    try:
+        if failure is not None:
+            raise failure
+        series = sampling.stop()
+    except SamplerFailed as error:
+        return None, {"failed": str(error)}
+    return series, None if sampling.about is None else sampling.about.to_json()
 
 
 def execute(argv: Sequence[str], run: Run, stop: Stop) -> Finished:

@@ -48,6 +48,9 @@ def _of_samples(result: Result) -> Iterator[str]:
 
 
 def _of_series(result: Result) -> Iterator[str]:
+    failed = [why for run in result.runs if (why := (run.get("sampling") or {}).get("failed"))]
+    if failed:
+        yield f"cpu.stat was not sampled in {len(failed)} of {len(result.runs)} runs ({failed[0]})"
     wrong = [
         f"run {run_id}: {checked.first}" for run_id, each in result.series.items() if not (checked := check(each)).holds
     ]

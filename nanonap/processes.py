@@ -1,4 +1,7 @@
-"""Which process is which: a number may be given to another process later, number and start time may not."""
+"""Which process is which: a number may be given to another process later, number and start time may not.
+
+In another PID namespace (pid_namespaces(7)) the same number is another process's, which cannot be looked at from here.
+"""
 
 import os
 from pathlib import Path
@@ -13,13 +16,24 @@ def started(pid: int) -> int | None:
     return int(text.rpartition(")")[2].split()[19])  # the name in brackets may hold blanks and brackets
 
 
+_MOST_TICKS = 10**12  # some three hundred years
+
+
 def identity(pid: int | None = None) -> str:
-    """``PID-START`` of a living process (the caller), for the names of what belongs to it."""
+    """``PID-NUMBER`` of a living process (the caller), for the names of what belongs to it.
+
+    The number holds the PID namespace and the start time.
+    """
     number = os.getpid() if pid is None else pid
-    return f"{number}-{started(number) or 0}"
+    return f"{number}-{_namespace() * _MOST_TICKS + (started(number) or 0)}"
 
 
 def is_alive(text: str) -> bool:
-    """Whether the process of an ``identity`` is still there."""
-    pid, _, start = text.partition("-")
-    return started(int(pid)) == int(start)
+    """Whether the process of an ``identity`` is still there. True for one of another namespace: it may be."""
+    pid, _, number = text.partition("-")
+    namespace, start = divmod(int(number), _MOST_TICKS)
+    return namespace != _namespace() or started(int(pid)) == start
+
+
+def _namespace() -> int:
+    return Path("/proc/self/ns/pid").stat().st_ino

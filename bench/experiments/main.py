@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from bench.experiments.base import Experiment, Setting
 from bench.interrupt import Stop
 from bench.look import save
 from bench.quota.choose import choose
+from bench.quota.limits import Limits, parse_quota
 from bench.record import new_folder
 from bench.terminal import print_table, wide
 from nanonap import __version__
@@ -40,6 +42,10 @@ EXPERIMENTS = {
 DATA, ABOUT, PICTURE = "data.parquet", "experiment.json", "picture.png"
 
 
+#: What needs no backend that can set a quota.
+_WITHOUT = ("engines",)
+
+
 def make_experiment(name: str) -> Experiment:
     """An experiment by its name. Raises UsageError, listing the names."""
     if name not in EXPERIMENTS:
@@ -58,6 +64,11 @@ def run_experiment(
     """
     experiment = make_experiment(name)
     choice = choose(backend)
+    if name not in _WITHOUT and not choice.limits:
+        refusal = choice.refusal(Limits(parse_quota("50%")))
+        if refusal is not None:
+            raise refusal
+    folder = new_folder(RESULTS / "experiments" / name, out)
     stop = Stop()
     try:
         with stop.listening(), messages().status(name) as status:
@@ -67,9 +78,11 @@ def run_experiment(
             started = datetime.now(UTC).isoformat(timespec="seconds")
             data = experiment.run(setting)
             facts = {**host.facts(), **choice.backend.facts()}
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
     finally:
         choice.backend.close()
-    folder = new_folder(RESULTS / "experiments" / name, out)
     about = {
         "schema": SCHEMA,
         "experiment": name,
@@ -96,7 +109,12 @@ def judged(folder: Path) -> dict[str, Any]:
     """
     about, data = _load(folder)
     experiment = make_experiment(about["experiment"])
-    figure = experiment.draw(data)
+    try:
+        verdicts, figure = experiment.judge(data), experiment.draw(data)
+        experiment.tables(data)
+    except (pl.exceptions.PolarsError, KeyError, IndexError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadResult(f"{folder}: its data are not those of {experiment.name} ({reason})") from error
     if figure is not None:
         mark = about["backend"].get("mark")
         footnote = f"{host.describe(about['host'])}{f'; {mark}' if mark else ''}"
@@ -106,7 +124,7 @@ def judged(folder: Path) -> dict[str, Any]:
         **about,
         "question": experiment.question,
         "expects": experiment.expects,
-        "verdicts": [asdict(each) for each in experiment.judge(data)],
+        "verdicts": [asdict(each) for each in verdicts],
         "rows": data.height,
         "picture": str(folder / PICTURE) if figure is not None else None,
     }
@@ -136,8 +154,10 @@ def _load(folder: Path) -> tuple[dict[str, Any], pl.DataFrame]:
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         data = pl.read_parquet(folder / DATA)
-        if about["schema"] != SCHEMA or not isinstance(about["backend"], dict):
+        if about["schema"] != SCHEMA or not isinstance(about["backend"], dict) or not isinstance(about["host"], dict):
             raise BadResult(f"{folder}: not of schema {SCHEMA}")
+        if about["experiment"] not in EXPERIMENTS:
+            raise BadResult(f"{folder}: of an experiment that this version does not know ({about['experiment']})")
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
         raise BadResult(f"{folder}: not an experiment's folder ({str(error).splitlines()[0]})") from error
     return about, data

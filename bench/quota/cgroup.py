@@ -169,7 +169,8 @@ def remove_group(folder: Path, patience_s: float = 5.0) -> None:
     deadline = time.monotonic() + patience_s
     while folder.exists():
         inside = [Path(each) for each, _, _ in os.walk(folder, topdown=False)]
-        for pid in {pid for each in inside for pid in _processes(each)}:
+        # cgroup.procs shows processes of other PID namespaces as 0, which kill(2) takes for our own process group.
+        for pid in {pid for each in inside for pid in _processes(each) if pid > 0}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         try:

@@ -14,7 +14,7 @@ MIN_PERIOD_NS = 1_000_000
 MAX_PERIOD_NS = 1_000_000_000
 MIN_WEIGHT, MAX_WEIGHT = 1, 10_000  # CGROUP_WEIGHT_MIN and _MAX in include/linux/cgroup.h
 PAGE = 4096
-_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_NUMBER = r"[0-9]{1,6}(?:\.[0-9]{1,9})?"
 _PATTERN = re.compile(rf"(?P<value>{_NUMBER})(?P<unit>%|m|cpu)(?:/(?P<period>[^+]+))?(?:\+burst=(?P<burst>.+))?")
 _OF_A_CPU = {"%": 100, "m": 1000, "cpu": 1}
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}

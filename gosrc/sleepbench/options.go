@@ -92,6 +92,9 @@ func (o *options) check() error {
 	if o.phase < 0 || o.maxTime < 0 {
 		return errors.New("-phase and -max-time cannot be negative")
 	}
+	if o.gc > 0 && methods[o.method].holdsThread {
+		return fmt.Errorf("-gc %d: -method %s runs without the collector, which could not stop such a sleeper", o.gc, o.method)
+	}
 	if err := o.readPlan(); err != nil {
 		return err
 	}

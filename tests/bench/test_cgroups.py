@@ -119,7 +119,8 @@ def test_groups_of_dead_processes_are_removed_and_those_of_living_ones_kept(back
     alive = subprocess.Popen(["sleep", "100"])
     kept = backend.parent / f"nanonap-{identity(alive.pid)}-1"
     # A living process under the number of a dead one.
-    reused = backend.parent / f"nanonap-{alive.pid}-17-1"
+    pid, _, number = identity(alive.pid).partition("-")
+    reused = backend.parent / f"nanonap-{pid}-{int(number) - 1}-1"
     other = backend.parent / "nanonap-keep-me"
     leftover = subprocess.Popen(["sleep", "100"])
     try:

@@ -57,6 +57,8 @@ def test_none_is_no_quota() -> None:
         ("50", "is not a quota"),
         ("half", "is not a quota"),
         ("50%/", "is not a quota"),
+        ("9" * 35 + "%", "is not a quota"),
+        ("1." + "1" * 40 + "%", "is not a quota"),
         ("5m", "longer period"),
         ("", "is not a quota"),
     ],

@@ -1,12 +1,14 @@
 """The order of runs: seeded, shuffled, interleaved, and within the time allowed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.arms import ARM_NAMES, Arm
-from bench.conditions import COST, DEFAULT_REQUESTED_NS, PRIMARY, Condition, conditions
+from bench.conditions import COST, DEFAULT_REQUESTED_NS, PRIMARY, Condition, conditions, parse_load
+from bench.quota.limits import Quota
 from bench.schedule import MODES, Budget, Mode, Run, make_schedule
 
 ARMS = [Arm(name, Path("/sleepbench"), "sleep", None, None, "1.27.3", "") for name in ARM_NAMES]
@@ -122,3 +124,11 @@ def test_the_modes_plan_to_end_within_their_limits() -> None:
         counted = [run for run in schedule[0] if run.condition == COST]
         budget = Budget(mode)
         assert budget.affordable(schedule, 0, budget.estimate_ns(counted)) == len(schedule), mode.name
+
+
+def test_the_floor_which_has_no_collector_is_left_out_beside_allocators() -> None:
+    floor = replace(ARMS[0], name="floor", method="floor")
+    beside = Condition(Quota(), parse_load("gc:1"))
+    blocks = make_schedule([ARMS[0], floor], [PRIMARY, beside], (1_000_000,), MODES["quick"], seed=1)
+    made = {(run.arm.name, str(run.condition.load)) for block in blocks for run in block}
+    assert made == {("stock", "quiet"), ("floor", "quiet"), ("stock", "gc:1")}

@@ -160,7 +160,9 @@ def test_an_identity_tells_a_process_from_another_under_its_number() -> None:
     process = subprocess.Popen(["sleep", "100"])
     own = identity(process.pid)
     assert is_alive(own)
-    assert not is_alive(f"{process.pid}-1")
+    pid, _, number = own.partition("-")
+    assert not is_alive(f"{pid}-{int(number) + 1}")
+    assert is_alive(f"{pid}-1"), "of another PID namespace: it cannot be known"
     process.kill()
     process.wait()
     assert not is_alive(own)

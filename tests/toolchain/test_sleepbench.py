@@ -139,6 +139,43 @@ def test_a_signal_ends_the_run_at_once_and_what_was_measured_is_written(
     assert (run.columns["actual_ns"] >= run.columns["requested_ns"]).all()
 
 
+def test_a_sibling_burns_beside_the_sleeper_and_is_gone_with_it(sleepbench_path: Path) -> None:
+    process = subprocess.Popen([sleepbench_path, "-sibling", "1", "-plan", "1h*1", "-warmup", "0"])
+    deadline = time.monotonic() + 60
+    beside: list[int] = []
+    while not beside and time.monotonic() < deadline:
+        beside = [pid for pid in children(process.pid) if ticks_used(pid) > 5]
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert len(beside) == 1
+    while Path(f"/proc/{beside[0]}").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{beside[0]}").exists()
+
+
+def children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(each) for task in tasks for each in task.read_text().split()]
+
+
+def ticks_used(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11])
+
+
+def test_allocators_keep_the_collector_busy_and_no_sleep_is_early(sleepbench: Sleepbench) -> None:
+    run = sleepbench("-gc", "1", "-plan", "1ms*20", "-max-time", "2s")
+    assert run.header["gc"] == 1
+    assert run.header["goroutines"] >= 3
+    assert (run.columns["actual_ns"] >= run.columns["requested_ns"]).all()
+
+
+def test_a_yielding_loop_lasts_what_was_asked_and_its_rounds_are_counted(sleepbench: Sleepbench) -> None:
+    run = sleepbench("-method", "gosched", "-plan", "20ms*3", "-warmup", "0")
+    assert run.header["iterations"] > 3
+    assert (run.columns["actual_ns"] >= run.columns["requested_ns"]).all()
+
+
 def start(*command: Path | str) -> subprocess.Popen[bytes]:
     """Start sleepbench with a burner, which begins once signals are taken care of; wait until it has burnt 0.2 s."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -164,6 +201,9 @@ BAD_OPTIONS = [
     (("-samples", "0"), "-samples 0"),
     (("-sleepers", "0"), "-sleepers 0"),
     (("-burn", "-1"), "-burn -1"),
+    (("-sibling", "-1"), "-sibling -1"),
+    (("-gc", "-1"), "-gc -1"),
+    (("-gc", "1", "-method", "floor"), "without the collector"),
     (("-gomaxprocs", "-1"), "-gomaxprocs -1"),
     (("-warmup", "-1"), "-warmup -1"),
     (("-max-time", "-1s"), "negative"),
