@@ -27,7 +27,8 @@ class Watchdog:
     def __init__(self) -> None:
         """Nothing runs yet."""
         self._process: subprocess.Popen[bytes] | None = None
-        self._owner = 0
+        self._owner = os.getpid()
+        self._entries: dict[str, bytes] = {}
         self._lock = threading.Lock()
 
     def watch_group(self, folder: Path) -> None:
@@ -65,7 +66,10 @@ class Watchdog:
     def close(self) -> None:
         """End the watchdog, which cleans up what is left, and wait for it."""
         with self._lock:
+            if self._entries and self._is_gone():
+                self._begin()
             process, self._process = self._process, None
+            self._entries.clear()
         if process is not None and self._owner == os.getpid() and process.stdin is not None:
             with contextlib.suppress(OSError):
                 process.stdin.close()
@@ -74,14 +78,35 @@ class Watchdog:
     def _say(self, verb: str, kind: str, what: object) -> None:
         line = json.dumps([verb, kind, what]).encode() + b"\n"
         with self._lock:
-            if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
-                if verb == "remove":
-                    return
-                self._process, self._owner = _start(), os.getpid()
-            if self._process.stdin is not None:
-                # A watchdog that somebody ended is no reason to end the bench: the next start cleans up.
-                with contextlib.suppress(OSError):
-                    os.write(self._process.stdin.fileno(), line)  # one write(2): whole, and not behind a buffer
+            if self._owner != os.getpid():  # forked: what the parent watches is the parent's
+                self._process, self._entries, self._owner = None, {}, os.getpid()
+            if verb == "add":
+                self._entries[_key(kind, what)] = line
+            else:
+                self._entries.pop(_key(kind, what), None)
+            if not self._is_gone():
+                self._send(line)
+            elif self._entries:
+                self._begin()
+
+    def _is_gone(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def _begin(self) -> None:
+        """Start one and tell it all that there is: the first, or one for another that somebody ended."""
+        self._process = _start()
+        for line in self._entries.values():
+            self._send(line)
+
+    def _send(self, line: bytes) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            # A watchdog that somebody ends just now is no reason to end the bench: the next word starts another.
+            with contextlib.suppress(OSError):
+                os.write(self._process.stdin.fileno(), line)  # one write(2): whole, and not behind a buffer
+
+
+def _key(kind: str, what: Any) -> str:  # noqa: ANN401 - as JSON has it
+    return f"{kind} {what[0] if kind == 'session' else what}"
 
 
 #: This process's own.
@@ -107,11 +132,10 @@ def main() -> None:
     left: dict[str, tuple[str, Any]] = {}
     for line in sys.stdin:
         verb, kind, what = json.loads(line)
-        key = f"{kind} {what[0] if kind == 'session' else what}"
         if verb == "add":
-            left[key] = (kind, what)
+            left[_key(kind, what)] = (kind, what)
         else:
-            left.pop(key, None)
+            left.pop(_key(kind, what), None)
     for wanted in ("session", "group", "command", "path"):  # processes first: they would make more
         for kind, what in left.values():
             if kind == wanted:

@@ -141,6 +141,28 @@ def test_what_was_taken_back_is_left_alone(tmp_path: Path) -> None:
     assert not gone.exists()
 
 
+def test_a_watchdog_that_somebody_ended_is_followed_by_another_that_knows_all(tmp_path: Path) -> None:
+    gone = [tmp_path / "first", tmp_path / "second", tmp_path / "third"]
+    for path in gone:
+        path.mkdir()
+    watchdog = Watchdog()
+    for path in gone[:2]:
+        watchdog.watch_path(path)
+        assert watchdog._process is not None
+        watchdog._process.kill()
+        watchdog._process.wait()
+    watchdog.watch_path(gone[2])
+    watchdog.close()
+    assert not any(path.exists() for path in gone)
+    watchdog.watch_path(tmp_path)
+    assert watchdog._process is not None
+    watchdog._process.kill()
+    watchdog._process.wait()
+    watchdog.close()
+    assert not tmp_path.exists(), "the last one was ended, too"
+    tmp_path.mkdir()
+
+
 def test_a_child_whose_number_another_process_has_by_now_is_left_alone() -> None:
     other = subprocess.Popen(["sleep", "100"], start_new_session=True)
     try:
