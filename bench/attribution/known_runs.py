@@ -59,7 +59,7 @@ def run_known(name: str, program: Path, backend: Backend, stop: Stop, quick: boo
 
 def _check(backend: Backend) -> None:
     if backend.elsewhere and not isinstance(backend, GuestBackend):
-        reason = "its programs run where their threads cannot be traced from here"
+        reason = "its programs cannot be kept on one CPU and its groups not weighed against each other"
         raise QuotaUnavailable(backend.name, reason, "choose --backend cgroup2, cgroup1 or guest")
     if not backend.elsewhere and shutil.which("taskset") is None:
         raise QuotaUnavailable(backend.name, "there is no taskset to keep programs on one CPU", "install util-linux")

@@ -14,6 +14,7 @@ from bench.attribution.errors import RecordingFailed
 
 _LINE = re.compile(r"\s*.*?-(\d+)\s+\[(\d+)\]\s+(\S+)\s+(\d+)\.(\d+): (\w+): (.*)")
 _SWITCH = re.compile(r".*? prev_pid=(\d+) .*?prev_state=(\S+) ==> .* next_pid=(\d+) ")
+_EXEC = re.compile(r"filename=.* pid=(\d+) old_pid=")
 _TASK = re.compile(r"comm=.* pid=(\d+) (?:prio=\d+ )?(.*)")
 #: Marks of interrupt context in the third place of the kernel's flags (trace_print_lat_fmt in trace_output.c).
 _INTERRUPT = frozenset("hHszZ")
@@ -59,6 +60,13 @@ class Fork(NamedTuple):
     child: int
 
 
+class Exec(NamedTuple):
+    """``tid`` began a program: what forked it is another process."""
+
+    ns: int
+    tid: int
+
+
 class Probe(NamedTuple):
     """A group's queue on a CPU (``cfs_rq``, its address) was stopped or let go on, in the context of ``by``."""
 
@@ -88,7 +96,7 @@ class TaskReading(NamedTuple):
     waited_ns: int
 
 
-Event = Switch | Wake | Migrate | Fork | Probe
+Event = Switch | Wake | Migrate | Fork | Exec | Probe
 
 
 @dataclass
@@ -195,6 +203,9 @@ def _event(ns: int, line: re.Match[str]) -> Event | None:
         return None if match is None else Switch(ns, cpu, int(match[1]), match[2], int(match[3]))
     if name in ("throttle", "unthrottle"):
         return Probe(ns, cpu, by, interrupt, name, int(rest.rpartition("cfs_rq=")[2], 16))
+    if name == "sched_process_exec":
+        match = _EXEC.match(rest)
+        return None if match is None else Exec(ns, int(match[1]))
     match = _TASK.match(rest)
     return None if match is None else _of_a_task(ns, by, interrupt, name, match)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
-from bench.attribution.record import Event, Fork, Migrate, Record, Switch, Wake
+from bench.attribution.record import Event, Exec, Fork, Migrate, Record, Switch, Wake
 
 
 class State(Enum):
@@ -59,14 +59,17 @@ class Threads:
 def threads_of(record: Record, pid: int) -> Threads:
     """The segments of process ``pid``'s threads, and of the other threads that were seen in its group.
 
-    A thread's making is recorded, so those that a known thread made are found. The first one is the runtime's system
-    monitor: runtime.main starts it before anything else (src/runtime/proc.go).
+    A thread's making is recorded, so those that a known thread made are found. A process that one of them forked looks
+    the same until it begins its program, and is left out then (Go forks for nothing else). The first one is the
+    runtime's system monitor: runtime.main starts it before anything else (src/runtime/proc.go).
     """
     own, sysmon = {pid}, None
     for event in record.events:
         if isinstance(event, Fork) and event.parent in own:
             sysmon = event.child if event.parent == pid and sysmon is None else sysmon
             own.add(event.child)
+        elif isinstance(event, Exec) and event.tid != pid:
+            own.discard(event.tid)
     building = {tid: _Building(record.from_ns) for tid in own | record.members.keys()}
     for event in record.events:
         _tell(building, event)

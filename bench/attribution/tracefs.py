@@ -9,6 +9,7 @@ What is recorded, on every CPU:
 - ``sched_waking``, ``sched_wakeup``, ``sched_wakeup_new``, ``sched_migrate_task`` and ``sched_process_fork`` of the
   measured program alone, by its name, which its threads inherit. (``set_event_pid`` would lose the switches between
   others, and the program's number would have to be known before it starts.)
+- ``sched_process_exec`` of all: a fork by the program that begins a program of its own is no thread of it;
 - what ends a CPU's idleness, and the ticks (interrupts have events on x86 alone): some kernels do not record the
   switches that certain tasks do, among them idle tasks (seen: Linux 6.18 in a virtual machine, on all but the first
   CPU), and these events tell when a CPU came to run another task (``bench.attribution.record``);
@@ -74,7 +75,8 @@ class Instance:
         _write(self.folder / "options/overwrite", "0")
         _write(self.folder / "options/irq-info", "1")
         _write(self.folder / "buffer_size_kb", str(_buffer_bytes() >> 10))
-        _write(self.folder / "events/sched/sched_switch/enable", "1")
+        for event in ("sched_switch", "sched_process_exec"):
+            _write(self.folder / "events/sched" / event / "enable", "1")
         comm = program[:COMM_LENGTH]
         for event, field in _OF_THE_PROGRAM.items():
             place = self.folder / "events/sched" / event

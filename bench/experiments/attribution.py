@@ -3,7 +3,7 @@
 import polars as pl
 
 from bench.attribution.attribute import PARTS
-from bench.attribution.known import LATE_NS, LEAST_RIGHT, LEAST_SLEEPS, KnownAnswers
+from bench.attribution.known import LATE_NS, LEAST_EXPLAINED, LEAST_RIGHT, LEAST_SLEEPS, KnownAnswers
 from bench.attribution.known_runs import QUOTA
 from bench.attribution.path import Part
 from bench.experiments.base import Outcome, Verdict
@@ -23,6 +23,13 @@ def _cause(data: pl.DataFrame, method: Verdict) -> Verdict:
     says = "a sleep is late under a quota because its process is throttled while the clock runs on"
     if method.outcome not in ("holds", "holds in part"):
         return Verdict("D5", says, "cannot be tested here", f"the attribution is not confirmed: {method.sentence}")
+    own = method.figures[QUOTA]
+    if own["explained"] < LEAST_EXPLAINED or own["right"] < LEAST_RIGHT:
+        sentence = (
+            f"the attribution is not confirmed where it matters ({QUOTA}: {own['explained']:.1%} explained, throttling "
+            f"the largest part of {own['right']:.1%} of the late sleeps): the method or the claim is wrong"
+        )
+        return Verdict("D5", says, "cannot be tested here", sentence, {QUOTA: own})
     sleeps = data.filter(pl.col("run") == QUOTA, pl.col("kind") == "sleep")
     late = sleeps.filter(pl.col("overshoot_ns") > LATE_NS)
     if late.height < LEAST_SLEEPS:

@@ -11,6 +11,7 @@ from bench.experiments.base import Experiment, Outcome, Setting, Verdict
 from bench.experiments.engines_probe import ASKED, CHANGED
 from bench.experiments.inside import ask
 from bench.quota.choose import BACKEND_NAMES, working
+from bench.quota.docker import DockerBackend
 from bench.tables import Section, Table
 
 SCHEMA = pl.Schema(
@@ -24,6 +25,7 @@ SCHEMA = pl.Schema(
         "reason": pl.String,
         "remedy": pl.String,
         "mark": pl.String,
+        "driver": pl.String,  # that Docker makes cgroups by: systemd, cgroupfs
     }
 )
 #: They boot a machine: only in the full form, or if asked for.
@@ -100,7 +102,10 @@ def _tried(setting: Setting, name: str) -> list[dict[str, Any]]:
     backend = setting.backend if name == setting.backend.name else working(name)
     try:
         rows = ask(replace(setting, backend=backend), "bench.experiments.engines_probe:tried", _TIMEOUT_S)
-        return [{"backend": name, "mark": backend.mark, **row} for row in rows]
+        driver = None
+        if isinstance(backend, DockerBackend):
+            driver = backend.engine.must("asking for its cgroup driver", "info", "--format={{.CgroupDriver}}")
+        return [{"backend": name, "mark": backend.mark, "driver": driver, **row} for row in rows]
     finally:
         if backend is not setting.backend:
             backend.close()
@@ -126,13 +131,19 @@ def _verdict(name: str, rows: pl.DataFrame) -> Verdict:
 
 
 def _claimed(data: pl.DataFrame) -> Verdict:
-    """The environment of the claim: docker, with cgroup v2."""
-    says = "the environment is Docker on cgroup v2, with cpu.weight and memory.max settable"
+    """The environment of the claim: docker, with cgroup v2 and systemd as the cgroup driver."""
+    says = "the environment is Docker on cgroup v2 by systemd, with cpu.weight and memory.max settable"
     docker = data.filter(pl.col("backend") == "docker", pl.col("ability").is_not_null())
     versions = docker["version"].drop_nulls().unique().to_list()
-    if versions == [2]:
+    drivers = docker["driver"].drop_nulls().unique().to_list()
+    if versions == [2] and drivers == ["systemd"]:
         return replace(_verdict("docker", docker), claim="E1", says=says)
     parts = data.filter(pl.col("version") == 2, pl.col("accepted"))["backend"].unique(maintain_order=True).to_list()
-    here = f"Docker works here on cgroup v{versions[0]}" if versions else "Docker does not work here"
+    driver = drivers[0] if drivers else "not known"
+    here = "Docker does not work here"
+    if versions:
+        here = f"Docker works here on cgroup v{versions[0]}, its cgroup driver is {driver}, not systemd"
+        if driver == "systemd":
+            here = f"Docker works here on cgroup v{versions[0]}"
     half = f"cgroup v2 is tested by {', '.join(parts)}" if parts else "cgroup v2 is tested by --backend guest"
     return Verdict("E1", says, "cannot be tested here", f"{here}; {half}")

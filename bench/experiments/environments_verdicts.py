@@ -5,7 +5,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from bench.experiments.base import Outcome, Verdict
-from bench.experiments.figures import TOO_FEW, Ratio, ratio_by_block
+from bench.experiments.figures import TOO_FEW, Ratio, outcome_of, ratio_by_block
 from bench.look import DPI, FAINT, GRID, SMALL
 from bench.tables import Section, Table
 
@@ -37,8 +37,9 @@ def _used_up(data: pl.DataFrame, environment: str) -> bool:
 
 
 def verdicts(data: pl.DataFrame) -> list[Verdict]:
-    """One for each way to limit, one for burst."""
-    return [*(_limited(data, environment) for environment in LIMITED_BY.values()), _burst(data)]
+    """One for each way to limit, one for what the claim writes as burst, one for burst."""
+    limited = [_limited(data, environment) for environment in LIMITED_BY.values()]
+    return [*limited, _written(data), _burst(data)]
 
 
 def _missing(data: pl.DataFrame, environment: str) -> str | None:
@@ -75,23 +76,40 @@ def _limited(data: pl.DataFrame, environment: str) -> Verdict:
     return Verdict(claim, says, outcome, sentence, {load: value.to_json() for load, value in found.items() if value})
 
 
-def _burst(data: pl.DataFrame) -> Verdict:
-    """Whether burst, as the kernel has it, takes the lateness away; ``max 100000`` is looked at beside it."""
-    says = "burst (written as cpu.max = max 100000) makes sleeps as good as no limit does"
-    fake = {load: ratio(data, FAKE_BURST, load) for load in ("quiet", "busy")}
-    same = ", ".join(f"{load} {value}" for load, value in fake.items() if value is not None)
+def _written(data: pl.DataFrame) -> Verdict:
+    """What the claim writes; it is no burst, so that it is as good as no limit says nothing of burst."""
+    says = "cpu.max = max 100000, which is called burst there, makes sleeps as good as no limit does"
+    late = [_late(data, FAKE_BURST, load) for load in ("quiet", "busy")]
+    outcome = outcome_of(None if each is None else not each for each in late)
+    found = {load: ratio(data, FAKE_BURST, load) for load in ("quiet", "busy")}
+    same = ", ".join(f"{load} {value}" for load, value in found.items() if value is not None)
     periods = data.filter(pl.col("environment") == FAKE_BURST)["nr_throttled"].drop_nulls().sum()
-    first = f"max 100000 is no burst but no limit ({periods} throttled periods; against no limit {same or 'no data'})"
+    sentence = (
+        f"max 100000 is no burst but no limit ({periods} throttled periods; against no limit {same or 'no data'})"
+    )
+    sentence += f"; {TOO_FEW}" if outcome == "cannot be tested here" else ""
+    return Verdict(
+        "E3 burst", says, outcome, sentence, {load: value.to_json() for load, value in found.items() if value}
+    )
+
+
+def _burst(data: pl.DataFrame) -> Verdict:
+    """Whether burst, as the kernel has it, takes the lateness away."""
+    claim, says = "E3 true burst", "cpu.max.burst makes sleeps beside a busy process as good as no limit does"
     if (reason := _missing(data, BURST)) is not None:
-        return Verdict("E3 burst", says, "cannot be tested here", f"{first}; true burst: {reason}")
+        return Verdict(claim, says, "cannot be tested here", reason)
     limited = next((each for each in LIMITED_BY.values() if ratio(data, each, "busy") is not None), "")
     without, late = _late(data, limited, "busy"), _late(data, BURST, "busy")
     found = ratio(data, BURST, "busy")
-    second = f"with a true burst of 50 ms a sleep beside a busy process takes {found or 'no data'}"
-    figures = {"burst": found.to_json() if found else None}
-    if not without or late is None:
-        return Verdict("E3 burst", says, "cannot be tested here", f"{first}; {second}; {TOO_FEW}", figures)
-    return Verdict("E3 burst", says, "refuted" if late else "holds", f"{first}; {second}", figures)
+    sentence = f"with a burst of 50 ms a sleep beside a busy process takes {found or 'no data'}"
+    outcome: Outcome = "refuted" if late else "holds"
+    if not (_used_up(data, limited) and _used_up(data, BURST)):
+        outcome = "cannot be tested here"
+        sentence += "; the quota was not used up: too much else runs"
+    elif not without or late is None:
+        outcome = "cannot be tested here"
+        sentence += f"; {TOO_FEW if without is None or late is None else 'without burst it is not late either'}"
+    return Verdict(claim, says, outcome, sentence, {"burst": found.to_json() if found else None})
 
 
 def table(data: pl.DataFrame) -> Table:

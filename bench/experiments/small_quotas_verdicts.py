@@ -24,6 +24,8 @@ MEASURES = (
     ("count", "throttled_ns", "throttled time for the same number", False),
 )
 _NONE = "–"
+#: What is worse or better by less is not said to be.
+LEAST_EFFECT = 1.05
 
 
 @dataclass(frozen=True)
@@ -42,19 +44,39 @@ class Compared:
 
 
 def compared(data: pl.DataFrame) -> list[Compared]:
-    """Every measure that has a base; a measure is worse or better if its whole interval is."""
+    """Every measure that has a base.
+
+    One is worse or better if it is by LEAST_EFFECT with the whole of an interval that is corrected for the number of an
+    arm's measures: some of many would be by chance. It is not worse if its 95 % interval ends before LEAST_EFFECT:
+    that nothing is worse must be shown of each, so chance does not add up there.
+    """
     found = []
+    tests = _measures(data)
     for quota, requested_ns, arm in _cells(data):
         for mode, column, what, more_is_better in MEASURES:
             which = {"mode": mode, "quota": quota, "requested_ns": requested_ns, "arm": arm}
             ratio = ratio_by_block(data, column, which, {**which, "arm": "stock"})
             if ratio is None:
                 continue
-            above = ratio.within(1.0, float("inf"))
-            below = ratio.within(float("-inf"), 1.0)
-            worse, better = (below, above) if more_is_better else (above, below)
+            up, down = _beyond(ratio, tests)
+            worse, better = (down, up) if more_is_better else (up, down)
             found.append(Compared(quota, requested_ns, arm, mode, column, what, ratio, worse, better))
     return found
+
+
+def _measures(data: pl.DataFrame) -> int:
+    """Of an arm: at each quota and duration."""
+    return len(MEASURES) * max(data.select("quota", "requested_ns").n_unique(), 1)
+
+
+def _beyond(ratio: Ratio, tests: int) -> tuple[bool | None, bool | None]:
+    """Whether it is above 1 by LEAST_EFFECT, and whether below; None where that is not settled."""
+    bounds, sure = ratio.interval, ratio.corrected(tests)
+    up = None if bounds is None or bounds[1] >= LEAST_EFFECT else False
+    down = None if bounds is None or bounds[0] <= 1 / LEAST_EFFECT else False
+    if sure is not None:
+        up, down = sure[0] >= LEAST_EFFECT or up, sure[1] <= 1 / LEAST_EFFECT or down
+    return up, down
 
 
 def _cells(data: pl.DataFrame) -> Iterator[tuple[str, int, str]]:
@@ -108,12 +130,14 @@ def _listed(chosen: Sequence[Compared], *, short: bool = False) -> str:
 
 def tables(data: pl.DataFrame) -> list[Table]:
     """Of each duration: ratios to stock, and how much of its periods a process was throttled in."""
-    return [_table(data, requested_ns) for requested_ns in sorted(data["requested_ns"].unique().to_list())]
+    every = compared(data)
+    return [_table(data, every, requested_ns) for requested_ns in sorted(data["requested_ns"].unique().to_list())]
 
 
-def _table(data: pl.DataFrame, requested_ns: int) -> Table:
+def _table(data: pl.DataFrame, found: Sequence[Compared], requested_ns: int) -> Table:
     here = data.filter(pl.col("requested_ns") == requested_ns)
-    every = {(each.quota, each.arm, each.mode, each.column): each for each in compared(here)}
+    chosen = [each for each in found if each.requested_ns == requested_ns]
+    every = {(each.quota, each.arm, each.mode, each.column): each for each in chosen}
     sections = []
     for quota in sorted(here["quota"].unique().to_list(), key=_by_quota):
         rows = []
@@ -125,8 +149,8 @@ def _table(data: pl.DataFrame, requested_ns: int) -> Table:
             rows.append([arm, *cells[:4], shares[0], *cells[4:], shares[1]])
         sections.append(Section(f"{quota} of a CPU", rows))
     notes = [
-        "× stock: over stock's of the same blocks. A + is better and a − worse with the whole 95 % interval.",
-        f"By chance alone, one of twenty intervals lies beside 1: {len(every) / 20:.0f} of these {len(every)}.",
+        f"× stock: over stock's of the same blocks. A + is better and a − worse by {LEAST_EFFECT - 1:.0%} or more",
+        f"with the whole interval at 1 − 0.05/{_measures(data)}: corrected for an arm's {_measures(data)} measures.",
         "same time: as many sleeps as fit. same number: time and throttled time for it. thr.: periods with a stop.",
     ]
     columns = ("× stock", "sleeps", "mean", "p50", "p99", "thr.", "time, same n", "throttled", "thr.")

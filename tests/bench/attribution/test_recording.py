@@ -17,7 +17,7 @@ import pytest
 
 from bench.attribution.attribute import PARTS
 from bench.attribution.errors import RecordingFailed
-from bench.attribution.record import parse_record
+from bench.attribution.record import Exec, Fork, parse_record
 from bench.attribution.recording import TRACED, Recording
 from bench.attribution.threads import State, threads_of
 from bench.attribution.traced import run_attributed
@@ -90,6 +90,21 @@ def test_sleeps_of_many_threads_are_attributed_whole(build_program: BuildProgram
     assert (found.sleeps.select(pl.sum_horizontal(PARTS)).to_series() == found.sleeps["overshoot_ns"]).all()
     assert int(found.sleeps["unexplained_ns"].sum()) < 0.05 * int(found.sleeps["overshoot_ns"].sum())
     assert found.throttled_ns is None
+
+
+def test_a_process_that_the_program_forked_is_no_thread_of_it(build_program: BuildProgram) -> None:
+    needs_tracing()
+    with Recording("sleepbench", mode="trace") as recording:
+        command = [str(build_program("sleepbench")), "-plan", "2ms*20", "-sibling", "1", "-trace-wakes"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            pass
+        record = parse_record(recording.stop())
+    forked = {event.tid for event in record.events if isinstance(event, Exec)} - {process.pid}
+    (sibling,) = (event for event in record.events if isinstance(event, Fork) and event.child in forked)
+    own = threads_of(record, process.pid).own
+    assert len(own) >= 3
+    assert sibling.parent in own
+    assert sibling.child not in own
 
 
 @pytest.mark.parametrize(("mode", "method"), [("schedstat", "schedstat sampling"), ("counters", "counters")])

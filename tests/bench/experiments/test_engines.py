@@ -1,5 +1,6 @@
 """engines for real; its verdicts, and that of the attribution's claim, on made data, each way."""
 
+from collections.abc import Collection
 from typing import Any
 
 import polars as pl
@@ -12,7 +13,7 @@ from bench.experiments.engines_probe import ASKED, CHANGED
 from bench.quota.choose import BACKEND_NAMES
 
 
-def rows(backend: str, cannot: set[str] = frozenset(), version: int = 2) -> list[dict[str, Any]]:  # type: ignore[assignment]
+def rows(backend: str, cannot: Collection[str] = (), version: int = 2, driver: str = "systemd") -> list[dict[str, Any]]:
     return [
         {
             "backend": backend,
@@ -20,6 +21,7 @@ def rows(backend: str, cannot: set[str] = frozenset(), version: int = 2) -> list
             "asked": "x",
             "accepted": ability not in cannot,
             "version": version,
+            "driver": driver if backend == "docker" else None,
             "reason": "not known" if ability in cannot else None,
         }
         for ability in (*ASKED, CHANGED)
@@ -68,23 +70,25 @@ def test_a_backend_that_does_not_work_names_the_one_that_can() -> None:
         (rows("docker", {"burst"}), "holds"),
         (rows("docker", {"burst", "weight"}), "holds in part"),
         (rows("docker", version=1), "cannot be tested here"),
+        (rows("docker", driver="cgroupfs"), "cannot be tested here"),
         (rows("cgroup2"), "cannot be tested here"),
     ],
-    ids=["docker", "docker without weight", "docker on v1", "no docker"],
+    ids=["docker", "docker without weight", "docker on v1", "docker by cgroupfs", "no docker"],
 )
 def test_the_claimed_environment_is_docker_on_v2(made: list[dict[str, Any]], outcome: str) -> None:
     assert verdict("E1", made).outcome == outcome
 
 
 def attributed(throttled: float, explained: float = 1.0) -> pl.DataFrame:
-    """Late sleeps of 20 ms: those under the quota with this share throttled, the rest on the run queue."""
+    """Late sleeps of 20 ms: those under the quota with this share throttled, the rest mostly on the run queue."""
     parts = ("granularity_ns", "throttled_ns", "runqueue_ns", "goscheduler_ns", "unexplained_ns")
     made = []
     for run, cause in (("quota alone", 1), ("run queue alone", 2), ("Go scheduler alone", 3)):
         split = [0.0] * 5
         split[cause] = explained
         if run == "quota alone":
-            split[1], split[2] = explained * throttled, explained * (1 - throttled)
+            rest = explained * (1 - throttled)
+            split[1], split[2], split[3] = explained * throttled, 0.6 * rest, 0.4 * rest
         split[4] = 1 - explained
         lost = {name: int(share * 20_000_000) for name, share in zip(parts, split, strict=True)}
         row = {"run": run, "kind": "sleep", "method": "tracepoints", "overshoot_ns": 20_000_000, **lost}
@@ -94,7 +98,13 @@ def attributed(throttled: float, explained: float = 1.0) -> pl.DataFrame:
 
 @pytest.mark.parametrize(
     ("throttled", "explained", "outcome"),
-    [(1.0, 1.0, "holds"), (0.6, 1.0, "holds in part"), (0.1, 1.0, "refuted"), (1.0, 0.5, "cannot be tested here")],
+    [
+        (1.0, 1.0, "holds"),
+        (0.6, 1.0, "holds in part"),
+        (0.4, 1.0, "refuted"),
+        (0.1, 1.0, "cannot be tested here"),
+        (1.0, 0.5, "cannot be tested here"),
+    ],
 )
 def test_d5_follows_the_throttled_share_and_stands_on_the_method(
     throttled: float, explained: float, outcome: str

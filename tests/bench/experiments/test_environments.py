@@ -86,4 +86,18 @@ def test_what_is_missing_here_is_said() -> None:
 )
 def test_burst_is_judged_by_the_true_one_beside_a_busy_process(limited: float, burst: float, outcome: str) -> None:
     data = frame({V1: (0, limited), BURST: (0, burst), FAKE_BURST: (0, 0)})
+    assert verdict("E3 true burst", data).outcome == outcome
+
+
+def test_burst_is_not_answered_where_others_took_the_cpu() -> None:
+    idle = rows(BURST, "quiet", 0) + rows(BURST, "busy", 0, throttled=1)
+    data = pl.concat([frame({V1: (0, 25)}), pl.DataFrame(idle, schema=SCHEMA)])
+    found = verdict("E3 true burst", data)
+    assert found.outcome == "cannot be tested here"
+    assert "not used up" in found.sentence
+
+
+@pytest.mark.parametrize(("late", "outcome"), [(0, "holds"), (25, "refuted")])
+def test_what_is_written_as_burst_is_judged_by_its_own_sleeps(late: float, outcome: str) -> None:
+    data = frame({V1: (0, 25), BURST: (0, 25), FAKE_BURST: (late, late)})
     assert verdict("E3 burst", data).outcome == outcome

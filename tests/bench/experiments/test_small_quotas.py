@@ -70,8 +70,9 @@ def test_patched_and_stock_run_under_the_same_small_quotas(setting: Setting, pat
         ({"1%": 1.5, "50%": 0.1}, 0.02, "holds in part"),
         ({"1%": 1.5, "50%": 1.2}, 0.02, "refuted"),
         ({"1%": 1.0, "50%": 1.0}, 0.3, "cannot be tested here"),
+        ({"1%": 1.0, "50%": 1.0}, 0.005, "holds"),
     ],
-    ids=["better", "worse at 1 %", "worse", "noise"],
+    ids=["better", "worse at 1 %", "worse", "noise", "the same"],
 )
 def test_the_verdict_says_where_the_patch_is_worse(factors: dict[str, float], noise: float, outcome: str) -> None:
     (verdict,) = SmallQuotas().judge(frame(factors, noise))
@@ -86,6 +87,12 @@ def test_more_sleeps_in_the_same_time_are_better_and_more_time_is_worse() -> Non
     found = {each.column: each for each in compared(frame({"1%": 0.5}))}
     assert found["sleeps"].better and not found["sleeps"].worse
     assert found["wall_ns"].better and not found["wall_ns"].worse
+
+
+@pytest.mark.parametrize(("factor", "noise"), [(1.03, 0.001), (1.2, 0.1)], ids=["too little", "by chance"])
+def test_a_little_and_what_chance_can_do_to_one_of_many_are_not_called_worse(factor: float, noise: float) -> None:
+    (verdict,) = SmallQuotas().judge(frame({"1%": factor, "2%": 1.0, "5%": 1.0, "50%": 1.0}, noise))
+    assert verdict.figures["worse"] == []
 
 
 def test_without_a_patched_arm_nothing_is_answered() -> None:
