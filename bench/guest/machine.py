@@ -68,8 +68,14 @@ class Machine:
     @property
     def console(self) -> str:
         """What kernel and processes wrote to the serial console so far."""
-        path = self._folder / "console"
-        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        return self._written("console")
+
+    def _written(self, name: str) -> str:
+        # A closed guest has no folder, and another thread may close it at any time.
+        try:
+            return (self._folder / name).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
 
     def _start(self, image: Image, init: str) -> socket.socket:
         ours, theirs = socket.socketpair()
@@ -121,7 +127,7 @@ class Machine:
         port.settimeout(None)
 
     def _failed(self, what: str) -> QuotaUnavailable:
-        errors = (self._folder / "stderr").read_text(encoding="utf-8", errors="replace")
+        errors = self._written("stderr")
         with contextlib.suppress(OSError):
             _LAST_CONSOLE.write_text(f"{what} ({self.accelerator})\n{errors}\n{self.console}", encoding="utf-8")
         tail = " ".join(f"{errors} {self.console}".split())[-_TAIL:]

@@ -6,14 +6,22 @@ Written against Documentation/admin-guide/cgroup-v2.rst.
 import contextlib
 import errno
 import os
+import sys
+import time
 from pathlib import Path
 from typing import ClassVar
 
 from bench.errors import QuotaUnavailable
 from bench.quota.base import Group, StatFiles, Throttling
-from bench.quota.cgroup import CgroupBackend, CgroupGroup, no_burst, own_folder, refused, unescape
+from bench.quota.cgroup import CgroupBackend, CgroupGroup, no_burst, own_folder, owner_of, refused, unescape
 from bench.quota.limits import Limits, Quota
+from bench.quota.watchdog import guard
+from nanonap.processes import identity, is_alive
 
+# No name that ``owner_of`` knows: what is in a leaf is to live on, when its owner is dead too.
+_LEAF = "nanonap-leaf-"
+_PUT_BACK = "import sys; from bench.quota.cgroup2 import put_back; put_back(*sys.argv[1:])"
+_PATIENCE_S = 5.0
 _ROOT_REMEDY = "run as root, or inside a delegated group: `systemd-run --user --scope -p Delegate=cpu COMMAND`"
 
 
@@ -24,6 +32,9 @@ class Cgroup2Group(CgroupGroup):
 
     def write_limits(self, limits: Limits) -> None:
         """Quota and period in one write; then the burst, which is checked against them."""
+        if not _is_domain(self.folder):
+            reason = f"{self.folder} can hold no processes (a process is in the group above it, or that is threaded)"
+            raise QuotaUnavailable(self.backend, reason, "keep other processes out of that group")
         if limits.quota.limited:
             self.write("cpu.max", f"{(limits.quota.quota_ns or 0) // 1_000} {limits.quota.period_ns // 1_000}")
         if limits.quota.burst_ns:
@@ -89,6 +100,7 @@ class Cgroup2Backend(CgroupBackend):
     def __init__(self) -> None:
         """Nothing is changed yet."""
         self._enabled: list[tuple[Path, str]] = []
+        self._leaf: Path | None = None
 
     def prepare(self) -> None:
         """Find the parent and give its children the cpu controller. Raises QuotaUnavailable."""
@@ -106,27 +118,53 @@ class Cgroup2Backend(CgroupBackend):
         self.remove_stale()
 
     def _choose_parent(self, own: Path, top: Path) -> Path:
-        # A group with processes of its own cannot hand out controllers (EBUSY, "no internal processes"),
-        # the root excepted; so the caller's own group mostly cannot, and one further up can.
+        if own.name.startswith(_LEAF) and own != top:  # made by a bench that this one was started beside
+            self._leaf, own = own, own.parent
+        around = [own, *own.parents]
+        tries = [(self._enable, folder) for folder in around[: around.index(top) + 1 if top in around else None]]
+        if self._leaf is None:
+            # A delegated group is there to be arranged; in another one processes are moved only if nothing else helps.
+            tries.insert(0 if _is_delegated(own) else len(tries), (self._empty_and_enable, own))
         last: QuotaUnavailable | None = None
-        for folder in [own, *own.parents]:
+        for enable, folder in tries:
             try:
-                self._enable(folder)
+                enable(folder)
                 return folder
             except OSError as error:
                 last = refused(self.name, f"handing the cpu controller to the children of {folder}", error)
-            if folder == top:
-                break
         reason = last.reason if last is not None else f"no usable group above {own}"
         raise QuotaUnavailable(self.name, reason, _ROOT_REMEDY)
 
     def _enable(self, folder: Path) -> None:
-        if not os.access(folder, os.W_OK) or not os.access(folder / "cgroup.procs", os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        _check_access(folder)
+        # The root may have processes beside groups with controllers. In any other group the kernel lets cpu, a
+        # threaded controller, be handed out beside processes too, but then no child can hold a process (EOPNOTSUPP).
+        if not _is_domain(folder):
+            raise OSError(errno.EBUSY, "it is threaded")
+        if (folder / "cgroup.type").exists() and _words(folder / "cgroup.procs"):
+            raise OSError(errno.EBUSY, "it has processes of its own")
         if "cpu" in _words(folder / "cgroup.subtree_control"):
             return
         (folder / "cgroup.subtree_control").write_text("+cpu", encoding="ascii")
         self._enabled.append((folder, "cpu"))
+
+    def _empty_and_enable(self, folder: Path) -> None:
+        # Its processes, the caller among them, wait in a leaf until ``close``.
+        _check_access(folder)
+        if not (folder / "cgroup.type").exists() or not _is_domain(folder):
+            raise OSError(errno.EBUSY, "it is the root, or threaded")
+        if "cpu" not in _words(folder / "cgroup.controllers"):
+            raise OSError(errno.ENOENT, "the group above it hands out no cpu controller")
+        leaf = folder / f"{_LEAF}{identity()}"
+        guard.watch_command(_put_back_command(leaf))
+        self._leaf = leaf
+        try:
+            leaf.mkdir(exist_ok=True)
+            _move_processes(folder, leaf)
+            self._enable(folder)
+        except BaseException:
+            self.close()
+            raise
 
     def open(self, limits: Limits) -> Group:
         """A new group. Raises QuotaUnavailable."""
@@ -138,12 +176,68 @@ class Cgroup2Backend(CgroupBackend):
         return Cgroup2Group([self.parent], limits)
 
     def close(self) -> None:
-        """Take the controllers back from the children if this backend gave them."""
+        """Take the controllers back from the children if this backend gave them, and undo the leaf."""
         for folder, controller in reversed(self._enabled):
             # Refused while another's group below uses it: then it stays, as it must.
             with contextlib.suppress(OSError):
                 (folder / "cgroup.subtree_control").write_text(f"-{controller}", encoding="ascii")
         self._enabled.clear()
+        if self._leaf is not None:
+            # Where it cannot be undone the processes stay in the leaf, which is no harm to them.
+            with contextlib.suppress(OSError):
+                put_back(str(self._leaf), identity())
+            guard.forget_command(_put_back_command(self._leaf))
+            self._leaf = None
+
+
+def put_back(leaf: str, who: str) -> None:
+    """Move the processes of a leaf back into the group around it, and remove it; not while another bench is there.
+
+    ``who`` is the identity of the bench that asks. Raises OSError.
+    """
+    folder = Path(leaf).parent
+    owners = {owner_of(each.name) for each in folder.glob("nanonap-*")} | {Path(leaf).name.removeprefix(_LEAF)}
+    if not Path(leaf).exists() or any(owner and owner != who and is_alive(owner) for owner in owners):
+        return
+    # A group with processes that could be moved into a leaf handed out nothing before.
+    given = _words(folder / "cgroup.subtree_control")
+    (folder / "cgroup.subtree_control").write_text(" ".join(f"-{name}" for name in given), encoding="ascii")
+    _move_processes(Path(leaf), folder)
+    Path(leaf).rmdir()
+
+
+def _put_back_command(leaf: Path) -> list[str]:
+    return [sys.executable, "-c", _PUT_BACK, str(leaf), identity()]
+
+
+def _move_processes(source: Path, target: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while pids := _words(source / "cgroup.procs"):  # again for those that were forked meanwhile
+        if time.monotonic() > deadline:
+            raise OSError(errno.EBUSY, "processes keep appearing in it")
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                (target / "cgroup.procs").write_text(pid, encoding="ascii")
+
+
+def _check_access(folder: Path) -> None:
+    if not os.access(folder, os.W_OK) or not os.access(folder / "cgroup.procs", os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _is_domain(folder: Path) -> bool:
+    # The root has no cgroup.type.
+    return _words(folder / "cgroup.type") in ([], ["domain"])
+
+
+def _is_delegated(folder: Path) -> bool:
+    # How the system's manager marks a group (systemd's CGROUP_DELEGATION). A user's manager marks none (seen in
+    # version 252): there the slice around is used, which is the user's as well.
+    for name in ("user.delegate", "trusted.delegate"):
+        with contextlib.suppress(OSError):
+            if os.getxattr(folder, name) == b"1":
+                return True
+    return False
 
 
 def find_mount(mountinfo: str) -> tuple[str, str] | None:

@@ -53,7 +53,7 @@ class SliceGroup(Group):
         path = self.manager.must("asking for its cgroup", *show).strip()
         try:
             found = find_group(lambda _controller: path)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # systemd says no path of a unit that has ended
             reason = f"its cgroup {path or 'without a path'} has no cpu controller ({error})"
             raise QuotaUnavailable(self.manager.backend, reason, self._controllers_remedy()) from error
         wanted = {"cpu.max": self._limits.quota.limited, "cpu.weight": self._limits.weight is not None}
@@ -106,14 +106,17 @@ class SliceGroup(Group):
         return self._found.stat_files
 
     def close(self) -> None:
-        """Stop the slice, and with it every scope inside. Raises QuotaUnavailable if it cannot be stopped."""
-        for argv in self._ends:
+        """Stop the slice, and with it every scope inside. Raises QuotaUnavailable if it cannot be stopped.
+
+        Safe to call twice.
+        """
+        while self._ends:  # a second close has nothing to end
             try:
-                self.manager.must("ending it", *argv)
+                self.manager.must("ending it", *self._ends[0])
             except QuotaUnavailable:
                 if self._started:
                     raise
-            guard.forget_command(argv)
+            guard.forget_command(self._ends.pop(0))
 
 
 def _without_burst(backend: str, quota: Quota) -> Quota:

@@ -6,6 +6,7 @@ Standard library and the project only: the guest has no more. The file is execut
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -145,6 +146,68 @@ def killed(name: str) -> dict[str, Any]:
     for each in told["left"]:  # or this one's output would stay open
         subprocess.run(["systemctl", "--user" if name == "systemd-user" else "--system", "stop", each], check=True)
     return told
+
+
+IN_SCOPE = """
+import json, os, signal, subprocess, sys
+from pathlib import Path
+from bench.quota.cgroup2 import Cgroup2Backend, own_path
+from bench.quota.limits import Limits, parse_quota
+
+def own(pid="self"):
+    return Path("/sys/fs/cgroup" + own_path(Path(f"/proc/{pid}/cgroup").read_text()))
+
+other = subprocess.Popen(["sleep", "1000"])
+before = own()
+backend = Cgroup2Backend()
+backend.prepare()
+told = {"marked": "user.delegate" in os.listxattr(before)}
+told |= {"parent": backend.parent == before, "moved": own() != before and own() == own(other.pid)}
+with backend.open(Limits(parse_quota("30%"))) as group:
+    told["type"] = group.read("cgroup.type")
+    busy = ["timeout", "0.5", "sh", "-c", "while :; do :; done"]
+    told["status"] = subprocess.run(group.command(busy)).returncode
+    told["throttled"] = group.counters().nr_throttled > 0
+    if "die" in sys.argv:
+        print(json.dumps([str(before), other.pid, told]), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+backend.close()
+told["back"] = own() == before == own(other.pid)
+told["left"] = [str(each) for each in Path("/sys/fs/cgroup").rglob("nanonap-*[0-9]")]
+told["given"] = (before / "cgroup.subtree_control").read_text().strip()
+other.kill()
+print(json.dumps(told))
+"""
+
+
+def in_scope(name: str, *more: str) -> list[str]:
+    scope = "--user" if name == "systemd-user" else "--system"
+    options = ["--scope", "--quiet", "--collect", "-p", "Delegate=cpu"]
+    return ["systemd-run", scope, *options, sys.executable, "-c", IN_SCOPE, *more]
+
+
+def delegated(name: str) -> Any:
+    return json.loads(subprocess.run(in_scope(name), check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def delegated_killed(name: str) -> dict[str, Any]:
+    with subprocess.Popen(in_scope(name, "die"), stdout=subprocess.PIPE, text=True) as bench:
+        assert bench.stdout is not None
+        before, other, _ = json.loads(bench.stdout.readline())
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and list(Path("/sys/fs/cgroup").rglob("nanonap-*[0-9]")):
+            time.sleep(0.1)
+        left_over = [str(each) for each in Path("/sys/fs/cgroup").rglob("nanonap-*[0-9]")]
+        own = Path(f"/proc/{other}/cgroup").read_text().strip().removeprefix("0::")
+        os.kill(other, signal.SIGKILL)  # it lives, in its own group again
+    return {"left": left_over, "back": before == f"/sys/fs/cgroup{own}"}
+
+
+def no_path(name: str) -> str | None:
+    with opened(name, Limits(parse_quota("50%"))) as group:
+        group.close()
+        group.close()
+        return refused(group._find)
 
 
 def left(name: str) -> list[str]:

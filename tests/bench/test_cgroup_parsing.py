@@ -114,6 +114,22 @@ def test_cgroup2_takes_the_nearest_group_that_hands_out_the_cpu_controller(tmp_p
     assert backend._choose_parent(own, tmp_path) == tmp_path / "user.slice"
 
 
+def test_cgroup2_passes_over_a_group_with_processes_and_a_threaded_one(tmp_path: Path) -> None:
+    own = tmp_path / "a.slice/b.scope"
+    _hierarchy(tmp_path, {".": "cpu", "a.slice": "cpu", "a.slice/b.scope": ""})
+    for folder, kind in ((own, "domain"), (own.parent, "domain threaded")):
+        (folder / "cgroup.type").write_text(f"{kind}\n")
+    (own / "cgroup.procs").write_text("1\n")
+    assert cgroup2.Cgroup2Backend()._choose_parent(own, tmp_path) == tmp_path
+    assert (own / "cgroup.subtree_control").read_text() == ""
+
+
+def test_cgroup2_refuses_a_group_that_can_hold_no_process(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.type").write_text("domain invalid\n")
+    with pytest.raises(QuotaUnavailable, match="can hold no processes"):
+        _group(tmp_path).write_limits(Limits(Quota(50_000_000, 100_000_000)))
+
+
 def test_cgroup2_enables_the_controller_and_takes_it_back(tmp_path: Path) -> None:
     _hierarchy(tmp_path, {".": "memory"})
     backend = cgroup2.Cgroup2Backend()

@@ -107,6 +107,24 @@ def test_a_closed_group_is_gone_with_all_that_ran_in_it_however_stubborn(ask: As
     assert "cannot be read" in told["after"]
 
 
+def test_cgroup2_works_in_a_delegated_scope_and_puts_its_processes_back(ask: Ask) -> None:
+    told = ask("delegated")
+    # The system's manager marks what it delegates; without a mark nothing is moved, the slice around is used.
+    assert told.pop("parent") == told.pop("moved") == told.pop("marked")
+    assert told == {
+        **{"type": "domain", "status": 124, "throttled": True},
+        **{"back": True, "left": [], "given": ""},
+    }
+
+
+def test_cgroup2_killed_in_a_delegated_scope_kills_nothing_else_there_and_leaves_no_group(ask: Ask) -> None:
+    assert ask("delegated_killed") == {"left": [], "back": True}
+
+
+def test_a_second_close_is_nothing_and_a_slice_that_ended_is_said_to_have_no_path(ask_root: Ask) -> None:
+    assert "without a path" in ask_root("no_path")
+
+
 def test_slices_of_dead_processes_are_stopped_and_others_kept(ask_root: Ask) -> None:
     told = ask_root("stale")
     assert sorted(told["before"]) == ["alive", "dead", "nobody"]

@@ -79,3 +79,12 @@ def test_a_boot_that_takes_too_long_is_said(monkeypatch: pytest.MonkeyPatch, tmp
     with pytest.raises(QuotaUnavailable, match=r"did not boot within"):
         Machine(image("guest"), "bare", "guest", "tcg")
     assert not list(tmp_path.glob("nanonap-guest-*"))
+
+
+def test_a_closed_guest_does_not_answer_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bench.guest.machine, "_LAST_CONSOLE", tmp_path / "console")
+    machine = Machine(image("guest"), "bare", "guest", "tcg")
+    machine.close()
+    machine.close()
+    with pytest.raises(QuotaUnavailable, match="did not answer"):
+        machine.ask({})
