@@ -19,6 +19,7 @@ from nanonap.paths import PROJECT
 from nanonap.processes import started
 
 _COMMAND_PATIENCE_S = 20.0
+_ATTEMPTS = 3  # somebody who kills its watchdogs again and again means it
 
 
 class Watchdog:
@@ -66,14 +67,23 @@ class Watchdog:
     def close(self) -> None:
         """End the watchdog, which cleans up what is left, and wait for it."""
         with self._lock:
-            if self._entries and self._is_gone():
-                self._begin()
-            process, self._process = self._process, None
-            self._entries.clear()
-        if process is not None and self._owner == os.getpid() and process.stdin is not None:
+            if self._owner == os.getpid():
+                for _ in range(_ATTEMPTS):
+                    if self._entries and self._is_gone():
+                        self._begin()
+                    if self._ended_well():
+                        break
+            self._process, self._entries = None, {}
+
+    def _ended_well(self) -> bool:
+        """Whether it ended by itself, having cleaned up, now that it is told to."""
+        process, self._process = self._process, None
+        if process is None:
+            return True
+        if process.stdin is not None:
             with contextlib.suppress(OSError):
                 process.stdin.close()
-            process.wait()
+        return process.wait() == 0
 
     def _say(self, verb: str, kind: str, what: object) -> None:
         line = json.dumps([verb, kind, what]).encode() + b"\n"
