@@ -17,7 +17,7 @@ def found_in(functions: Functions, name: str, text: str) -> Instruction:
     """The first instruction of a function whose text fits; for usleep, of the one that is no wrapper."""
     for function in functions.all(name):
         for each in functions.instructions(function):
-            if re.fullmatch(text, each.text):
+            if re.fullmatch(text.replace("{start}", hex(function.start)), each.text):
                 return each
     raise AssertionError(f"{name} has no instruction {text}")
 

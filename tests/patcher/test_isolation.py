@@ -196,7 +196,9 @@ import signal, sys
 from pathlib import Path
 from typing import Any
 from patcher.isolation import isolated
-signal.signal(signal.SIGTERM, signal.default_int_handler)
+# As a shell's foreground has it: where the tests run in the background SIGINT is ignored, by children too.
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.default_int_handler)
 isolated(Path(sys.argv[1]), "tests.patcher.test_isolation:tells_and_waits")
 """
 
