@@ -132,9 +132,12 @@ class CgroupGroup(Group):
             raise refused(self.backend, f"reading {self.folder / 'cpu.stat'}", error) from error
 
     def close(self) -> None:
-        """End leftover processes and remove the folders."""
+        """End leftover processes and remove the folders. Raises QuotaUnavailable for one that stays busy."""
         for folder in self.folders:
-            remove_group(folder)
+            try:
+                remove_group(folder)
+            except OSError as error:  # the watchdog tries again at the end, and the next start
+                raise refused(self.backend, f"removing {folder}", error) from error
             guard.forget_group(folder)
 
 
@@ -157,7 +160,7 @@ class CgroupBackend(Backend):
                 owner = owner_of(folder.name)
                 if owner is not None and not is_alive(owner):
                     # Another user's group is theirs to remove, and another's start may remove it first.
-                    with contextlib.suppress(PermissionError):
+                    with contextlib.suppress(OSError):
                         remove_group(folder)
 
     def close(self) -> None:
