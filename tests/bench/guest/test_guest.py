@@ -107,7 +107,8 @@ def test_a_closed_group_is_gone_with_all_that_ran_in_it(guest: GuestBackend) -> 
 
 
 def test_a_stale_group_of_a_dead_process_is_removed_at_the_next_start(guest: GuestBackend) -> None:
-    stale = "/sys/fs/cgroup/nanonap-99999-1-1"
+    namespace = run(guest, "stat", "-L", "-c", "%i", "/proc/self/ns/pid").stdout.strip()
+    stale = f"/sys/fs/cgroup/nanonap-99999-{namespace}000000000001-1"  # as nanonap.processes.identity has it
     make = f"mkdir {stale}; setsid sleep 1000 & echo $! > {stale}/cgroup.procs"
     run(guest, "sh", "-c", f"({make}) > /dev/null 2>&1")
     assert groups(guest) == [stale]
