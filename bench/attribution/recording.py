@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self, cast
 
 from bench.attribution.errors import RecordingFailed, TracingUnavailable
 from bench.attribution.tracefs import KPROBES, TRACEPOINTS
@@ -52,8 +52,7 @@ class Recording:
             raise
 
     def _first_line(self) -> dict[str, str]:
-        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
-        line = self._process.stdout.readline()
+        line = cast(IO[bytes], self._process.stdout).readline()  # a pipe, by the arguments above
         if line:
             about: dict[str, str] = json.loads(line)
             return about

@@ -115,8 +115,12 @@ class _Tasks:
 
     def _read_task(self, pid: str, tid: str, lines: list[str]) -> None:
         try:
-            with open(f"/proc/{pid}/task/{tid}/schedstat", "rb", buffering=0) as stream:  # noqa: PTH123 - quicker
-                values = stream.read(256)
+            # Not by pathlib, which takes twice as long: it is done for each thread, hundreds of times a second.
+            descriptor = os.open(f"/proc/{pid}/task/{tid}/schedstat", os.O_RDONLY)
+            try:
+                values = os.read(descriptor, 256)
+            finally:
+                os.close(descriptor)
         except OSError:
             return
         now_ns = time.monotonic_ns()

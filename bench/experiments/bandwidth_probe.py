@@ -12,12 +12,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import QuotaUnavailable
 from bench.experiments.files import entering, folder_of, nested, prepared, quota_us, refusal_of, write_quota
 from bench.quota.base import Group
 from bench.quota.limits import Limits, parse_quota
+
+if TYPE_CHECKING:
+    from bench.quota.sampler import Sampler
 
 COUNTERS = ("nr_periods", "nr_throttled", "throttled_ns", "nr_bursts", "burst_ns", "usage_ns")
 FIELDS = ("monotonic_ns", "read_ns", "deadline_ns", *COUNTERS, "used_ns")
@@ -96,7 +99,7 @@ def _until_still(pids: Sequence[int]) -> None:
         used = sum(map(time.clock_gettime_ns, clocks))
 
 
-def _sampler(group: Group) -> Any:  # noqa: ANN401 - a class that may be missing
+def _sampler(group: Group) -> "Sampler | None":
     try:
         from bench.quota.sampler import Sampler  # noqa: PLC0415 - it needs more than a guest has
     except ImportError:

@@ -75,7 +75,7 @@ class Engines(Experiment):
         return [Table("What can be set", ("what", "asked", "read back"), sections, notes)]
 
 
-def _section(name: Any, rows: pl.DataFrame) -> Section:  # noqa: ANN401 - polars' keys have no type
+def _section(name: object, rows: pl.DataFrame) -> Section:
     versions = rows["version"].drop_nulls().to_list()
     heading = f"{name} (cgroup v{versions[0]})" if versions else str(name)
     cells = [[row["ability"], row["asked"], row["read_back"] or f"no: {row['reason']}"] for row in rows.to_dicts()]

@@ -5,7 +5,6 @@ library and the project's own that do with it: a guest has nothing else. If its 
 ``bench.quota`` removes what it had opened.
 """
 
-import importlib
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -32,7 +31,7 @@ def ask(setting: "Setting", target: str, timeout_s: float, **arguments: Any) -> 
         finally:
             setting.stop.check()
     words = json.dumps({"backend": backend.name, **arguments})
-    argv = ["/usr/bin/env", f"PYTHONPATH={PROJECT}", sys.executable, "-m", __name__, target, words]
+    argv = ["/usr/bin/env", f"PYTHONPATH={PROJECT}", sys.executable, "-m", "bench.guest.called", target, words]
     finished = setting.stop.run(argv, timeout_s)
     if finished.timed_out:
         raise RunFailed(f"{target} on {backend.name}: still running after {timeout_s:.0f} s, ended")
@@ -42,19 +41,3 @@ def ask(setting: "Setting", target: str, timeout_s: float, **arguments: Any) -> 
         said = " ".join(finished.stderr.split())[-_STDERR_TAIL:]
         raise RunFailed(f"{target} on {backend.name}: exit status {finished.status}; its stderr: {said}")
     return json.loads(finished.stdout)
-
-
-def main(target: str, arguments: str) -> int:
-    """The process: the result as JSON on stdout; a refusal's parts on stderr."""
-    module, _, name = target.partition(":")
-    try:
-        result = getattr(importlib.import_module(module), name)(**json.loads(arguments))
-    except QuotaUnavailable as refusal:
-        print(json.dumps([refusal.backend, refusal.reason, refusal.remedy]), file=sys.stderr)
-        return refusal.exit_code
-    json.dump(result, sys.stdout)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Inside the guest: ``python -m bench.guest.called MODULE:FUNCTION ARGUMENTS`` calls a function of the project.
+"""In a process of its own, in a guest or here: ``python -m bench.guest.called MODULE:FUNCTION ARGUMENTS``.
 
 ARGUMENTS is a JSON object of its keyword arguments; what it returns goes to stdout as JSON. A refusal's backend, reason
 and remedy are the last line of stderr, with its exit status.
