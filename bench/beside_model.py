@@ -49,7 +49,7 @@ def _row(result: Result, key: tuple[str, str], runs: list[dict[str, Any]]) -> di
     whole = [whole_periods(result.series[run["run_id"]], cpus) for run in runs if run["run_id"] in result.series]
     sampled = len(whole) == len(runs) and None not in whole
     counted = [each for each in (whole if sampled else map(_throttling, runs)) if each is not None]
-    compared = compare_stalls(prediction, counted, zlib.crc32(repr(key).encode()), whole_periods=sampled)
+    compared = compare_stalls(prediction, counted, zlib.crc32(repr(key).encode()), whole_periods=sampled, sleepers=1)
     return {
         "condition": condition,
         "busy": prediction.busy,

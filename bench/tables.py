@@ -136,7 +136,8 @@ def model_tables(summary: Summary) -> list[Table]:
         return []
     notes = [
         "stall: how long the group stands still in a period, P − Q/m with m busy threads at once; measured: throttled "
-        "time over periods and threads. sleeps hit, late mean: predicted, of sleeps that end at random instants.",
+        "time over periods and busy threads, the sleeper's own on another CPU included. "
+        "sleeps hit, late mean: predicted, of sleeps that end at random instants.",
         "Where others want the CPUs too, the quota is used up later, and measured stalls are shorter.",
         *(
             f"{row['condition']['quota']}, {load_label(row['condition'])}: {row['sentence']}"

@@ -9,7 +9,8 @@ from bench.errors import QuotaUnavailable
 from bench.quota.base import Backend
 from bench.quota.choose import AUTOMATIC, BACKEND_NAMES, working
 from bench.quota.limits import Limits, parse_quota
-from nanonap.terminal import answers, messages
+from bench.terminal import wide
+from nanonap.terminal import messages
 
 #: What a backend may be able to set beyond a quota of 50 % every 100 ms, and how that is tried.
 _PROBES = {
@@ -85,7 +86,8 @@ def show_survey(document: dict[str, Any]) -> None:
             lacking.append(each["mark"])
         works = {True: "yes", False: "no", None: "–"}[each["works"]]
         table.add_row(each["backend"], works, ", ".join(each["sets"]) or "–", "\n".join(lacking) or "–")
-    answers().print(table)
+    console = wide()
+    console.print(table)
     auto = document["auto"]
     says = f"`--backend auto` takes {auto}." if auto else "`--backend auto` finds none: benches run without quota."
-    answers().print(f"{says} Quotas from 1 ms a period, periods from 1 ms to 1 s.", highlight=False)
+    console.print(f"{says} Quotas from 1 ms a period, periods from 1 ms to 1 s.", highlight=False)

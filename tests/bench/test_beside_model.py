@@ -77,3 +77,10 @@ def test_without_a_quota_or_busy_neighbours_there_is_nothing_to_predict(
 
 def test_the_floor_which_holds_a_processor_more_is_left_out(tmp_path: Path) -> None:
     assert _summary(tmp_path / "result", "50%", "burn:1", 50, method="floor")["model"] == []
+
+
+def test_the_sleepers_own_stop_on_another_cpu_may_add_to_the_sum(tmp_path: Path) -> None:
+    (one,) = _summary(tmp_path / "one", "50%", "burn:1", 70)["model"]
+    assert one["outcome"] == "agrees", "a CPU is free for the sleeper, whose stops are in the sum"
+    (both,) = _summary(tmp_path / "both", "50%", "burn:2", 90)["model"]
+    assert both["outcome"] == "differs", "the busy threads have all CPUs"
