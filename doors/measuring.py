@@ -1,0 +1,168 @@
+"""The tasks of the measuring side: bench, predict, quota, report, experiment."""
+
+from pathlib import Path
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from doors.shared import JSON_HELP, front_door, show_json, whole
+from nanonap.errors import UsageError
+
+
+@task(
+    help={
+        "quick": "at most 30 seconds",
+        "full": "for publication: more blocks, longer",
+        "arms": "only these arms, by commas (default: all that `patch` made, and the floor)",
+        "requested": "only these durations, by commas, as in 50us,1ms (default: 50us … 100ms)",
+        "quota": "only these quotas, by commas: none, 50% of a CPU, 500m, 2cpu, 20%/10ms (with its period), "
+        "50%+burst=50ms (default: none,50%)",
+        "load": "only these loads, by commas: quiet, burn:1, sibling:1, gc:1, sleepers:50 (default: quiet,burn:1 and, "
+        "without quota, sleepers:50)",
+        "gomaxprocs": "only these GOMAXPROCS, by commas (default: the CPUs there are)",
+        "conditions": "a named set of quotas and loads: article, kubernetes",
+        "backend": "how to set the quota: auto, cgroup2, cgroup1, systemd, systemd-user, docker, podman, guest, "
+        "guest-systemd (default: auto; `invoke quota` shows what works here)",
+        "cpu-weight": "the group's cpu.weight, 1 to 10000",
+        "memory-max": "the group's memory.max: bytes, or with K, M, G",
+        "seed": "seed of the order of runs (default: drawn, and recorded)",
+        "out": "folder for the result (default: artifacts/results/<UTC>-<id>)",
+        "go": "the Go release whose arms are compared (default 1.27.3)",
+        "json": JSON_HELP,
+    }
+)
+@front_door
+def bench(
+    _: Context,
+    quick: bool = False,
+    full: bool = False,
+    arms: str | None = None,
+    requested: str | None = None,
+    quota: str | None = None,
+    load: str | None = None,
+    gomaxprocs: str | None = None,
+    conditions: str | None = None,
+    backend: str = "auto",
+    cpu_weight: str | None = None,
+    memory_max: str | None = None,
+    seed: str | None = None,
+    out: str | None = None,
+    go: str = "1.27.3",
+    json: bool = False,
+) -> None:
+    """Measure patched against stock, interleaved (3 minutes)."""
+    from bench.main import run_bench
+
+    if quick and full:
+        raise UsageError("--quick and --full exclude each other")
+    run_bench(
+        mode="quick" if quick else "full" if full else "default",
+        arms=arms,
+        requested=requested,
+        quota=quota,
+        load=load,
+        backend=backend,
+        seed=whole("seed", seed),
+        out=Path(out) if out else None,
+        go=go,
+        as_json=json,
+        gomaxprocs=gomaxprocs,
+        named=conditions,
+        cpu_weight=cpu_weight,
+        memory_max=memory_max,
+    )
+
+
+@task(
+    help={
+        "quota": "quotas by commas: 50%, 20%/10ms, 500m, 50%+burst=50ms",
+        "threads": "numbers of busy threads, by commas (default 1)",
+        "cpus": "CPUs they may run on (default: those of this process)",
+        "gomaxprocs": "GOMAXPROCS of the process that they are in (default: no limit)",
+        "sleep": "with --wake-cpu: what sleepers alone need; how long a sleep lasts without a quota",
+        "wake-cpu": "CPU time of one wake-up, as in 15us",
+        "sleepers": "how many sleepers (default 1)",
+        "plot": "also draw it over quotas and periods, into this PNG",
+        "json": JSON_HELP,
+    }
+)
+@front_door
+def predict(
+    _: Context,
+    quota: str,
+    threads: str = "1",
+    cpus: str | None = None,
+    gomaxprocs: str | None = None,
+    sleep: str | None = None,
+    wake_cpu: str | None = None,
+    sleepers: str | None = None,
+    plot: str | None = None,
+    json: bool = False,
+) -> None:
+    """Tell what a quota does to busy threads and sleepers, without running anything."""
+    from bench.predict import predictions_json, run_predict, show_predictions
+
+    made = run_predict(
+        quota,
+        threads,
+        whole("cpus", cpus),
+        whole("gomaxprocs", gomaxprocs),
+        sleep,
+        wake_cpu,
+        whole("sleepers", sleepers),
+        Path(plot) if plot else None,
+    )
+    show_json(predictions_json(made)) if json else show_predictions(made)
+
+
+@task(help={"all": "also those that boot a machine (a minute)", "json": JSON_HELP})
+@front_door
+def quota(_: Context, all: bool = False, json: bool = False) -> None:
+    """Show which ways to limit CPU work on this machine, and what the others need."""
+    from bench.quota.survey import show_survey, survey
+
+    document = survey(all)
+    show_json(document) if json else show_survey(document)
+
+
+@task(
+    positional=["folder"],
+    help={"folder": "a result folder, as bench wrote it", "format": "html (default), json, markdown or benchfmt"},
+)
+@front_door
+def report(_: Context, folder: str, format: str = "html") -> None:
+    """Redraw a result's tables and figures from its raw samples."""
+    from bench.main import redraw
+
+    redraw(Path(folder), format)
+
+
+@task(
+    positional=["name"],
+    help={
+        "name": "which one: stretch, dilation, bandwidth, quota-limits, environments, small-quotas, engines, "
+        "attribution",
+        "quick": "a few seconds: the same questions, wider intervals",
+        "backend": "how to set the quota, as bench's (default: auto)",
+        "folder": "show kept data again instead of running",
+        "out": "folder for the data (default: artifacts/results/experiments/<name>/<UTC>-<id>)",
+        "json": JSON_HELP,
+    },
+)
+@front_door
+def experiment(
+    _: Context,
+    name: str,
+    quick: bool = False,
+    backend: str = "auto",
+    folder: str | None = None,
+    out: str | None = None,
+    json: bool = False,
+) -> None:
+    """Run one experiment: a question, its data, a verdict computed from them."""
+    from bench.experiments.main import judged, run_experiment, show
+
+    where = (
+        Path(folder) if folder else run_experiment(name, quick=quick, backend=backend, out=Path(out) if out else None)
+    )
+    show_json(judged(where)) if json else show(where)

