@@ -1,4 +1,4 @@
-"""The sampler on real groups and on texts of both cgroup versions; what a series says, on real and on made series."""
+"""A group's counters, sampled from outside: whole, on a grid, told what is missing, and ended in any case."""
 
 import contextlib
 import os
@@ -13,18 +13,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bench.quota.base import Backend, Group, StatFiles, Throttling
+from bench.quota.base import Backend, Group, StatFiles
 from bench.quota.limits import Limits, parse_quota
 from bench.quota.sampler import COUNTERS, SERIES_SCHEMA, Sampler, SamplerFailed
 from bench.quota.series import (
-    STAT_SCHEMA,
     check,
     grows_while_throttled,
     throttled_intervals,
-    whole_periods,
-    write_series,
 )
-from nanonap.errors import OutputNotWritable, UsageError
+from nanonap.errors import UsageError
 from nanonap.paths import PROJECT
 from tests.conftest import BuildProgram
 
@@ -307,145 +304,3 @@ def wait_until(condition: Callable[[], bool], patience_s: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.01)
-
-
-def made(throttled_ms: list[float], gap_ms: float = 2, **counters: list[int]) -> pl.DataFrame:
-    """A series whose samples are ``gap_ms`` apart and take no time."""
-    count = len(throttled_ms)
-    columns: dict[str, list[int] | list[None]] = {
-        "monotonic_ns": [round(each * gap_ms * MS) for each in range(count)],
-        "read_ns": [0] * count,
-        "deadline_ns": [round(each * gap_ms * MS) for each in range(count)],
-        **dict.fromkeys(COUNTERS, [0] * count),
-        "throttled_ns": [round(each * MS) for each in throttled_ms],
-        "usage_ns": [None] * count,
-    }
-    return pl.DataFrame({**columns, **counters}, schema=SERIES_SCHEMA)
-
-
-def held(*steps: tuple[float, int]) -> list[float]:
-    """(value, for how many samples) …"""
-    return [value for value, count in steps for _ in range(count)]
-
-
-def test_an_interval_ends_where_the_counter_grew_and_is_as_long_as_the_growth() -> None:
-    intervals = throttled_intervals(made(held((0, 51), (80, 50), (155, 20))))
-    assert intervals.rows(named=True) == [
-        {
-            "start_ns": 22 * MS,
-            "earliest_start_ns": 22 * MS,
-            "end_ns": 102 * MS,
-            "gap_ns": 2 * MS,
-            "throttled_ns": 80 * MS,
-            "cpus_min": 1,
-            "cpus_max": 1,
-            "summed": False,
-        },
-        {
-            "start_ns": 127 * MS,
-            "earliest_start_ns": 127 * MS,
-            "end_ns": 202 * MS,
-            "gap_ns": 2 * MS,
-            "throttled_ns": 75 * MS,
-            "cpus_min": 1,
-            "cpus_max": 1,
-            "summed": False,
-        },
-    ]
-
-
-def test_a_growth_longer_than_the_time_since_the_last_is_of_several_cpus() -> None:
-    intervals = throttled_intervals(made(held((0, 51), (150, 50), (300, 20))), cpus=2)
-    assert intervals["cpus_min"].to_list() == [1, 2]
-    assert intervals["cpus_max"].to_list() == [2, 2]
-    assert intervals["summed"].all()
-    assert intervals["start_ns"].to_list() == [(102 - 75) * MS, (202 - 75) * MS]
-    assert intervals["earliest_start_ns"].to_list() == [(102 - 150) * MS, (202 - 75) * MS]
-
-
-def test_where_the_growth_belies_the_callers_number_of_cpus_the_growth_is_believed() -> None:
-    last = throttled_intervals(made(held((0, 51), (50, 50), (200, 20))), cpus=1).row(-1, named=True)
-    assert (last["cpus_min"], last["cpus_max"], last["summed"]) == (2, 2, True)
-
-
-def test_cpus_that_are_let_go_on_both_sides_of_a_sample_are_one_interval() -> None:
-    intervals = throttled_intervals(made(held((0, 50), (75, 1), (150, 50))), cpus=2)
-    assert intervals["throttled_ns"].to_list() == [150 * MS]
-    assert (intervals["end_ns"][0], intervals["gap_ns"][0]) == (102 * MS, 4 * MS)
-
-
-def test_whole_periods_are_counted_from_the_first_stalls_end_to_the_lasts() -> None:
-    periods = [int(each) for each in held((1, 51), (2, 50), (3, 50), (4, 9))]
-    series = made(held((0, 51), (80, 50), (155, 50), (155, 9)), nr_periods=periods, nr_throttled=periods)
-    assert whole_periods(series) == Throttling(1, 1, 75 * MS, 0, 0, None)
-    assert whole_periods(made(held((0, 51), (80, 50)))) is None
-    assert whole_periods(made([])) is None
-
-
-def test_short_stalls_one_after_the_other_stay_apart() -> None:
-    series = made([each * 1.2 for each in range(20)])
-    assert not grows_while_throttled(series)
-    assert throttled_intervals(series)["throttled_ns"].to_list() == [1_200_000] * 19
-
-
-@pytest.mark.parametrize("cpus", [1, 2])
-def test_a_counter_that_grows_during_the_stall_gives_one_interval_a_stall(cpus: int) -> None:
-    one = [*held((0, 10)), *(cpus * 2.0 * each for each in range(1, 41))]
-    two = [*held((one[-1], 10)), *(one[-1] + cpus * 2.0 * each for each in range(1, 31)), *held((one[-1] * 1.75, 5))]
-    series = made([*one, *two])
-    assert grows_while_throttled(series)
-    intervals = throttled_intervals(series, cpus)
-    assert intervals["throttled_ns"].to_list() == [80 * MS * cpus, 60 * MS * cpus]
-    assert intervals["start_ns"].to_list() == [18 * MS, 118 * MS]
-    assert intervals["end_ns"].to_list() == [98 * MS, 178 * MS]
-    assert intervals["cpus_min"].to_list() == [cpus, cpus]
-
-
-@pytest.mark.parametrize("throttled", [[], [5.0], [5.0, 5.0]])
-def test_without_growth_there_is_no_interval(throttled: list[float]) -> None:
-    assert throttled_intervals(made(throttled)).height == 0
-
-
-def test_counters_that_the_kernel_has_not_give_no_interval_and_no_finding() -> None:
-    series = made([1.0] * 5).with_columns(*(pl.lit(None, pl.Int64).alias(name) for name in COUNTERS))
-    assert throttled_intervals(series).height == 0
-    assert check(series).holds
-
-
-def test_more_throttled_than_periods_is_found_where_it_begins() -> None:
-    checked = check(made([0.0] * 4, nr_periods=[1, 2, 3, 4], nr_throttled=[1, 2, 5, 5]))
-    assert (checked.samples, checked.more_throttled, checked.torn, checked.backwards) == (4, 2, 0, 0)
-    assert not checked.holds
-    assert checked.first == f"sample 2 at {4 * MS} ns: nr_throttled is 5 and nr_periods 3"
-
-
-def test_an_excess_that_the_next_sample_explains_is_a_torn_reading() -> None:
-    checked = check(made([0.0] * 4, nr_periods=[1, 2, 3, 4], nr_throttled=[1, 3, 3, 4]))
-    assert (checked.more_throttled, checked.torn) == (1, 1)
-    assert checked.holds
-    assert checked.first is not None
-    assert "torn" in checked.first
-
-
-@pytest.mark.parametrize("name", COUNTERS)
-def test_a_counter_that_goes_back_is_found(name: str) -> None:
-    values = {"nr_periods": [9, 9, 9, 9], name: [5, 6, 4, 4]}
-    checked = check(made([0.0] * 4).with_columns(**{each: pl.Series(column) for each, column in values.items()}))
-    assert (checked.backwards, checked.holds) == (1, False)
-    assert checked.first is not None
-    assert f"{name} (now 4)" in checked.first
-
-
-def test_a_series_is_written_with_its_run_and_read_back(tmp_path: Path) -> None:
-    path = tmp_path / "stat.parquet"
-    one, two = made([0.0, 1.0]), made([2.0])
-    write_series(path, {"00000": one, "00001": two})
-    read = pl.read_parquet(path)
-    assert read.schema == STAT_SCHEMA
-    assert read.filter(run_id="00000").drop("run_id").equals(one)
-    assert read.filter(run_id="00001").drop("run_id").equals(two)
-    write_series(path, {})
-    assert pl.read_parquet(path).schema == STAT_SCHEMA
-    with pytest.raises(OutputNotWritable):
-        write_series(tmp_path / "missing" / "stat.parquet", {"00000": one})
-    assert sorted(tmp_path.iterdir()) == [path]
