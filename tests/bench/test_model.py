@@ -1,4 +1,4 @@
-"""The model: hand-computed values, what must hold of any quota, the kernel's own figures, and how they are compared."""
+"""The model: values computed by hand, and what must hold of any quota."""
 
 import json
 from typing import Any
