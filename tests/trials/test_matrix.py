@@ -5,6 +5,7 @@ The large programs (mode big) are left to `invoke matrix`: one takes as long as 
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from trials.matrix.cells import Cell, chosen_cells
 from trials.matrix.page import as_markdown
 from trials.matrix.record import keep_result, kept_result
 from trials.matrix.result import Arm, Result, State, Step, result_from_json
-from trials.matrix.run import run_cell
+from trials.matrix.run import FOLDER, run_cell
 from trials.matrix.show import reasons
 from trials.matrix.steps import ArmRun, Programs
 from trials.unwinding.asleep import quit_asleep
@@ -38,9 +39,17 @@ CELLS = [
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 def test_a_cell_holds_with_every_strategy(cell: Cell) -> None:
     result = run_cell(cell, release_toolchain(cell.release), again=True)
-    assert reasons([result]) == []
     assert [arm.name for arm in result.arms] == [each.name for each in VARIANTS]
-    assert {arm.steps[-1].name for arm in result.arms} == {"revert"}
+    small = [arm for arm in result.arms if arm.name == "usleep" and arm.state is State.REFUSED]
+    whole = dataclasses.replace(result, arms=tuple(arm for arm in result.arms if arm not in small))
+    assert reasons([whole]) == []
+    assert {arm.steps[-1].name for arm in whole.arms} == {"revert"}
+    # How much is free behind the code is chance: what is left of its last page. usleep alone cannot do without.
+    folder = FOLDER / "build" / cell.release / cell.mode
+    free = {name: int(patcher.inspect(folder / name).layout["free_bytes"]) for name in result.sha256}
+    for arm in small:
+        name, needed, there = re.findall(r"(\w+): (\d+) bytes are needed .* (\d+) are free", arm.reason)[0]
+        assert int(there) == free[name] < int(needed)
 
 
 NETPOLL = next(each for each in VARIANTS if each.name == "netpoll")
