@@ -15,7 +15,7 @@ from bench.verdicts import Interval, judge
 _SEED = 1
 #: The bootstrap of two runs is the two of them and their mean: it would settle what is not.
 _FEWEST = 3
-TOO_FEW = "these runs do not settle it: run it again without --quick"
+TOO_FEW = "these runs do not settle it: it takes more of them, on a quiet machine and without --quick"
 
 
 @dataclass(frozen=True)
