@@ -8,7 +8,8 @@ import polars as pl
 
 from bench.arms import floor_of
 from bench.beside_model import beside_model
-from bench.cells import Cell, Cells, Cost, make_cells, make_costs
+from bench.cells import Cell, Cells, make_cells, make_costs
+from bench.costs import Costs, cost_rows, cpu_ns_per_sleep
 from bench.explain import parts_summary
 from bench.resampling import CONFIDENCE, RESAMPLES, interval, quantile
 from bench.result import Result
@@ -16,7 +17,6 @@ from bench.stability import warnings
 from bench.verdicts import all_verdicts, difference_of, ratio_of
 
 SCHEMA = 1
-Costs = dict[tuple[str, str, str], Cost]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def _summary(result: Result, cells: Cells, costs: Costs) -> dict[str, Any]:
         "verdicts": [verdict.as_dict() for verdict in all_verdicts(cells, costs)],
         "warnings": warnings(result, cells),
         "cells": [_cell(cell, cells, costs) for cell in cells.values()],
-        "costs": _costs(result, cells, costs),
+        "costs": cost_rows(result, cells, costs),
         "model": beside_model(result),
         "attribution": parts_summary(result.explained[0]) if result.explained else [],
         "host": result.runs[0]["host"],
@@ -89,47 +89,10 @@ def _cell(cell: Cell, cells: Cells, costs: Costs) -> dict[str, Any]:
         "p50_minus_floor_ci": None if its_floor else minus_floor_ci,
         "run_spread": cell.spread,
         "throttled_share": _throttled(cell.runs),
-        "cpu_ns_per_sleep": _cpu(costs.get((key.arm, key.quota, key.load)))
+        "cpu_ns_per_sleep": cpu_ns_per_sleep(costs.get((key.arm, key.quota, key.load)))
         if key.load.partition(":")[0] in _NO_WORK
         else None,
     }
-
-
-def _costs(result: Result, cells: Cells, costs: Costs) -> list[dict[str, Any]]:
-    """A row per arm of the cost workload; system call rates are from the counted runs, which ran without quota."""
-    counted = result.about.get("syscalls") or {}
-    rows = []
-    for key, cell in cells.items():
-        if not key.load.startswith("sleepers"):
-            continue
-        cost = costs[key.arm, key.quota, key.load]
-        sleeps = sum(cost.sleeps)
-        switches, threads = cost.counter("nvcsw"), cost.counter("threads_peak")
-        missed = [int(run.get("missed") or 0) for run in cost.runs]
-        cpu, wall_ns = cost.counter("cpu_ns"), sum(run["wall_ns"] for run in cost.runs)
-        stock = costs.get(("stock", key.quota, key.load))
-        calls = counted.get(key.arm) if key.condition == ("none", "sleepers:50") else None
-        rows.append(
-            {
-                "arm": key.arm,
-                "condition": cell.condition,
-                "requested_ns": key.requested_ns,
-                "runs": len(cost.runs),
-                "n": sleeps,
-                "late_p50_ns": cell.p50_ns - key.requested_ns,
-                "late_p99_ns": quantile(cell.ordered, 0.99) - key.requested_ns,
-                "cpu_ns_per_sleep": _cpu(cost),
-                "cpu_ns_per_sleep_ci": interval(cost.distribution),
-                "cpu_over_stock": _over(_cpu(cost), _cpu(stock)),
-                "cpu_share": sum(cpu) / wall_ns if cpu and wall_ns else None,
-                "switches_per_sleep": sum(switches) / sleeps if switches else None,
-                "threads_peak": max(threads) if threads else None,
-                "missed_share": sum(missed) / sleeps,
-                "epoll_per_second": calls["epoll_per_second"] if calls else None,
-                "counter": calls["counter"] if calls else None,
-            }
-        )
-    return rows
 
 
 def _throttled(runs: list[dict[str, Any]]) -> float | None:
@@ -139,11 +102,3 @@ def _throttled(runs: list[dict[str, Any]]) -> float | None:
         return None
     throttled, periods = (sum(column) for column in zip(*counts, strict=True))
     return throttled / periods if periods else 0.0
-
-
-def _cpu(cost: Cost | None) -> float | None:
-    return cost.cpu_ns_per_sleep if cost is not None else None
-
-
-def _over(value: float | None, base: float | None) -> float | None:
-    return value / base if value is not None and base else None
