@@ -30,3 +30,9 @@ class QuotaUnavailable(NanonapError):
         """Keep the parts, so that a report can show them apart; the message joins them."""
         super().__init__(f"{backend}: {reason}; {remedy}")
         self.backend, self.reason, self.remedy = backend, reason, remedy
+
+
+class BadBundle(NanonapError):
+    """Not a bundle, or a damaged one: its names, sizes or checksums are not those of a whole bundle."""
+
+    exit_code = 44

@@ -1,4 +1,4 @@
-"""The tasks of the measuring side: bench, predict, quota, report, experiment."""
+"""The tasks of the measuring side: bench, predict, quota, report, bundle, experiment."""
 
 from pathlib import Path
 
@@ -127,14 +127,44 @@ def quota(_: Context, all: bool = False, json: bool = False) -> None:
 
 @task(
     positional=["folder"],
-    help={"folder": "a result folder, as bench wrote it", "format": "html (default), json, markdown or benchfmt"},
+    help={
+        "folder": "a result folder, as bench wrote it, or a bundle of one",
+        "format": "html (default), json, markdown or benchfmt",
+        "out": "of a bundle: the folder that html unpacks it into and draws in (default: its name without .zip)",
+    },
 )
 @front_door
-def report(_: Context, folder: str, format: str = "html") -> None:
+def report(_: Context, folder: str, format: str = "html", out: str | None = None) -> None:
     """Redraw a result's tables and figures from its raw samples."""
     from bench.main import redraw
+    from bench.unbundle import redraw_bundle
 
-    redraw(Path(folder), format)
+    if Path(folder).is_file():
+        redraw_bundle(Path(folder), format, Path(out) if out else None)
+    elif out:
+        raise UsageError("--out is for bundles; a result folder is redrawn in its place")
+    else:
+        redraw(Path(folder), format)
+
+
+@task(
+    positional=["folder"],
+    help={
+        "folder": "a result folder, as bench wrote it",
+        "out": "the file to write (default: the folder's name with .zip, beside it)",
+        "json": JSON_HELP,
+    },
+)
+@front_door
+def bundle(_: Context, folder: str, out: str | None = None, json: bool = False) -> None:
+    """Put a result into one file to publish: raw data, figures, manifests, environment, checksums, commands."""
+    from bench.bundle import write_bundle
+
+    made = write_bundle(Path(folder), Path(out) if out else None)
+    if json:
+        show_json(made)
+    else:
+        print(f"{made['bundle']}: {made['files']} files, {made['bytes']} bytes, sha256 {made['sha256']}")
 
 
 @task(

@@ -1,0 +1,202 @@
+"""A result in one file to publish: raw data, what is drawn of it, manifests, environment, checksums, the commands.
+
+The same folder gives the same bytes in the same environment: names sorted, time stamps and permissions fixed. What is
+drawn is drawn anew, so that the summary in a bundle is the one that its own raw data give.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import stat
+import tempfile
+import zipfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from bench.record import BENCH, PARTS, RUNS
+from bench.result import Result, load
+from nanonap import __version__
+from nanonap.errors import OutputExists
+from nanonap.files import beside
+from nanonap.paths import PATCHED, PROJECT
+from nanonap.terminal import messages
+
+SCHEMA = 1
+ABOUT, SUMS, README, RESULT = "bundle.json", "SHA256SUMS", "README.txt", "result"
+SUMMARY = f"{RESULT}/summary.json"
+#: The packages whose versions decide what is computed and drawn.
+COMPUTING = ("numpy", "scipy", "polars", "matplotlib")
+_MANIFESTS, _LOCK = "manifests", "environment/requirements.lock"
+#: The oldest time stamp that a zip can hold.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_UNIX = 3
+
+
+def write_bundle(folder: Path, out: Path | None = None, patched_root: Path = PATCHED) -> dict[str, Any]:
+    """Bundle a result folder into ``out`` (default: the folder's name with .zip, beside it).
+
+    Returns ``bundle`` (its path), ``bytes``, ``sha256``, ``files``, ``manifests`` (how many), ``without_manifest`` (the
+    patched arms whose manifests are no more). Raises BadResult, OutputExists, OutputNotWritable, DiskFull.
+    """
+    result = load(folder)
+    # The folder may be given as ".", or by the link to the latest.
+    whole = folder.resolve()
+    target = out if out is not None else whole.with_name(f"{whole.name}.zip")
+    if os.path.lexists(target):
+        raise OutputExists(f"{target}: exists; choose another --out, or remove it first")
+    manifests, without = _manifests(result, patched_root)
+    with beside(target) as temporary:  # before the work, which takes seconds: is there a place to write to?
+        files = {f"{RESULT}/{name}": content for name, content in _result_files(folder).items()}
+        files |= manifests
+        files[_LOCK] = (PROJECT / "requirements.lock").read_bytes()
+        files[ABOUT] = _json(_about(result, without))
+        files[README] = _readme(result).encode()
+        _write_zip(temporary, files)
+        temporary.chmod(0o644)
+    if without:
+        _warn(f"no manifest is left of {', '.join(without)}: patched again since? The bundle goes without")
+    for name in _telling(files):
+        _warn(f"{name} in the bundle names this machine or a folder of its; look at it before you publish")
+    return {
+        "bundle": str(target),
+        "bytes": target.stat().st_size,
+        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "files": len(files) + 1,
+        "manifests": len(manifests),
+        "without_manifest": without,
+    }
+
+
+def code_sha256() -> str:
+    """The hash of the Python code that computes and draws: tells apart what one version number covers."""
+    digest = hashlib.sha256()
+    for package in ("bench", "nanonap"):
+        for path in sorted((PROJECT / package).rglob("*")):
+            if path.suffix in (".py", ".jinja"):
+                digest.update(f"{path.relative_to(PROJECT)}\0{len(path.read_bytes())}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _result_files(folder: Path) -> dict[str, bytes]:
+    """The raw data of a result and all that is drawn of them, by their names in the folder."""
+    from bench.report import write_report  # noqa: PLC0415 - SciPy and Matplotlib: no error should wait for them
+
+    with tempfile.TemporaryDirectory(prefix="nanonap-bundle-") as name:
+        stage = Path(name) / RESULT
+        raw = [folder / RUNS, folder / BENCH, *folder.glob("*.parquet"), *(folder / PARTS).glob("*.parquet")]
+        for path in raw:
+            if path.exists():
+                copy = stage / path.relative_to(folder)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copy)
+        write_report(stage)
+        return {str(path.relative_to(stage)): path.read_bytes() for path in stage.rglob("*") if path.is_file()}
+
+
+def _manifests(result: Result, patched_root: Path) -> tuple[dict[str, bytes], list[str]]:
+    """(the manifests of the measured files, by their names in the bundle; the patched arms that have none)."""
+    patched = {run["binary_sha256"]: run["arm"] for run in result.runs if run.get("strategy") is not None}
+    found: dict[str, bytes] = {}
+    seen: set[str] = set()
+    for go_version in sorted({run["go_version"] for run in result.runs}):
+        for path in sorted((patched_root / go_version).glob("*/*.patch.json")):
+            content = path.read_bytes()
+            output = _output_sha256(content)
+            if output is not None and output in patched and output not in seen:
+                seen.add(output)
+                found[f"{_MANIFESTS}/{go_version}/{path.parent.name}/{path.name}"] = content
+    return found, sorted({arm for sha256, arm in patched.items() if sha256 not in seen})
+
+
+def _output_sha256(manifest: bytes) -> str | None:
+    try:
+        return str(json.loads(manifest)["output"]["sha256"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _about(result: Result, without: list[str]) -> dict[str, Any]:
+    """bundle.json: what was measured with what, and what this bundle was drawn with. No names of hosts or users."""
+    host = result.runs[0]["host"]
+    return {
+        "schema": SCHEMA,
+        "tool": __version__,
+        "code_sha256": code_sha256(),
+        "partial": result.partial,
+        "measured": {
+            "command": result.about.get("command"),
+            "tool": host.get("tool"),
+            "go_version": result.runs[0]["go_version"],
+            **{name: host.get(name) for name in ("kernel", "arch", "cpu_model", "cpus_online", "python")},
+            "binaries": {run["arm"]: run["binary_sha256"] for run in result.runs},
+            "without_manifest": without,
+        },
+        "drawn": {"python": platform.python_version(), "packages": _packages()},
+    }
+
+
+def _packages() -> dict[str, str]:
+    installed = {each.name.lower(): each.version for each in metadata.distributions() if each.name}
+    return dict(sorted(installed.items()))
+
+
+def _readme(result: Result) -> str:
+    command = str(result.about.get("command") or "invoke bench")
+    go_version = result.runs[0]["go_version"]
+    options = command.removeprefix("invoke bench").strip()
+    again = " ".join(word for word in (f"./lab bench --go {go_version}", options) if word)
+    kernel = result.runs[0]["host"].get("kernel")
+    return f"""A result of nanonap {__version__}, measured with Go {go_version} on Linux {kernel}.
+
+What is here
+  result/       raw data (runs.jsonl, bench.json, *.parquet), and what is drawn of them: summary.json, report.html, PNG
+  manifests/    every byte in which the patched programs differ from the built one
+  environment/  requirements.lock: the Python packages, by hash; {ABOUT} lists those that were installed
+  {SUMS}    of every file here but itself
+
+Is it whole?
+  unzip BUNDLE.zip -d bundle && cd bundle && sha256sum --check --strict {SUMS}
+
+Draw it again, from a clone of nanonap (Linux x86-64, Python 3.11 or later)
+  ./lab report BUNDLE.zip                    # writes the page and the figures into BUNDLE/
+  ./lab report BUNDLE.zip --format json      # or markdown, benchfmt: to stdout
+  (Both say whether the summary drawn is the one bundled, and which versions differ if it is not.)
+
+Measure it again, on your machine
+  ./lab patch --go {go_version}
+  {again}
+  ./lab compare BUNDLE artifacts/results/latest
+"""
+
+
+def _write_zip(target: Path, files: dict[str, bytes]) -> None:
+    sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, content in sorted({**files, SUMS: sums.encode()}.items()):
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = _UNIX
+            entry.external_attr = (stat.S_IFREG | 0o644) << 16
+            archive.writestr(entry, content)
+
+
+def _telling(files: dict[str, bytes]) -> list[str]:
+    """The files that hold a path or a name of this machine: a note of a failed run may."""
+    secrets = {str(PROJECT), str(Path.home()), tempfile.gettempdir() + "/"} - {"/"}
+    node = platform.node()
+    secrets |= {node} if len(node) > 3 and node != "localhost" else set()
+    texts = (name for name in sorted(files) if name.startswith(f"{RESULT}/") and name.endswith((".json", ".jsonl")))
+    return [name for name in texts if any(secret.encode() in files[name] for secret in secrets)]
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _warn(text: str) -> None:
+    messages().print(f"[yellow]warning[/] {escape(text)}", highlight=False)
