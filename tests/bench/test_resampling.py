@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.resampling import RESAMPLES, interval, median_distribution, quantile, ratio_distribution
+from bench.resampling import RESAMPLES, interval, median_distribution, quantile, ratio_distribution, resample
 
 samples = st.lists(st.integers(1, 10**10), min_size=1, max_size=60)
 
@@ -77,3 +77,32 @@ def test_the_same_data_give_the_same_interval() -> None:
     first, again, other = (median_distribution(runs, seed) for seed in (1, 1, 2))
     assert np.array_equal(first, again)  # type: ignore[arg-type]
     assert not np.array_equal(first, other)  # type: ignore[arg-type]
+
+
+def test_every_figure_of_the_pooled_runs_agrees_with_one_done_by_hand() -> None:
+    dice = np.random.default_rng(6)
+    runs = [np.sort(dice.lognormal(13, 0.2, dice.integers(5, 60)).astype(np.int64)) for _ in range(8)]
+    drawn = resample(runs, (0.5, 0.9, 0.99), seed=7)
+    assert drawn is not None
+    pooled = [np.sort(np.concatenate([runs[each] for each in dice.integers(0, 8, 8)])) for _ in range(RESAMPLES)]
+    pairs = [(drawn.quantiles[q], [quantile(each, q) for each in pooled]) for q in (0.5, 0.9, 0.99)]
+    pairs += [(drawn.least, [each[0] for each in pooled]), (drawn.stdev, [each.std(ddof=1) for each in pooled])]
+    assert [number for number, pair in enumerate(pairs) if stats.ks_2samp(*pair).pvalue < 0.001] == []
+
+
+def test_figures_of_a_draw_belong_together() -> None:
+    # Runs that are shifts of each other: whichever are drawn, p90 − p50 of equal runs is 40, of unlike ones more.
+    runs = [np.arange(0, 101) + 1_000 * shift for shift in range(4)]
+    drawn = resample(runs, (0.5, 0.9), seed=1)
+    assert drawn is not None
+    apart = drawn.quantiles[0.9] - drawn.quantiles[0.5]
+    assert apart.min() == 40
+    # Of figures from unlike draws, some would be less.
+    assert np.min(drawn.quantiles[0.9] - drawn.quantiles[0.5][::-1]) < 0
+
+
+def test_a_long_run_keeps_its_tail() -> None:
+    runs = [np.sort(np.concatenate([np.full(98_900, 100), np.full(1_100, 900)])) for _ in range(3)]
+    drawn = resample(runs, (0.5, 0.985, 0.99), seed=2)
+    assert drawn is not None
+    assert [set(each) for each in drawn.quantiles.values()] == [{100}, {100}, {900}]
