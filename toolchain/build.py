@@ -18,6 +18,7 @@ from toolchain.go import Toolchain, binary_toolchain, local_toolchain
 from toolchain.locks import locked
 from toolchain.modes import Mode, chosen_modes
 from toolchain.progress import progress_bar
+from toolchain.rebuilt import rebuilt_files
 from toolchain.releases import installed_releases, release_toolchain
 from toolchain.wheels import DEFAULT_GO
 
@@ -105,7 +106,7 @@ def build_one(toolchain: Toolchain, mode: Mode, program: str, out: Path = BUILD)
 def inputs_sha256(toolchain: Toolchain, mode: Mode, program: str) -> str:
     """SHA-256 (hex) of all that decides the output: the toolchain, the command's flags and the sources."""
     parts: list[object] = [toolchain.version, toolchain.identity, _flags(toolchain, mode), mode.environment]
-    parts += [[name, content] for name, content in sorted(_added_files(mode).items())]
+    parts += [[path.name, content] for path, content in sorted(_overlaid(toolchain, mode, program).items())]
     for source in sorted((GOSRC / program).rglob("*")):
         if source.is_file():
             parts.append([str(source.relative_to(GOSRC)), _sha256(source)])
@@ -141,18 +142,23 @@ def _flags(toolchain: Toolchain, mode: Mode) -> list[str]:
     return [*trimpath, "-buildvcs=false", f"-ldflags={' '.join(ldflags)}", *mode.flags]
 
 
-def _added_files(mode: Mode) -> dict[str, str]:
-    return big_files() if mode.big else {}
+def _overlaid(toolchain: Toolchain, mode: Mode, program: str) -> dict[Path, str]:
+    """The files that the mode adds or replaces: those of the program, and for a rival those of the runtime."""
+    overlaid = {GOSRC / program / name: content for name, content in big_files().items()} if mode.big else {}
+    if mode.rival:
+        goroot = toolchain.root()
+        overlaid |= {goroot / name: text for name, text in rebuilt_files(goroot, toolchain.version).items()}
+    return overlaid
 
 
-def _overlay(mode: Mode, program: str, work: Path) -> list[str]:
-    """The option that adds the mode's files to the program's folder without writing there (``go help build``)."""
-    added = _added_files(mode)
-    if not added:
+def _overlay(toolchain: Toolchain, mode: Mode, program: str, work: Path) -> list[str]:
+    """The option that lays the mode's files over folders without writing there (``go help build``)."""
+    overlaid = _overlaid(toolchain, mode, program)
+    if not overlaid:
         return []
-    for name, content in added.items():
-        (work / name).write_text(content, encoding="utf-8")
-    replace = {str(GOSRC / program / name): str(work / name) for name in added}
+    for path, content in overlaid.items():
+        (work / path.name).write_text(content, encoding="utf-8")
+    replace = {str(path): str(work / path.name) for path in overlaid}
     (work / "overlay.json").write_text(json.dumps({"Replace": replace}), encoding="utf-8")
     return [f"-overlay={work / 'overlay.json'}"]
 
@@ -168,7 +174,7 @@ def _go_build(toolchain: Toolchain, mode: Mode, program: str, output: Path) -> N
         module = Path(work) / "go.mod"
         module.write_text(f"module nanonap\n\ngo {'.'.join(map(str, toolchain.language))}\n", encoding="ascii")
         command = [str(toolchain.go), "build", f"-modfile={module}", *_flags(toolchain, mode)]
-        command += _overlay(mode, program, Path(work))
+        command += _overlay(toolchain, mode, program, Path(work))
         answer = subprocess.run(
             [*command, "-o", str(output), f"./{program}"],
             cwd=GOSRC,

@@ -49,3 +49,9 @@ class ModeImpossible(NanonapError):
     """A build mode whose needs this machine lacks, such as a C compiler."""
 
     exit_code = 37
+
+
+class CannotRebuild(NanonapError):
+    """A release whose runtime's source is not there, or not as mode ``rebuilt`` knows it."""
+
+    exit_code = 39

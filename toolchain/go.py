@@ -39,6 +39,15 @@ class Toolchain:
         major, minor = re.findall(r"\d+", self.version)[:2]
         return int(major), int(minor)
 
+    def root(self) -> Path:
+        """Its GOROOT. Raises UnusableGo."""
+        if self.goroot is not None:
+            return self.goroot
+        answer = _go_env(self, "GOROOT")
+        if answer.returncode != 0 or not answer.stdout.strip():
+            raise UnusableGo(f"{self.go}: `go env GOROOT` names no folder; name a go binary")
+        return Path(answer.stdout.strip())
+
     def environment(self) -> dict[str, str]:
         """The environment for go: the user's, without any setting of Go or cgo, and with nothing left to a network.
 
@@ -90,11 +99,10 @@ def binary_toolchain(path: Path, toolchains: Path = TOOLCHAINS) -> Toolchain:
     return Toolchain(version, unnamed.go, None, digest, unnamed.cache)
 
 
-def _release_of(toolchain: Toolchain) -> tuple[str, tuple[int, int]]:
-    """``go env GOVERSION`` says "go1.27.3", with more words in a development or experiment build."""
+def _go_env(toolchain: Toolchain, name: str) -> subprocess.CompletedProcess[str]:
     try:
-        answer = subprocess.run(
-            [str(toolchain.go), "env", "GOVERSION"],
+        return subprocess.run(
+            [str(toolchain.go), "env", name],
             capture_output=True,
             text=True,
             errors="replace",
@@ -103,6 +111,11 @@ def _release_of(toolchain: Toolchain) -> tuple[str, tuple[int, int]]:
         )
     except OSError as error:
         raise UnusableGo(f"{toolchain.go}: cannot be run ({error.strerror}); name a go binary") from error
+
+
+def _release_of(toolchain: Toolchain) -> tuple[str, tuple[int, int]]:
+    """``go env GOVERSION`` says "go1.27.3", with more words in a development or experiment build."""
+    answer = _go_env(toolchain, "GOVERSION")
     release = _RELEASE.search(answer.stdout)
     if answer.returncode != 0 or release is None:
         raise UnusableGo(f"{toolchain.go}: `go env GOVERSION` names no Go release; name a go binary")

@@ -17,6 +17,8 @@ class Mode:
 
     ``needs`` are the commands that must be on PATH. ``trimpath`` False leaves the source's folder in the binary.
     ``big`` adds the files of ``toolchain.big``; such a mode is built when it is named, and not by "all".
+    ``rival`` changes the runtime by ``toolchain.rebuilt``: a program to measure against, which is no way that users
+    build theirs, so "all" never means it.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Mode:
     needs: tuple[str, ...] = ()
     trimpath: bool = True
     big: bool = False
+    rival: bool = False
 
     def missing(self) -> list[str]:
         """The commands the mode needs and this machine lacks."""
@@ -51,6 +54,7 @@ MODES = {
         Mode("untrimmed", trimpath=False),
         Mode("big", big=True),
         Mode("big-stripped", ldflags=("-s", "-w"), big=True),
+        Mode("rebuilt", rival=True),
     )
 }
 
@@ -78,6 +82,10 @@ def _possible_modes(*, big: bool) -> list[Mode]:
     for mode in MODES.values():
         if missing := mode.missing():
             messages().print(f"mode {mode.name} is left out: {_remedy(missing)}", highlight=False)
+        elif mode.rival:
+            messages().print(
+                f"mode {mode.name} is left out: it changes the runtime; name it to build it", highlight=False
+            )
         elif mode.big and not big:
             messages().print(f"mode {mode.name} is left out: it takes long; name it to build it", highlight=False)
         else:

@@ -123,6 +123,12 @@ def test_the_large_program_is_built_only_when_named(capsys: pytest.CaptureFixtur
     assert [mode.name for mode in chosen_modes("big")] == ["big"]
 
 
+def test_the_rival_is_built_only_when_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not any(mode.rival for mode in chosen_modes("all", big=True))
+    assert "rebuilt is left out" in capsys.readouterr().err
+    assert [mode.name for mode in chosen_modes("default,rebuilt")] == ["default", "rebuilt"]
+
+
 def test_the_large_program_gets_more_than_64_mib_of_functions_that_are_linked_in() -> None:
     files = big_files()
     assert FUNCTIONS * 12_000 > 64 << 20

@@ -29,7 +29,11 @@ from trials.matrix.steps import ArmRun, Programs
 from trials.unwinding.asleep import quit_asleep
 from trials.unwinding.survivors import STOCK, Survivor
 
-OTHER_MODES = [name for name, mode in MODES.items() if name != "default" and not mode.big and not mode.missing()]
+OTHER_MODES = [
+    name
+    for name, mode in MODES.items()
+    if name != "default" and not mode.big and not mode.rival and not mode.missing()
+]
 CELLS = [
     *(Cell(release, "default") for release in installed_releases(say=False)),
     *(Cell(release, mode) for release in (oldest_release(), NEWEST) for mode in OTHER_MODES),
@@ -166,6 +170,8 @@ def test_the_cells_of_all_are_every_release_and_mode_and_the_large_program_at_bo
     assert chosen_cells("1.25", "big") == [Cell("1.25.5", "big")]
     with pytest.raises(UsageError, match=r"1\.27\.3"):
         chosen_cells("1.99", "all")
+    with pytest.raises(UsageError, match="needs no patch"):
+        chosen_cells("1.27", "default,rebuilt")
 
 
 def test_a_failed_cell_is_shown_and_written_before_it_is_an_error(

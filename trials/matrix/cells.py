@@ -28,6 +28,8 @@ def chosen_cells(go: str, mode: str) -> list[Cell]:
     """
     releases = installed_releases() if go == "all" else _named_releases(go)
     modes = chosen_modes(mode, big=True)
+    if rivals := [each.name for each in modes if each.rival]:
+        raise UsageError(f"--mode {', '.join(rivals)}: its runtime needs no patch, so there is nothing to try")
     return [Cell(release, each.name) for release in releases for each in modes if _wanted(each, mode, release)]
 
 

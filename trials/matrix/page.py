@@ -97,7 +97,7 @@ def as_markdown(results: list[Result]) -> str:
         counts=", ".join(f"{count} {state}" for state, count in counted(results).items()),
         table="\n".join(rows),
         reasons="\nWhy not:\n" + "".join(f"- {each}\n" for each in found) if found else "",
-        modes="\n".join(f"| `{name}` | {_MODES[name]} |" for name in MODES),
+        modes="\n".join(f"| `{name}` | {_MODES[name]} |" for name, mode in MODES.items() if not mode.rival),
         libraries=_LIBRARIES,
     )
 
