@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,26 +11,65 @@ from pathlib import Path
 from bench.errors import BadResult, NothingBuilt
 from nanonap.errors import UsageError
 
-PROGRAM = "sleepbench"
-# arm → (suffix of the file under the patched folder, or None for the built file; sleepbench -method)
-_ARMS: dict[str, tuple[str | None, str]] = {
-    "stock": (None, "sleep"),
-    "stock+slack1": ("stock+slack1", "sleep"),
-    "usleep": ("usleep", "sleep"),
-    "sleep": ("sleep", "sleep"),
-    "netpoll": ("netpoll", "sleep"),
-    "netpoll+slack1": ("netpoll+slack1", "sleep"),
-    "floor": (None, "floor"),
-    "floor+slack1": ("stock+slack1", "floor"),
+PROGRAM, WRAPPER = "sleepbench", "slackexec"
+CYCLICTEST = "cyclictest"
+GODEBUG = "epollpwait2"
+"""The setting of the GODEBUG variable that upstream proposes (golang/go pull 79872)."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where an arm's file is, and how it sleeps.
+
+    ``suffix``: of the file under the patched folder, None for the file as built; ``mode``: the build mode, None for the
+    one asked for; ``optional``: left out, with a note, where it cannot be had, unless it is named.
+    """
+
+    suffix: str | None
+    method: str = "sleep"
+    mode: str | None = None
+    optional: bool = False
+
+
+_ARMS: dict[str, _Source] = {
+    "stock": _Source(None),
+    "stock+slack1": _Source("stock+slack1"),
+    "stock+prctl": _Source(None, optional=True),
+    "usleep": _Source("usleep"),
+    "sleep": _Source("sleep"),
+    "netpoll": _Source("netpoll"),
+    "netpoll+slack1": _Source("netpoll+slack1"),
+    "netpoll+slack1+quantum": _Source("netpoll+slack1+quantum", optional=True),
+    "netpoll+slack1+spin": _Source("netpoll+slack1+spin", optional=True),
+    "godebug": _Source(None, optional=True),
+    "rebuilt": _Source(None, mode="rebuilt", optional=True),
+    "rebuilt+slack1": _Source("stock+slack1", mode="rebuilt", optional=True),
+    "nanosleep": _Source(None, "nanosleep"),
+    "sleep-then-spin": _Source(None, "sleep-then-spin"),
+    "floor": _Source(None, "floor"),
+    "floor+slack1": _Source("stock+slack1", "floor"),
+    "cyclictest": _Source(None, CYCLICTEST, optional=True),
+    "cyclictest+fifo": _Source(None, CYCLICTEST, optional=True),
+    "control": _Source(None, "floor"),
 }
 ARM_NAMES = tuple(_ARMS)
+DEFAULT_ARMS = (
+    "stock", "stock+slack1", "usleep", "sleep", "netpoll", "netpoll+slack1", "rebuilt+slack1", "floor", "floor+slack1",
+    "control",
+)  # fmt: skip
+"""What a bench of three minutes compares; `--full` and `--arms all` take every one."""
 PRECISE = "netpoll+slack1"
 """The arm that a user would take who wants short sleeps."""
+CONTROL = "control"
+"""An idle raw sleep in every block, to see what the machine does by itself. Compared with nothing."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One thing to compare. ``strategy`` and ``slack_ns`` are None for a file as the Go toolchain made it."""
+    """One thing to compare. ``strategy`` and ``slack_ns`` are None for a file as the Go toolchain made it.
+
+    ``before`` are the words of the command before the program's: a wrapper that execs it.
+    """
 
     name: str
     path: Path
@@ -37,6 +78,17 @@ class Arm:
     slack_ns: int | None
     go_version: str
     sha256: str
+    before: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> list[str]:
+        """The command without the program's options."""
+        return [*self.before, str(self.path)]
+
+    @property
+    def foreign(self) -> bool:
+        """Whether more than one program of ours is run: such an arm stays outside containers and guests."""
+        return bool(self.before) or self.method == CYCLICTEST
 
 
 def in_order(arm: str) -> tuple[int, str]:
@@ -46,13 +98,18 @@ def in_order(arm: str) -> tuple[int, str]:
 
 def floor_of(arm: str) -> str:
     """The floor that an arm is compared with: the one at the same timer slack."""
-    return "floor+slack1" if arm.endswith("+slack1") else "floor"
+    return "floor+slack1" if "slack1" in arm.split("+") or arm == "stock+prctl" else "floor"
 
 
-def select(text: str | None) -> tuple[str, ...]:
-    """Arm names from ``--arms a,b``, in the canonical order; all for None. Raises UsageError for unknown ones."""
-    if text is None:
+def select(text: str | None, *, every: bool = False) -> tuple[str, ...]:
+    """Arm names from ``--arms a,b``, in the canonical order: DEFAULT_ARMS for None, all with ``every`` or for "all".
+
+    Raises UsageError for unknown ones.
+    """
+    if text == "all" or (text is None and every):
         return ARM_NAMES
+    if text is None:
+        return DEFAULT_ARMS
     asked = [part.strip() for part in text.split(",") if part.strip()]
     unknown = [name for name in asked if name not in _ARMS]
     if unknown or not asked:
@@ -66,27 +123,76 @@ def discover(
     patched_root: Path,
     go_version: str,
     mode: str = "default",
-    names: Sequence[str] = ARM_NAMES,
+    names: Sequence[str] = DEFAULT_ARMS,
+    notes: list[str] | None = None,
 ) -> list[Arm]:
     """The arms ``names`` as files of one Go version and build mode, hashed.
 
-    Raises NothingBuilt for a file that is not there and BadResult for a manifest that cannot be read.
+    With ``notes``, an optional arm that cannot be had is left out, and the note says why. Raises NothingBuilt for a
+    file that is not there and BadResult for a manifest that cannot be read.
     """
     built = build_root / go_version / mode / PROGRAM
     if not built.is_file():
         raise NothingBuilt(f"{built}: not built yet; run `invoke build --go {go_version}` first")
-    return [_arm(name, built, patched_root / go_version / mode, go_version) for name in names]
+    arms = []
+    for name in names:
+        try:
+            arms.append(_arm(name, build_root / go_version, patched_root / go_version, mode, go_version))
+        except NothingBuilt as error:
+            if notes is None or not _ARMS[name].optional:
+                raise
+            notes.append(f"arm {name} is left out: {error}")
+    return arms
 
 
-def _arm(name: str, built: Path, patched: Path, go_version: str) -> Arm:
-    suffix, method = _ARMS[name]
-    if suffix is None:
-        return Arm(name, built, method, None, None, go_version, sha256_of(built))
-    path = patched / f"{PROGRAM}.{suffix}"
+def _arm(name: str, built_root: Path, patched_root: Path, mode: str, go_version: str) -> Arm:
+    source = _ARMS[name]
+    if source.method == CYCLICTEST:
+        return _cyclictest(name)
+    folder = source.mode or mode
+    built = built_root / folder / PROGRAM
+    if source.suffix is None:
+        if not built.is_file():
+            raise NothingBuilt(f"{built}: not built yet; run `invoke build --go {go_version} --mode {folder}`")
+        before = _before(name, built_root / mode / WRAPPER, built)
+        slack_ns = 1 if name == "stock+prctl" else None
+        return Arm(name, built, source.method, None, slack_ns, go_version, sha256_of(built), before)
+    path = patched_root / folder / f"{PROGRAM}.{source.suffix}"
     if not path.is_file():
         raise NothingBuilt(f"{path}: not patched yet; run `invoke patch` first, or leave {name} out with --arms")
     strategy, slack_ns = _from_manifest(path.with_name(f"{path.name}.patch.json"))
-    return Arm(name, path, method, strategy, slack_ns, go_version, sha256_of(path))
+    return Arm(name, path, source.method, strategy, slack_ns, go_version, sha256_of(path))
+
+
+def _before(name: str, wrapper: Path, built: Path) -> tuple[str, ...]:
+    """The words before the program of arms that start it by another. Raises NothingBuilt where that cannot be had."""
+    if name == "stock+prctl":
+        if not wrapper.is_file():
+            raise NothingBuilt(f"{wrapper}: not built yet; run `invoke build`")
+        return (str(wrapper), "1")
+    if name == "godebug":
+        if GODEBUG.encode() not in built.read_bytes():
+            raise NothingBuilt(f"this Go release does not know GODEBUG={GODEBUG}=1 (it is a proposal for a later one)")
+        return ("env", f"GODEBUG={GODEBUG}=1")
+    return ()
+
+
+def _cyclictest(name: str) -> Arm:
+    """An arm of the program cyclictest. Raises NothingBuilt where it is not installed, or may not have FIFO."""
+    found = shutil.which(CYCLICTEST)
+    if found is None:
+        raise NothingBuilt("there is no cyclictest here; on Debian: apt-get install rt-tests")
+    if name.endswith("+fifo") and not _may_fifo():
+        raise NothingBuilt("SCHED_FIFO is not permitted here; run as root, or with CAP_SYS_NICE")
+    return Arm(name, Path(found), CYCLICTEST, None, None, "none", sha256_of(Path(found)))
+
+
+def _may_fifo() -> bool:
+    """Whether this process may use SCHED_FIFO (sched(7)): tried in a child that does nothing else."""
+    try:
+        return subprocess.run(["chrt", "-f", "1", "true"], capture_output=True, check=False, timeout=10).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 def _from_manifest(manifest: Path) -> tuple[str, int | None]:

@@ -36,8 +36,8 @@ class Campaign:
         self._gomaxprocs, self._record, self._started_ns = gomaxprocs, record, started_ns
         self._sampler = sampler
         self._budget, self._stop = Budget(mode), Stop()
-        # One run of the cost workload per arm is counted, from the first block, which is always measured.
-        self._to_count = [run for run in schedule[0] if run.condition == COST]
+        # One run of each cost workload per arm is counted, from the first block, in which all are due.
+        self._to_count = [run for run in schedule[0] if run.condition.load.scheduled and not run.limits.limited]
         self._to_explain = runs_to_explain(schedule[0], mode)
 
     def measure(self) -> NanonapError | None:
@@ -78,17 +78,22 @@ class Campaign:
             return
         counter = syscalls.find_counter()
         if counter is None:
-            self._note(f"epoll calls were not counted: neither perf nor strace works here; {syscalls.REMEDY}")
+            self._note(f"system calls were not counted: neither perf nor strace works here; {syscalls.REMEDY}")
             return
-        counts = self._record.about["syscalls"]
+        by_load = self._record.about["syscalls_by_load"]
         for position, run in enumerate(self._to_count):
             left_ns = self._budget.estimate_ns(self._to_count[position:])
-            display.show(f"counting calls ({counter.name})", run.arm.name, self._elapsed_ns(), left_ns)
+            what = f"{run.arm.name}, {run.condition.load}"
+            display.show(f"counting calls ({counter.name})", what, self._elapsed_ns(), left_ns)
             try:
-                counts[run.arm.name] = syscalls.count(counter, run, self._gomaxprocs, self._stop)
+                counted = syscalls.count(counter, run, self._gomaxprocs, self._stop)
             except RunFailed as error:
                 # The measured runs are whole without it.
-                self._note(f"epoll calls of {run.arm.name} were not counted: {error}")
+                self._note(f"system calls of {run.arm.name} were not counted: {error}")
+                continue
+            by_load.setdefault(str(run.condition.load), {})[run.arm.name] = counted
+            if run.condition == COST:
+                self._record.about["syscalls"][run.arm.name] = counted
 
     def _explain(self, display: Display) -> None:
         explained = self._record.explained

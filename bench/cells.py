@@ -5,16 +5,19 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from bench.arms import in_order
-from bench.conditions import load_label
-from bench.resampling import Numbers, median_distribution, quantile, ratio_distribution
+from bench.conditions import is_apart, load_label
+from bench.modes import Mode, find_modes
+from bench.resampling import Numbers, Resampled, quantile, ratio_distribution, resample
 from bench.result import Result
+
+QUANTILES = (0.5, 0.9, 0.99)
 
 
 class Key(NamedTuple):
@@ -29,6 +32,15 @@ class Key(NamedTuple):
     def condition(self) -> tuple[str, str]:
         """(quota, load)."""
         return self.quota, self.load
+
+    @property
+    def pacing(self) -> Literal["relative", "absolute"]:
+        """Whether a sleep starts when the one before ended, or at an instant that was fixed beforehand.
+
+        A relative sleep that ends late delays all after it, which go unmeasured meanwhile (coordinated omission): its
+        figure is overshoot, actual − requested. On absolute schedules it is lateness, after the deadline, free of that.
+        """
+        return "absolute" if is_scheduled(self.load) else "relative"
 
     @property
     def seed(self) -> int:
@@ -61,9 +73,28 @@ class Cell:
         return np.array([quantile(np.sort(values), 0.5) for _, values in self.by_run])
 
     @cached_property
+    def resampled(self) -> Resampled | None:
+        """The bootstrap distributions of the pooled figures, of QUANTILES among them; None for fewer than two runs."""
+        return resample([np.sort(values) for _, values in self.by_run], QUANTILES, self.key.seed)
+
+    @property
     def p50_distribution(self) -> Numbers | None:
         """The bootstrap distribution of the pooled median."""
-        return median_distribution([values for _, values in self.by_run], self.key.seed)
+        return self.distribution(0.5)
+
+    def distribution(self, q: float) -> Numbers | None:
+        """The bootstrap distribution of a pooled quantile, one of QUANTILES."""
+        return None if self.resampled is None else self.resampled.quantiles[q]
+
+    @property
+    def tail_distribution(self) -> Numbers | None:
+        """The bootstrap distribution of p90 − p50, both of the same draws of runs."""
+        return None if self.resampled is None else self.resampled.quantiles[0.9] - self.resampled.quantiles[0.5]
+
+    @cached_property
+    def modes(self) -> list[Mode]:
+        """Where the samples cluster."""
+        return find_modes(self.ordered)
 
     @property
     def spread(self) -> float:
@@ -76,12 +107,14 @@ Cells = dict[Key, Cell]
 
 
 def make_cells(result: Result) -> Cells:
-    """All cells of a result, ordered by condition as first met, requested duration, and arm."""
+    """All cells of a result, ordered by condition, requested duration, and arm. The control has none: bench.control."""
     runs = {run["run_id"]: run for run in result.runs}
     grouped: dict[Key, list[tuple[str, NDArray[np.int64]]]] = defaultdict(list)
     parts = result.samples.sort("run_id", "index").partition_by(["run_id", "requested_ns"], as_dict=True)
     for (run_id, requested_ns), part in parts.items():
         run = runs[str(run_id)]
+        if run["arm"] == CONTROL:
+            continue
         key = Key(run["arm"], run["condition"]["quota"], load_label(run["condition"]), int(str(requested_ns)))
         grouped[key].append((str(run_id), part["actual_ns"].to_numpy()))
     return {key: _cell(key, grouped[key], runs) for key in sorted(grouped, key=_order)}
@@ -94,7 +127,7 @@ def _cell(key: Key, measured: list[tuple[str, NDArray[np.int64]]], runs: Mapping
 
 
 def _order(key: Key) -> tuple[bool, bool, str, bool, str, int, tuple[int, str]]:
-    cost = key.load.startswith("sleepers")
+    cost = is_apart(key.load)
     return cost, key.quota != "none", key.quota, key.load != "quiet", key.load, key.requested_ns, in_order(key.arm)
 
 
@@ -129,7 +162,7 @@ def make_costs(result: Result) -> dict[tuple[str, str, str], Cost]:
     sleeps = dict(result.samples.group_by("run_id").agg(pl.len()).iter_rows())
     runs: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
     for run in result.runs:
-        if sleeps.get(run["run_id"]):
+        if sleeps.get(run["run_id"]) and run["arm"] != CONTROL:
             runs[run["arm"], run["condition"]["quota"], load_label(run["condition"])].append(run)
     return {
         key: Cost(own, [sleeps[run["run_id"]] for run in own], zlib.crc32(repr(key).encode()))

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from bench.cells import Cells, Cost
+from bench.cells import Cell, Cells, Cost
+from bench.conditions import IDLE, is_scheduled
 from bench.resampling import interval, quantile
 from bench.result import Result
 
@@ -10,37 +11,65 @@ Costs = dict[tuple[str, str, str], Cost]
 
 
 def cost_rows(result: Result, cells: Cells, costs: Costs) -> list[dict[str, Any]]:
-    """A row per arm of the cost workload; system call rates are from the counted runs, which ran without quota."""
-    counted = result.about.get("syscalls") or {}
+    """A row per arm and cost workload. Rates of system calls are from the counted runs, which ran without quota.
+
+    A wake-up is a thread's: it had given up its CPU to wait (``nvcsw``, getrusage(2)) and was woken. The CPU time per
+    wake-up is all of the process's, its sleepers' work included.
+    """
+    return [_row(result, cell, costs) for key, cell in cells.items() if is_scheduled(key.load)]
+
+
+def _row(result: Result, cell: Cell, costs: Costs) -> dict[str, Any]:
+    key = cell.key
+    cost = costs[key.arm, key.quota, key.load]
+    stock, rebuilt = (costs.get((arm, key.quota, key.load)) for arm in ("stock", _rebuilt_of(key.arm)))
+    sleeps = sum(cost.sleeps)
+    switches, involuntary, threads = (cost.counter(name) for name in ("nvcsw", "nivcsw", "threads_peak"))
+    missed = [int(run.get("missed") or 0) for run in cost.runs]
+    cpu, wall_ns = cost.counter("cpu_ns"), sum(run["wall_ns"] for run in cost.runs)
+    calls = _counted(result, key.arm, key.load) if key.quota == "none" else None
+    return {
+        "arm": key.arm,
+        "condition": cell.condition,
+        "requested_ns": key.requested_ns,
+        "runs": len(cost.runs),
+        "n": sleeps,
+        "late_p50_ns": cell.p50_ns - key.requested_ns,
+        "late_p99_ns": quantile(cell.ordered, 0.99) - key.requested_ns,
+        "cpu_ns_per_sleep": cpu_ns_per_sleep(cost),
+        "cpu_ns_per_sleep_ci": interval(cost.distribution),
+        "cpu_over_stock": _over(cpu_ns_per_sleep(cost), cpu_ns_per_sleep(stock)),
+        "cpu_over_stock_ci": None if cost is stock else _over_interval(cost, stock),
+        "cpu_over_rebuilt": _over(cpu_ns_per_sleep(cost), cpu_ns_per_sleep(rebuilt)),
+        "cpu_over_rebuilt_ci": None if cost is rebuilt else _over_interval(cost, rebuilt),
+        "cpu_share": sum(cpu) / wall_ns if cpu and wall_ns else None,
+        "wakeups_per_second": sum(switches) / (wall_ns / 1e9) if switches and wall_ns else None,
+        "cpu_ns_per_wakeup": sum(cpu) / sum(switches) if cpu and switches and sum(switches) else None,
+        "switches_per_sleep": sum(switches) / sleeps if switches else None,
+        "involuntary_per_sleep": sum(involuntary) / sleeps if involuntary is not None else None,
+        "threads_peak": max(threads) if threads else None,
+        "missed_share": sum(missed) / sleeps,
+        "epoll_per_second": calls["epoll_per_second"] if calls else None,
+        "syscalls_per_sleep": calls.get("per_sleep") if calls else None,
+        "counter": calls["counter"] if calls else None,
+    }
+
+
+def idle_rows(cells: Cells, costs: Costs) -> list[dict[str, Any]]:
+    """A row per arm under the load ``idle``: what wakes in a process, and what that costs, when nothing is due."""
     rows = []
     for key, cell in cells.items():
-        if not key.load.startswith("sleepers"):
+        if key.load.partition("@")[0] != IDLE.kind:
             continue
         cost = costs[key.arm, key.quota, key.load]
-        sleeps = sum(cost.sleeps)
-        switches, threads = cost.counter("nvcsw"), cost.counter("threads_peak")
-        missed = [int(run.get("missed") or 0) for run in cost.runs]
-        cpu, wall_ns = cost.counter("cpu_ns"), sum(run["wall_ns"] for run in cost.runs)
-        stock = costs.get(("stock", key.quota, key.load))
-        calls = counted.get(key.arm) if key.condition == ("none", "sleepers:50") else None
+        switches, cpu, wall_ns = cost.counter("nvcsw"), cost.counter("cpu_ns"), sum(run["wall_ns"] for run in cost.runs)
         rows.append(
             {
                 "arm": key.arm,
                 "condition": cell.condition,
-                "requested_ns": key.requested_ns,
                 "runs": len(cost.runs),
-                "n": sleeps,
-                "late_p50_ns": cell.p50_ns - key.requested_ns,
-                "late_p99_ns": quantile(cell.ordered, 0.99) - key.requested_ns,
-                "cpu_ns_per_sleep": cpu_ns_per_sleep(cost),
-                "cpu_ns_per_sleep_ci": interval(cost.distribution),
-                "cpu_over_stock": _over(cpu_ns_per_sleep(cost), cpu_ns_per_sleep(stock)),
-                "cpu_share": sum(cpu) / wall_ns if cpu and wall_ns else None,
-                "switches_per_sleep": sum(switches) / sleeps if switches else None,
-                "threads_peak": max(threads) if threads else None,
-                "missed_share": sum(missed) / sleeps,
-                "epoll_per_second": calls["epoll_per_second"] if calls else None,
-                "counter": calls["counter"] if calls else None,
+                "wakeups_per_second": sum(switches) / (wall_ns / 1e9) if switches and wall_ns else None,
+                "cpu_ns_per_second": sum(cpu) / (wall_ns / 1e9) if cpu and wall_ns else None,
             }
         )
     return rows
@@ -51,5 +80,24 @@ def cpu_ns_per_sleep(cost: Cost | None) -> float | None:
     return cost.cpu_ns_per_sleep if cost is not None else None
 
 
+def _counted(result: Result, arm: str, load: str) -> dict[str, Any] | None:
+    by_load = result.about.get("syscalls_by_load")
+    if by_load is None:  # results of before counted one workload
+        by_load = {"sleepers:50": result.about.get("syscalls") or {}}
+    found: dict[str, Any] | None = by_load.get(load, {}).get(arm)
+    return found
+
+
+def _rebuilt_of(arm: str) -> str:
+    """The rebuilt runtime at the arm's timer slack."""
+    return "rebuilt+slack1" if "slack1" in arm.split("+") else "rebuilt"
+
+
 def _over(value: float | None, base: float | None) -> float | None:
     return value / base if value is not None and base else None
+
+
+def _over_interval(cost: Cost, base: Cost | None) -> list[float] | None:
+    if base is None or cost.distribution is None or base.distribution is None:
+        return None
+    return interval(cost.distribution / base.distribution)

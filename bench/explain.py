@@ -14,7 +14,7 @@ import polars as pl
 from bench.arms import PRECISE
 from bench.attribution.attribute import PARTS, SLEEPS, STATES, Attribution
 from bench.attribution.traced import run_attributed
-from bench.conditions import COST
+from bench.conditions import is_apart
 from bench.errors import BadResult
 from bench.interrupt import Stop
 from bench.quota.base import Backend
@@ -32,7 +32,7 @@ _STATES_SCHEMA = pl.Schema([*((name, pl.String) for name in _WHERE), *STATES.ite
 
 
 def runs_to_explain(block: list[Run], mode: Mode) -> list[Run]:
-    """The runs of a block that are made once more with a recording: ARMS under each condition but the cost workload.
+    """The runs of a block that are made once more with a recording: ARMS under each condition of single sleeps.
 
     They last as long as the mode says, whatever the block's do.
     """
@@ -44,14 +44,14 @@ def runs_to_explain(block: list[Run], mode: Mode) -> list[Run]:
             recorded=True,
         )
         for run in block
-        if run.arm.name in ARMS and run.condition != COST
+        if run.arm.name in ARMS and not is_apart(str(run.condition.load))
     ]
 
 
 def explain(run: Run, gomaxprocs: int, backend: Backend, stop: Stop) -> Attribution:
     """Make a run once more, recorded. Raises as ``bench.attribution.traced.run_attributed``."""
     chosen = backend if run.limits.limited or backend.elsewhere else NoBackend()
-    argv = [str(run.arm.path), *run.options(run.condition.gomaxprocs or gomaxprocs)]
+    argv = [*run.arm.words, *run.options(run.condition.gomaxprocs or gomaxprocs)]
     with chosen.open(run.limits) as group:
         return run_attributed(argv, group, stop)
 

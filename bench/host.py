@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,40 @@ def facts() -> dict[str, Any]:
         "tool": __version__,
         "boot": _boot(),
     }
+
+
+class Busy:
+    """What the machine's CPUs did beside us from this moment on."""
+
+    def __init__(self) -> None:
+        """Begin to count."""
+        self._before = _cpu_times()
+
+    def since(self) -> dict[str, int | None]:
+        """CPU time in ns since then: ``steal_ns`` that the hypervisor took, ``others_cpu_ns`` of other processes.
+
+        Of /proc/stat (proc_stat(5)), which counts in ticks (10 ms as a rule) over all CPUs; our own time, and that of
+        our children that have ended, is getrusage(2)'s. None where /proc/stat cannot be read.
+        """
+        now = _cpu_times()
+        if now is None or self._before is None:
+            return {"steal_ns": None, "others_cpu_ns": None}
+        steal, busy, own = (new - old for new, old in zip(now, self._before, strict=True))
+        return {"steal_ns": steal, "others_cpu_ns": max(0, busy - own)}
+
+
+def _cpu_times() -> tuple[int, int, int] | None:
+    """(stolen, used by anyone, used by us and our ended children), ns; None where /proc/stat cannot be read."""
+    try:
+        with Path("/proc/stat").open(encoding="ascii") as stream:
+            fields = [int(word) for word in stream.readline().split()[1:]]
+    except (OSError, ValueError):
+        return None
+    tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    user, nice, system, _idle, _iowait, irq, softirq, steal = fields[:8]
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    own_ns = int(sum(each.ru_utime + each.ru_stime for each in used) * 1e9)
+    return steal * tick_ns, (user + nice + system + irq + softirq) * tick_ns, own_ns
 
 
 def cpus_allowed() -> int:

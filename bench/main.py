@@ -26,6 +26,8 @@ from nanonap.errors import Interrupted, NanonapError, UsageError
 from nanonap.paths import BUILD, PATCHED, PROJECT, RESULTS
 from nanonap.terminal import messages
 
+#: Backends whose programs run in a container or a machine of their own.
+_ELSEWHERE = ("docker", "podman", "guest", "guest-systemd")
 FORMATS = ("html", "json", "markdown", "benchfmt")
 
 
@@ -58,10 +60,14 @@ def run_bench(
     started_ns = time.monotonic_ns()
     if mode not in MODES:
         raise UsageError(f"no such mode: {mode}; there are {', '.join(MODES)}")
-    wanted, durations = conditions(quota, load, gomaxprocs, named), requested_durations(requested)
+    wanted = conditions(quota, load, gomaxprocs, named, every_cost=mode == "full")
+    durations = requested_durations(requested)
     weight = None if cpu_weight is None else parse_weight(cpu_weight)
     memory_bytes = None if memory_max is None else parse_memory(memory_max)
-    chosen = discover(build_root, patched_root, go, names=select(arms))
+    left_out: list[str] = []
+    named_all = arms is None or arms == "all"
+    names = select(arms, every=mode == "full")
+    chosen = discover(build_root, patched_root, go, names=names, notes=left_out if named_all else None)
     seed = secrets.randbelow(2**31) if seed is None else seed
     options = {"arms": arms, "requested": requested, "conditions": named, "quota": quota, "load": load}
     options |= {"gomaxprocs": gomaxprocs, "cpu-weight": cpu_weight, "memory-max": memory_max, "seed": str(seed)}
@@ -72,6 +78,8 @@ def run_bench(
         choice = choose(backend if backend != "auto" or any(each.limited for each in wants) else "none")
         try:
             usable, notes = _usable(choice, dict(zip(wanted, wants, strict=True)))
+            chosen = _inside(choice, chosen, left_out, named=not named_all)
+            notes = _told(left_out) + notes
             schedule = make_schedule(
                 chosen, usable, durations, MODES[mode], seed, weight=weight, memory_bytes=memory_bytes
             )
@@ -155,10 +163,24 @@ def _usable(choice: Choice, wanted: dict[Condition, Limits]) -> tuple[list[Condi
     usable = [condition for condition, limits in wanted.items() if limits not in refusals]
     if not usable:
         raise next(iter(refusals.values()))
-    notes = [f"quota {limits} is not measured: {refusal}" for limits, refusal in refusals.items()]
+    return usable, _told([f"quota {limits} is not measured: {refusal}" for limits, refusal in refusals.items()])
+
+
+def _inside(choice: Choice, arms: list[Arm], notes: list[str], *, named: bool) -> list[Arm]:
+    """The arms that can be run where the backend runs them. Raises UsageError for one that is named and cannot."""
+    if choice.backend.name not in _ELSEWHERE:
+        return arms
+    foreign = [arm.name for arm in arms if arm.foreign]
+    if foreign and named:
+        raise UsageError(f"--arms {', '.join(foreign)}: not with backend {choice.backend.name}; it runs one program")
+    notes += [f"arm {name} is left out: backend {choice.backend.name} runs one program" for name in foreign]
+    return [arm for arm in arms if not arm.foreign]
+
+
+def _told(notes: list[str]) -> list[str]:
     for note in notes:
-        messages().print(f"[yellow]warning[/] {escape(note)}", highlight=False)
-    return usable, notes
+        messages().print(f"[yellow]note[/] {escape(note)}", highlight=False)
+    return notes
 
 
 def _sampler(usable: Sequence[Condition], notes: list[str]) -> Path | None:
@@ -183,6 +205,7 @@ def _about(arms: Sequence[Arm], usable: Sequence[Condition], choice: Choice, not
         "arms": [_arm(arm) for arm in arms],
         "notes": notes,
         "syscalls": {},
+        "syscalls_by_load": {},
     }
 
 

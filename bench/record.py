@@ -162,6 +162,7 @@ def run_fields(run_id: str, measured: Measured, backend: Backend, host: dict[str
         "gomaxprocs": header["gomaxprocs"],
         "took_ns": measured.took_ns,
         "sampling": measured.sampling,
+        "host_during": measured.host_during,
     }
 
 

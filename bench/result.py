@@ -151,8 +151,9 @@ def _read_about(path: Path) -> dict[str, Any]:
         raise BadResult(f"{path}: not JSON ({error})") from error
     if not isinstance(about, dict) or about.get("schema") != SCHEMA:
         raise BadResult(f"{path}: not of schema {SCHEMA}")
-    counts = about.get("syscalls", {})
-    sound = isinstance(counts, dict) and all(_is_count(count) for count in counts.values())
+    by_load = about.get("syscalls_by_load", {})
+    every = [about.get("syscalls", {}), *(by_load.values() if isinstance(by_load, dict) else [None])]
+    sound = all(isinstance(counts, dict) and all(_is_count(count) for count in counts.values()) for counts in every)
     if not isinstance(about.get("notes", []), list) or not sound:
         raise BadResult(f"{path}: its notes or system call counts are not as a bench writes them")
     return about

@@ -13,9 +13,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from bench import cyclictest, host
+from bench.arms import CYCLICTEST
 from bench.errors import QuotaUnavailable, RunFailed
 from bench.interrupt import Finished, Stop
-from bench.quota.base import Backend, Throttling
+from bench.quota.base import Backend, Group, Throttling
 from bench.quota.cgroup import ENTER_FAILED
 from bench.quota.limits import Limits
 from bench.quota.none import NoBackend
@@ -51,6 +53,7 @@ class Measured:
     throttling: Throttling | None
     series: pl.DataFrame | None = None
     sampling: dict[str, Any] | None = None
+    host_during: dict[str, int | None] | None = None
 
 
 def measure(run: Run, gomaxprocs: int, backend: Backend, stop: Stop, sampler: Path | None = None) -> Measured:
@@ -64,22 +67,28 @@ def measure(run: Run, gomaxprocs: int, backend: Backend, stop: Stop, sampler: Pa
     processors = run.condition.gomaxprocs or gomaxprocs
     # Without limits there is nothing to set, and a group of its own would only be one more difference.
     chosen = backend if run.limits.limited or backend.elsewhere else NoBackend()
+    busy = host.Busy()
     with chosen.open(run.limits) as group:
         files = group.stat_files if run.limits.quota.limited else None
         sampling = Sampler(files, sampler) if files is not None and sampler is not None else None
         counters = group.counters()
-        argv = group.command([str(run.arm.path), *run.options(processors)])
         failure = _start(sampling)
         try:
-            finished = execute(argv, run, stop)
+            output = _output(run, processors, group, stop)
         finally:
             series, about = _stop(sampling, failure)
         after = group.counters()
         effective = group.effective
     throttling = after.since(counters) if after is not None and counters is not None else None
-    output = parse(finished.stdout, run)
     took_ns = time.monotonic_ns() - before_ns
-    return Measured(run, output, started, took_ns, effective, processors, throttling, series, about)
+    return Measured(run, output, started, took_ns, effective, processors, throttling, series, about, busy.since())
+
+
+def _output(run: Run, processors: int, group: Group, stop: Stop) -> Output:
+    """Run the arm's program and read what it gives. Raises RunFailed, QuotaUnavailable, Interrupted."""
+    if run.arm.method == CYCLICTEST:
+        return Output(*cyclictest.measure(run, lambda argv: execute(group.command(argv), run, stop)))
+    return parse(execute(group.command([*run.arm.words, *run.options(processors)]), run, stop).stdout, run)
 
 
 def _start(sampling: Sampler | None) -> SamplerFailed | None:

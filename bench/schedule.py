@@ -4,12 +4,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.arms import Arm
+from bench.arms import CONTROL, CYCLICTEST, Arm
 from bench.conditions import (
     COST,
+    IDLE,
+    IDLE_NS,
     PRIMARY,
     SLEEPERS_INTERVAL_NS,
-    SLEEPERS_PHASE_NS,
     Condition,
 )
 from bench.quota.limits import Limits
@@ -19,6 +20,10 @@ from nanonap.durations import exact_ns
 _SLOWEST_NS = 1_100_000
 _LATE_NS = 200_000
 _MAX_WARMUP = 20
+_LEAST_WAKES = 4  # of each scheduled sleeper, however long its interval
+_MOST_PROCESSORS, _MOST_THREADS = 100, 2_000  # sleepers that take one each; the runtime dies at 10,000 threads
+CONTROL_NS = (1_000_000,)
+"""What the control arm asks for."""
 _RECORDING_NS = 700_000_000  # a recorder's start, its end, and reading what it wrote
 
 
@@ -43,8 +48,8 @@ MODES = {
     mode.name: mode
     for mode in (
         Mode("quick", 30 * _S, 7 * _S, 4, 1, 15_000_000, 1, 80, 250_000_000, 300_000_000),
-        Mode("default", 180 * _S, 20 * _S, 12, 6, 55_000_000, 2, 200, 500_000_000, 1_100_000_000),
-        Mode("full", 3600 * _S, 90 * _S, 30, 30, 110_000_000, 3, 500, 1_500_000_000, 2_000_000_000),
+        Mode("default", 180 * _S, 20 * _S, 12, 5, 55_000_000, 2, 200, 500_000_000, 1_100_000_000),
+        Mode("full", 1800 * _S, 120 * _S, 22, 4, 80_000_000, 3, 250, 800_000_000, 2_000_000_000),
     )
 }
 LEAST_BLOCKS = MODES["quick"].blocks
@@ -79,14 +84,14 @@ class Run:
         load = self.condition.load
         if load.kind in ("burn", "sibling", "gc"):
             options += [f"-{load.kind}", str(load.count)]
-        if load.kind == "sleepers":
-            options += ["-sleepers", str(load.count), "-pace", "absolute", "-phase", exact_ns(SLEEPERS_PHASE_NS)]
+        if load.scheduled:
+            options += ["-sleepers", str(load.count), "-pace", "absolute", "-phase", exact_ns(load.phase_ns)]
         return options
 
     @property
     def planned(self) -> int:
         """Samples in all, if nothing cuts the run short."""
-        sleepers = self.condition.load.count if self.condition.load.kind == "sleepers" else 1
+        sleepers = self.condition.load.count if self.condition.load.scheduled else 1
         return sleepers * sum(samples for _, samples in self.plan)
 
     @property
@@ -127,18 +132,32 @@ def make_schedule(
                 number,
                 arm,
                 condition,
-                *_plan(condition, requested_ns, mode),
+                *_plan(condition, CONTROL_NS if arm.name == CONTROL else requested_ns, mode),
                 seed=dice.randrange(1, 2**31),
                 weight=weight,
                 memory_bytes=memory_bytes,
             )
             for condition in due
             for arm in arms
-            if not (condition.load.kind == "gc" and arm.method == "floor")  # it runs without the collector
+            if fits(arm, condition)
         ]
         dice.shuffle(runs)
         blocks.append(runs)
     return blocks
+
+
+def fits(arm: Arm, condition: Condition) -> bool:
+    """Whether an arm can be run under a condition, and says something there."""
+    load = condition.load
+    if arm.method == CYCLICTEST or arm.name == CONTROL:
+        return condition == PRIMARY
+    if arm.method == "floor":  # it runs without the collector, and a sleeper takes a processor of its own
+        return load.kind != "gc" and load.count <= _MOST_PROCESSORS
+    if arm.method == "sleep-then-spin":
+        return not load.scheduled or load.count <= _MOST_PROCESSORS
+    if arm.strategy == "sleep" or arm.method == "nanosleep":
+        return not load.scheduled or load.count <= _MOST_THREADS
+    return True
 
 
 def _is_due(number: int, wanted: int, total: int) -> bool:
@@ -148,9 +167,12 @@ def _is_due(number: int, wanted: int, total: int) -> bool:
 
 def _plan(condition: Condition, requested_ns: Sequence[int], mode: Mode) -> tuple[tuple[tuple[int, int], ...], int]:
     """((requested_ns, samples), …) and the limit in ns on the measured time, of a run under a condition."""
-    if condition.load.kind == "sleepers":
+    load = condition.load
+    if load.scheduled:
         window_ns = mode.cost_samples * SLEEPERS_INTERVAL_NS
-        return ((SLEEPERS_INTERVAL_NS, mode.cost_samples),), 4 * window_ns
+        return ((load.interval_ns, max(_LEAST_WAKES, window_ns // load.interval_ns)),), 4 * window_ns
+    if load == IDLE:
+        return ((IDLE_NS, 1),), 4 * IDLE_NS
     plan = tuple((wanted_ns, _samples(wanted_ns, mode)) for wanted_ns in sorted(requested_ns))
     longest = sum(samples * (wanted_ns + _SLOWEST_NS) for wanted_ns, samples in plan)
     return plan, 4 * longest if condition == PRIMARY else mode.loaded_max_ns

@@ -18,6 +18,8 @@ from bench.schedule import Run
 
 EPOLL = ("epoll_pwait", "epoll_pwait2")
 COUNTED = (*EPOLL, "nanosleep", "clock_nanosleep", "futex")
+ALL = "all"
+"""The name under which every system call is counted."""
 _TRACEFS = Path("/sys/kernel/tracing")
 # Where no tracefs is mounted perf needs one, and as root mounts it itself and leaves it. So it gets one in a mount
 # namespace of its own, and the machine stays as it is.
@@ -37,12 +39,13 @@ class Counter:
 
 
 def _perf(prefix: Sequence[str]) -> Callable[[Path], list[str]]:
-    events = [part for name in COUNTED for part in ("-e", f"syscalls:sys_enter_{name}")]
+    names = ["raw_syscalls:sys_enter", *(f"syscalls:sys_enter_{name}" for name in COUNTED)]
+    events = [part for name in names for part in ("-e", name)]
     return lambda out: [*prefix, "perf", "stat", "-x", ",", "-o", str(out), *events, "--"]
 
 
 def _strace(out: Path) -> list[str]:
-    return ["strace", "-f", "-c", "-e", f"trace={','.join(COUNTED)}", "-o", str(out)]
+    return ["strace", "-f", "-c", "-o", str(out)]
 
 
 def read_perf(text: str) -> dict[str, int]:
@@ -51,16 +54,20 @@ def read_perf(text: str) -> dict[str, int]:
     for line in text.splitlines():
         fields = line.split(",")
         if len(fields) > 2 and fields[0].isdigit():
-            counts[fields[2].removeprefix("syscalls:sys_enter_")] = int(fields[0])
+            name = fields[2].removeprefix("syscalls:sys_enter_")
+            counts[ALL if name == "raw_syscalls:sys_enter" else name] = int(fields[0])
     return counts
 
 
 def read_strace(text: str) -> dict[str, int]:
     """``strace -c``: columns % time, seconds, usecs/call, calls, [errors], syscall; a call never made has no line."""
-    counts = dict.fromkeys(COUNTED, 0)
+    counts = dict.fromkeys((*COUNTED, ALL), 0)
     for line in text.splitlines():
         match = _STRACE_LINE.fullmatch(line.rstrip())
-        if match is not None and match[2] in counts:
+        if match is None or match[2] == "total":
+            continue
+        counts[ALL] += int(match[1])
+        if match[2] in counts:
             counts[match[2]] = int(match[1])
     return counts
 
@@ -85,7 +92,7 @@ def _works(counter: Counter) -> bool:
             done = subprocess.run([*counter.around(out), "true"], capture_output=True, check=False, timeout=20)
         except (OSError, subprocess.TimeoutExpired):
             return False
-        return done.returncode == 0 and out.exists() and set(COUNTED) <= counter.read(_text(out)).keys()
+        return done.returncode == 0 and out.exists() and {*COUNTED, ALL} <= counter.read(_text(out)).keys()
 
 
 def count(counter: Counter, run: Run, gomaxprocs: int, stop: Stop) -> dict[str, Any]:
@@ -96,7 +103,7 @@ def count(counter: Counter, run: Run, gomaxprocs: int, stop: Stop) -> dict[str, 
     """
     with tempfile.TemporaryDirectory(prefix="nanonap-") as folder:
         out = Path(folder, "counts")
-        finished = execute([*counter.around(out), str(run.arm.path), *run.options(gomaxprocs)], run, stop)
+        finished = execute([*counter.around(out), *run.arm.words, *run.options(gomaxprocs)], run, stop)
         calls = counter.read(_text(out))
     header = parse(finished.stdout, run).header
     waits = sum(calls.get(name, 0) for name in EPOLL)
@@ -106,6 +113,7 @@ def count(counter: Counter, run: Run, gomaxprocs: int, stop: Stop) -> dict[str, 
         "sleeps": header["n"],
         "wall_ns": header["wall_ns"],
         "epoll_per_second": waits / (header["wall_ns"] / 1e9),
+        "per_sleep": calls[ALL] / header["n"] if header["n"] else None,
     }
 
 

@@ -11,7 +11,15 @@ from bench.quota.base import Backend
 from bench.quota.choose import choose
 from tests.bench.made import GO, Roots
 
-STRATEGIES = {"usleep": None, "sleep": None, "netpoll": None, "netpoll+slack1": 1, "stock+slack1": 1}
+STRATEGIES = {
+    "usleep": None,
+    "sleep": None,
+    "netpoll": None,
+    "netpoll+slack1": 1,
+    "netpoll+slack1+quantum": 1,
+    "netpoll+slack1+spin": 1,
+    "stock+slack1": 1,
+}
 
 
 @pytest.fixture
@@ -23,11 +31,21 @@ def roots(tmp_path: Path, build_program: Callable[..., Path]) -> Roots:
     folder = made.patched / GO / "default"
     folder.mkdir(parents=True)
     for name, slack_ns in STRATEGIES.items():
-        shutil.copy(made.built, folder / f"sleepbench.{name}")
-        strategy = "slack" if name == "stock+slack1" else name.removesuffix("+slack1")
-        manifest = json.dumps({"strategy": strategy, "slack_ns": slack_ns, "schema": 1})
-        (folder / f"sleepbench.{name}.patch.json").write_text(manifest)
+        _patched(made.built, folder, name, slack_ns)
+    rebuilt = made.build / GO / "rebuilt" / "sleepbench"
+    rebuilt.parent.mkdir()
+    shutil.copy(made.built, rebuilt)
+    (made.patched / GO / "rebuilt").mkdir()
+    _patched(rebuilt, made.patched / GO / "rebuilt", "stock+slack1", 1)
+    shutil.copy(build_program("slackexec", GO), made.built.with_name("slackexec"))
     return made
+
+
+def _patched(built: Path, folder: Path, name: str, slack_ns: int | None) -> None:
+    shutil.copy(built, folder / f"sleepbench.{name}")
+    strategy = "slack" if name == "stock+slack1" else name.partition("+")[0]
+    manifest = json.dumps({"strategy": strategy, "slack_ns": slack_ns, "schema": 1})
+    (folder / f"sleepbench.{name}.patch.json").write_text(manifest)
 
 
 @pytest.fixture

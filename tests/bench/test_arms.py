@@ -1,17 +1,19 @@
 """Arms are found as files, and a missing one is answered with the task that makes it."""
 
 import hashlib
+import shutil
 
 import pytest
 
-from bench.arms import ARM_NAMES, discover
+from bench.arms import ARM_NAMES, DEFAULT_ARMS, discover
 from bench.errors import BadResult, NothingBuilt
 from tests.bench.made import GO, Roots
 
 
 def test_every_arm_is_a_file_with_its_method_strategy_and_slack(roots: Roots) -> None:
-    arms = {arm.name: arm for arm in discover(roots.build, roots.patched, GO)}
-    assert tuple(arms) == ARM_NAMES
+    names = [name for name in ARM_NAMES if name != "godebug" and not name.startswith("cyclictest")]
+    arms = {arm.name: arm for arm in discover(roots.build, roots.patched, GO, names=names)}
+    assert list(arms) == names
     found = {name: (arm.method, arm.strategy, arm.slack_ns) for name, arm in arms.items()}
     assert found == {
         "stock": ("sleep", None, None),
@@ -20,9 +22,19 @@ def test_every_arm_is_a_file_with_its_method_strategy_and_slack(roots: Roots) ->
         "sleep": ("sleep", "sleep", None),
         "netpoll": ("sleep", "netpoll", None),
         "netpoll+slack1": ("sleep", "netpoll", 1),
+        "stock+prctl": ("sleep", None, 1),
+        "netpoll+slack1+quantum": ("sleep", "netpoll", 1),
+        "netpoll+slack1+spin": ("sleep", "netpoll", 1),
+        "rebuilt": ("sleep", None, None),
+        "rebuilt+slack1": ("sleep", "slack", 1),
+        "nanosleep": ("nanosleep", None, None),
+        "sleep-then-spin": ("sleep-then-spin", None, None),
         "floor": ("floor", None, None),
         "floor+slack1": ("floor", "slack", 1),
+        "control": ("floor", None, None),
     }
+    assert arms["rebuilt"].path.parent.name == arms["rebuilt+slack1"].path.parent.name == "rebuilt"
+    assert arms["stock+prctl"].words == [str(roots.built.with_name("slackexec")), "1", str(roots.built)]
     assert arms["floor"].path == arms["stock"].path
     assert arms["floor+slack1"].path == arms["stock+slack1"].path
     assert arms["stock"].sha256 == hashlib.sha256(roots.built.read_bytes()).hexdigest()
@@ -52,3 +64,38 @@ def test_a_manifest_that_is_missing_or_broken_is_said_so(roots: Roots) -> None:
     manifest.unlink()
     with pytest.raises(NothingBuilt, match=r"netpoll\.patch\.json: missing"):
         discover(roots.build, roots.patched, GO)
+
+
+def test_what_cannot_be_had_is_left_out_with_a_note_unless_it_is_named(roots: Roots) -> None:
+    shutil.rmtree(roots.build / GO / "rebuilt")
+    notes: list[str] = []
+    shutil.rmtree(roots.patched / GO / "rebuilt")
+    arms = discover(roots.build, roots.patched, GO, names=DEFAULT_ARMS, notes=notes)
+    assert [arm.name for arm in arms] == [name for name in DEFAULT_ARMS if name != "rebuilt+slack1"]
+    assert len(notes) == 1
+    assert notes[0].startswith("arm rebuilt+slack1 is left out: ")
+    with pytest.raises(NothingBuilt, match="rebuilt"):
+        discover(roots.build, roots.patched, GO, names=("rebuilt",))
+
+
+def test_what_is_not_optional_is_never_left_out(roots: Roots) -> None:
+    (roots.patched / GO / "default" / "sleepbench.netpoll").unlink()
+    with pytest.raises(NothingBuilt, match="invoke patch"):
+        discover(roots.build, roots.patched, GO, notes=[])
+
+
+def test_a_release_that_does_not_know_the_setting_has_no_such_arm(roots: Roots) -> None:
+    with pytest.raises(NothingBuilt, match="does not know GODEBUG=epollpwait2=1"):
+        discover(roots.build, roots.patched, GO, names=("godebug",))
+    with roots.built.open("ab") as stream:
+        stream.write(b"\0epollpwait2\0")
+    [arm] = discover(roots.build, roots.patched, GO, names=("godebug",))
+    assert arm.words == ["env", "GODEBUG=epollpwait2=1", str(roots.built)]
+
+
+def test_cyclictest_is_taken_as_it_is_installed(roots: Roots) -> None:
+    where = shutil.which("cyclictest")
+    if where is None:
+        pytest.skip("needs cyclictest: apt-get install rt-tests")
+    [arm] = discover(roots.build, roots.patched, GO, names=("cyclictest",))
+    assert (str(arm.path), arm.method, arm.foreign) == (where, "cyclictest", True)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.arms import ARM_NAMES, floor_of, select
+from bench.arms import ARM_NAMES, DEFAULT_ARMS, floor_of, select
 from bench.conditions import COST, PRIMARY, Condition, conditions, parse_load, requested_durations
 from bench.quota.limits import Quota, parse_memory, parse_quota, parse_weight
 from nanonap.errors import UsageError
@@ -79,14 +79,18 @@ def test_a_quota_written_out_reads_back_as_itself(quota_us: int, period_us: int,
     assert parse_quota(str(quota)) == quota
 
 
-@pytest.mark.parametrize("text", ["quiet", "burn:1", "burn:16", "sibling:2", "gc:1", "sleepers:50"])
+@pytest.mark.parametrize(
+    "text", ["quiet", "burn:1", "burn:16", "sibling:2", "gc:1", "sleepers:50", "aligned:10000", "idle"]
+)
 def test_a_load_written_out_reads_back_as_itself(text: str) -> None:
     assert str(parse_load(text)) == text
 
 
-@pytest.mark.parametrize("text", ["burn", "burn:0", "burn:-1", "quiet:1", "sleepers:5000", "noise", ""])
+@pytest.mark.parametrize(
+    "text", ["burn", "burn:0", "burn:-1", "quiet:1", "burn:5000", "sleepers:10001", "aligned", "idle:1", "noise", ""]
+)
 def test_a_load_that_cannot_be_meant_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"quiet, burn:1|from 1 to 1000"):
+    with pytest.raises(UsageError, match=r"quiet, burn:1|from 1 to 1000|from 1 to 10000"):
         parse_load(text)
 
 
@@ -115,7 +119,8 @@ def test_durations_that_cannot_be_meant_are_refused(text: str) -> None:
 
 def test_arms_come_in_their_own_order_whatever_the_order_asked() -> None:
     assert select("floor,stock") == ("stock", "floor")
-    assert select(None) == ARM_NAMES
+    assert select(None) == DEFAULT_ARMS
+    assert select("all") == select(None, every=True) == ARM_NAMES
 
 
 def test_an_unknown_arm_is_named_beside_those_that_exist() -> None:
@@ -127,7 +132,24 @@ def test_an_unknown_arm_is_named_beside_those_that_exist() -> None:
 
 def test_an_arm_is_compared_with_the_floor_at_its_own_slack() -> None:
     assert floor_of("netpoll") == "floor"
-    assert floor_of("netpoll+slack1") == "floor+slack1"
+    assert floor_of("rebuilt") == "floor"
+    for arm in ("netpoll+slack1", "netpoll+slack1+spin", "rebuilt+slack1", "stock+prctl"):
+        assert floor_of(arm) == "floor+slack1"
+
+
+def test_no_two_sleepers_out_of_step_are_ever_due_at_an_instant() -> None:
+    for count in (1, 50, 1_000, 10_000):
+        load = parse_load(f"sleepers:{count}")
+        assert load.interval_ns >= count * load.phase_ns
+        assert load.interval_ns >= 1_000_000
+        in_step = parse_load(f"aligned:{count}")
+        assert (in_step.phase_ns, in_step.interval_ns) == (0, load.interval_ns)
+
+
+def test_a_full_bench_has_every_cost_workload() -> None:
+    loads = {str(each.load) for each in conditions(None, None, every_cost=True)}
+    assert {"idle", "sleepers:1", "sleepers:50", "sleepers:1000", "sleepers:10000", "aligned:50"} <= loads
+    assert {str(each.load) for each in conditions(None, None, named="cost")} == loads - {"quiet", "burn:1"}
 
 
 def test_gomaxprocs_makes_conditions_of_its_own() -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.arms import ARM_NAMES, Arm
-from bench.conditions import COST, DEFAULT_REQUESTED_NS, PRIMARY, Condition, conditions, parse_load
+from bench.arms import ARM_NAMES, DEFAULT_ARMS, Arm
+from bench.conditions import COST, DEFAULT_REQUESTED_NS, PRIMARY, Condition, conditions, is_apart, parse_load
 from bench.quota.limits import Quota
-from bench.schedule import MODES, Budget, Mode, Run, make_schedule
+from bench.schedule import MODES, Budget, Mode, Run, fits, make_schedule
 
-ARMS = [Arm(name, Path("/sleepbench"), "sleep", None, None, "1.27.3", "") for name in ARM_NAMES]
+ARMS = [Arm(name, Path("/sleepbench"), "sleep", None, None, "1.27.3", "") for name in ARM_NAMES if name != "control"]
 CONDITIONS = conditions(None, None)
 DEFAULT = MODES["default"]
 
@@ -76,7 +76,7 @@ def test_every_requested_duration_is_in_every_plan_shortest_first(requested: lis
 
 def test_the_default_mode_has_ten_blocks_of_the_quiet_condition_or_more() -> None:
     assert DEFAULT.blocks >= 10
-    assert MODES["full"].blocks >= 30
+    assert MODES["full"].blocks >= 20
 
 
 def test_runs_with_neighbours_or_under_quota_are_bounded_in_time() -> None:
@@ -120,8 +120,11 @@ def test_before_anything_ran_the_plan_is_the_estimate() -> None:
 
 def test_the_modes_plan_to_end_within_their_limits() -> None:
     for mode in MODES.values():
-        schedule = make_schedule(ARMS, CONDITIONS, DEFAULT_REQUESTED_NS, mode, 1)
-        counted = [run for run in schedule[0] if run.condition == COST]
+        full = mode.name == "full"
+        arms = [arm for arm in ARMS if full or arm.name in DEFAULT_ARMS]
+        wanted = conditions(None, None, every_cost=full)
+        schedule = make_schedule(arms, wanted, DEFAULT_REQUESTED_NS, mode, 1)
+        counted = [run for run in schedule[0] if is_apart(str(run.condition.load))]
         budget = Budget(mode)
         assert budget.affordable(schedule, 0, budget.estimate_ns(counted)) == len(schedule), mode.name
 
@@ -132,3 +135,36 @@ def test_the_floor_which_has_no_collector_is_left_out_beside_allocators() -> Non
     blocks = make_schedule([ARMS[0], floor], [PRIMARY, beside], (1_000_000,), MODES["quick"], seed=1)
     made = {(run.arm.name, str(run.condition.load)) for block in blocks for run in block}
     assert made == {("stock", "quiet"), ("floor", "quiet"), ("stock", "gc:1")}
+
+
+def test_arms_are_left_out_where_they_cannot_run_or_say_nothing() -> None:
+    def arm(name: str, method: str = "sleep", strategy: str | None = None) -> Arm:
+        return replace(ARMS[0], name=name, method=method, strategy=strategy)
+
+    many = Condition(Quota(), parse_load("sleepers:10000"))
+    assert fits(arm("stock"), many)
+    assert fits(arm("netpoll+slack1", strategy="netpoll"), many)
+    # One thread, or one processor, a sleeper.
+    assert not fits(arm("sleep", strategy="sleep"), many)
+    assert not fits(arm("nanosleep", "nanosleep"), many)
+    assert not fits(arm("floor", "floor"), many)
+    for alone in (arm("control", "floor"), arm("cyclictest", "cyclictest")):
+        assert fits(alone, PRIMARY)
+        assert not fits(alone, COST)
+
+
+def test_the_control_arm_asks_for_one_millisecond_whatever_is_measured() -> None:
+    arms = [ARMS[0], replace(ARMS[0], name="control", method="floor")]
+    [block, *_] = make_schedule(arms, [PRIMARY, COST], (50_000, 100_000), MODES["quick"], seed=1)
+    [control] = [run for run in block if run.arm.name == "control"]
+    assert [requested_ns for requested_ns, _ in control.plan] == [1_000_000]
+
+
+def test_ten_thousand_sleepers_wake_as_often_a_second_as_fifty() -> None:
+    def per_second(load: str) -> float:
+        [run] = make_schedule(ARMS[:1], [Condition(Quota(), parse_load(load))], (1,), MODES["quick"], seed=1)[0]
+        [(interval_ns, samples)] = run.plan
+        assert samples >= 4
+        return run.planned / (samples * interval_ns / 1e9)
+
+    assert per_second("sleepers:50") == per_second("sleepers:1000") == per_second("sleepers:10000") == 50_000

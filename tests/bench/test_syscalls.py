@@ -10,7 +10,7 @@ from bench.arms import Arm, discover
 from bench.conditions import COST
 from bench.interrupt import Stop
 from bench.schedule import Run
-from bench.syscalls import COUNTED, COUNTERS, REMEDY, Counter, count, find_counter, read_perf, read_strace
+from bench.syscalls import ALL, COUNTED, COUNTERS, REMEDY, Counter, count, find_counter, read_perf, read_strace
 from nanonap.paths import PROJECT
 from tests.bench.made import GO, Roots
 
@@ -21,6 +21,7 @@ PERF_OUTPUT = """\
 
 4021,,syscalls:sys_enter_epoll_pwait,1648319,100.00,,
 0,,syscalls:sys_enter_epoll_pwait2,1648319,100.00,,
+5000,,raw_syscalls:sys_enter,1648319,100.00,,
 <not counted>,,syscalls:sys_enter_futex,0,0.00,,
 """
 
@@ -35,12 +36,13 @@ STRACE_OUTPUT = """\
 
 
 def test_perfs_counts_are_read_and_what_it_did_not_count_is_left_out() -> None:
-    assert read_perf(PERF_OUTPUT) == {"epoll_pwait": 4021, "epoll_pwait2": 0}
+    assert read_perf(PERF_OUTPUT) == {"epoll_pwait": 4021, "epoll_pwait2": 0, ALL: 5000}
 
 
 def test_straces_table_is_read_with_and_without_errors_and_silence_is_zero() -> None:
     counts = read_strace(STRACE_OUTPUT)
     assert (counts["epoll_pwait"], counts["nanosleep"], counts["epoll_pwait2"]) == (10001, 900, 0)
+    assert counts[ALL] == 10901
 
 
 def test_a_machine_with_no_counter_has_none() -> None:
@@ -60,7 +62,9 @@ def _check(counter: Counter, workload: Run) -> None:
     counted = count(counter, workload, gomaxprocs=2, stop=Stop())
     assert counted["sleeps"] == 5_000
     calls = counted["calls"]
-    assert set(calls) == set(COUNTED)
+    assert set(calls) == {*COUNTED, ALL}
+    assert calls[ALL] >= sum(calls[name] for name in COUNTED)
+    assert counted["per_sleep"] == calls[ALL] / counted["sleeps"]
     # Stock waits in epoll_pwait, in whole milliseconds: many sleepers share a wait, and none waits in epoll_pwait2.
     assert 10 < calls["epoll_pwait"] < counted["sleeps"]
     assert calls["epoll_pwait2"] == 0
