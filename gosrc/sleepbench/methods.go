@@ -27,8 +27,11 @@ var methods = map[string]method{
 	"ticker":  {open: openTicker},
 	"context": {open: openContext},
 	"gosched": {open: openGosched},
-	"usleep":  {open: openUsleep, holdsThread: true},
-	"floor":   {open: openFloor, holdsThread: true},
+	// What programs do today where a sleep must be precise.
+	"nanosleep":       {open: openNanosleep},
+	"sleep-then-spin": {open: openSleepThenSpin},
+	"usleep":          {open: openUsleep, holdsThread: true},
+	"floor":           {open: openFloor, holdsThread: true},
 }
 
 func methodNames() []string {
@@ -97,6 +100,45 @@ func openGosched() nap {
 			count++
 		}
 		yields.Add(count)
+		return before, after
+	}
+}
+
+// openNanosleep sleeps in an ordinary blocking system call. The scheduler knows of it: it hands the processor on, and
+// wants it back afterwards. A signal, such as the runtime's own for preemption, ends the wait, which goes on with what
+// remained of it.
+func openNanosleep() nap {
+	request := new(syscall.Timespec)
+	return func(d time.Duration) (before, after int64) {
+		*request = syscall.NsecToTimespec(int64(d))
+		before = nanotime()
+		for {
+			err := syscall.Nanosleep(request, request)
+			if err == nil {
+				return before, nanotime()
+			}
+			if err != syscall.EINTR {
+				fail("nanosleep: %v", err)
+			}
+		}
+	}
+}
+
+// spinMargin is how much earlier than asked the sleep of sleep-then-spin is to end. A stock time.Sleep ends up to a
+// millisecond late, since netpoll waits whole milliseconds and at least one; the rest is for timer slack and wake-up.
+const spinMargin = 1_200 * time.Microsecond
+
+// openSleepThenSpin sleeps all but a margin and reads the clock for the rest. Programs that do so differ in the margin
+// and in whether the loop yields; this loop keeps its processor, which is the more precise. Method gosched shows what
+// yielding alone costs.
+func openSleepThenSpin() nap {
+	return func(d time.Duration) (before, after int64) {
+		before = nanotime()
+		if d > spinMargin {
+			time.Sleep(d - spinMargin)
+		}
+		for after = nanotime(); after-before < int64(d); after = nanotime() {
+		}
 		return before, after
 	}
 }

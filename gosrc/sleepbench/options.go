@@ -42,7 +42,8 @@ func parseOptions(arguments []string, help io.Writer) (*options, error) {
 	o := &options{}
 	set := flag.NewFlagSet("sleepbench", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
-	set.StringVar(&o.method, "method", "sleep", "how a sleeper sleeps: "+strings.Join(methodNames(), ", "))
+	set.StringVar(&o.method, "method", "sleep", "how a sleeper sleeps: "+strings.Join(methodNames(), ", ")+
+		fmt.Sprintf("; sleep-then-spin is time.Sleep until %v before the end, then reads of the clock", spinMargin))
 	set.StringVar(&o.planText, "plan", "1ms", "durations and samples per sleeper, as in 50us*40,100ms*2; without *N: -samples")
 	set.IntVar(&o.samples, "samples", 40, "samples per sleeper of the durations that name no number")
 	set.IntVar(&o.sleepers, "sleepers", 1, "goroutines that sleep at the same time")

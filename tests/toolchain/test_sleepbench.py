@@ -12,13 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.patcher.tracing import named, request, timeout_ms, traced
 from tests.toolchain.conftest import Run, read_run
 from toolchain.wheels import DEFAULT_GO
 
-METHODS = ("sleep", "timer", "ticker", "context", "usleep", "floor")
+METHODS = ("sleep", "timer", "ticker", "context", "usleep", "floor", "nanosleep", "sleep-then-spin")
 HOLDING_METHODS = ("usleep", "floor")
 
 Sleepbench = Callable[..., Run]
+
+SYS_TGKILL = 234  # x86-64; glibc before 2.30 has no function for it
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -174,6 +177,41 @@ def test_a_yielding_loop_lasts_what_was_asked_and_its_rounds_are_counted(sleepbe
     run = sleepbench("-method", "gosched", "-plan", "20ms*3", "-warmup", "0")
     assert run.header["iterations"] > 3
     assert (run.columns["actual_ns"] >= run.columns["requested_ns"]).all()
+
+
+def test_nanosleep_asks_the_kernel_for_each_sleep(sleepbench_path: Path, tmp_path: Path) -> None:
+    options = ("-method", "nanosleep", "-plan", "1500us*40", "-warmup", "0", "-gc", "1")
+    run, threads = traced(tmp_path / "log", sleepbench_path, *options)
+    assert (run.columns["actual_ns"] >= 1_500_000).all()
+    asked = [request(each) for each in named(threads, "nanosleep")]
+    assert asked.count((0, 1_500_000)) == 40  # what is asked after a signal is less
+    assert run.header["gomaxprocs"] == 2
+
+
+def test_a_signal_does_not_end_a_nanosleep_early(sleepbench_path: Path) -> None:
+    options = ("-method", "nanosleep", "-plan", "100ms*10", "-burn", "1", "-warmup", "0")
+    process = start(sleepbench_path, *options)
+    for _ in range(10):  # SIGURG to every thread, as the runtime itself sends it
+        for thread in Path(f"/proc/{process.pid}/task").glob("*"):
+            ctypes.CDLL(None).syscall(SYS_TGKILL, process.pid, int(thread.name), signal.SIGURG)
+        time.sleep(0.01)
+    run = read_run(process.communicate(timeout=60)[0])
+    assert run.header["n"] == 10
+    assert (run.columns["actual_ns"] >= 100_000_000).all()
+
+
+def test_sleep_then_spin_sleeps_all_but_the_margin_and_below_it_not_at_all(
+    sleepbench_path: Path, tmp_path: Path
+) -> None:
+    def waits(plan: str) -> list[int]:
+        options = ("-method", "sleep-then-spin", "-plan", plan, "-warmup", "0")
+        run, threads = traced(tmp_path / plan, sleepbench_path, *options)
+        assert (run.columns["actual_ns"] >= run.columns["requested_ns"]).all()
+        return [ms for each in named(threads, "epoll_pwait") if (ms := timeout_ms(each)) > 0]
+
+    assert waits("1200us*40") == []
+    assert max(asleep := waits("9200us*20")) <= 8
+    assert len(asleep) >= 20
 
 
 def start(*command: Path | str) -> subprocess.Popen[bytes]:
