@@ -36,6 +36,12 @@ def build(
         "binary": "the Go binary to patch (default: every program that `build` made, with every strategy)",
         "out": "where the patched binary goes (default: beside the input, named after the strategy)",
         "strategy": "netpoll (default with --binary), sleep, usleep or slack",
+        "quantum": "strategy netpoll: waits shorter than this last this long, in ns, so that near deadlines share one "
+        "wake-up and there are at most 1/quantum of them; sleeps may end that much later (default: no rounding)",
+        "dense": "with --quantum: only waits shorter than this, in ns, last a quantum; at most the quantum "
+        "(default: all that are shorter than it)",
+        "spin": "strategy netpoll: end waits this much early, in ns, and poll until the deadline: more precise, at the "
+        "cost of that much CPU time a wake-up; not with --quantum (default: no spinning)",
         "slack-ns": "also set the timer slack at the program's entry, in nanoseconds, at least 1 (default: keep it)",
         "accept-thread-cost": "strategy sleep: accept one OS thread for every sleeping goroutine",
         "force": "overwrite --out and its manifest",
@@ -49,29 +55,44 @@ def patch(
     out: str | None = None,
     strategy: str | None = None,
     slack_ns: str | None = None,
+    quantum: str | None = None,
+    dense: str | None = None,
+    spin: str | None = None,
     accept_thread_cost: bool = False,
     force: bool = False,
     json: bool = False,
 ) -> None:
     """Patch Go binaries so that sleeps last what was asked."""
     from patcher.show import patched_json, show_patched
+    from patcher.wait import Wait
 
     slack = whole("slack-ns", slack_ns)
+    wait = Wait(whole("quantum", quantum), whole("dense", dense), whole("spin", spin))
     if binary is None:
         if out is not None:
             raise UsageError("--out goes with --binary: without it, every built program is patched into artifacts/")
         from toolchain.patched import patch_built
         from toolchain.show import outcomes_json, show_outcomes
 
-        outcomes = patch_built(strategy, slack)
+        outcomes = patch_built(strategy, slack, wait)
         show_json(outcomes_json(outcomes)) if json else show_outcomes(outcomes)
         return
     import patcher
 
     chosen = strategy or patcher.DEFAULT_STRATEGY
     source = Path(binary)
-    target = Path(out) if out else patcher.default_output(source, chosen, slack)
-    done = patcher.patch(source, target, chosen, slack_ns=slack, accept_thread_cost=accept_thread_cost, force=force)
+    target = Path(out) if out else patcher.default_output(source, chosen, slack, wait)
+    done = patcher.patch(
+        source,
+        target,
+        chosen,
+        slack_ns=slack,
+        quantum_ns=wait.quantum_ns,
+        dense_ns=wait.dense_ns,
+        spin_ns=wait.spin_ns,
+        accept_thread_cost=accept_thread_cost,
+        force=force,
+    )
     show_json(patched_json(done)) if json else show_patched(done)
 
 

@@ -7,15 +7,19 @@ from patcher.inspection import Inspection, inspect
 from patcher.manifest import Manifest
 from patcher.patching import DEFAULT_STRATEGY, STRATEGIES, Patched, default_output, patch
 from patcher.undoing import Reverted, Verified, revert, verify
+from patcher.wait import RECOMMENDED_QUANTUM_NS, RECOMMENDED_SPIN_NS, Wait
 
 __all__ = [
     "DEFAULT_STRATEGY",
+    "RECOMMENDED_QUANTUM_NS",
+    "RECOMMENDED_SPIN_NS",
     "STRATEGIES",
     "Inspection",
     "Manifest",
     "Patched",
     "Reverted",
     "Verified",
+    "Wait",
     "default_output",
     "inspect",
     "patch",

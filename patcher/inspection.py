@@ -15,7 +15,7 @@ from patcher.image import GoImage, read_image
 from patcher.isolation import isolated
 from patcher.manifest import describe_go, path_of, read_manifest
 from patcher.patching import STRATEGIES, make_plans, refuse_unfit
-from patcher.recognise import entry_slack_ns, strategies_present
+from patcher.recognise import entry_slack_ns, netpoll_wait, strategies_present
 from patcher.room import Room
 from patcher.strategies import netpoll, sleep, usleep
 from patcher.strategies.netpoll_site import NETPOLL
@@ -166,6 +166,7 @@ def _patched(image: GoImage, functions: Functions) -> dict[str, Any] | None:
     return {
         "strategy": main,
         "slack_ns": entry_slack_ns(functions),
+        **netpoll_wait(functions).to_json(),
         "tool": manifest.tool if manifest else None,
         "manifest": manifest is not None,
         "record": any(True for _ in record.find(image.data)),

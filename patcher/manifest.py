@@ -11,6 +11,7 @@ from patcher.errors import ManifestMismatch, ManifestMissing
 from patcher.facts import FileFacts
 from patcher.image import GoImage
 from patcher.proof import Proof
+from patcher.wait import PRECISE, Wait, wait_of
 
 SCHEMA = 1
 SUFFIX = ".patch.json"
@@ -29,12 +30,13 @@ class Manifest:
     edits: tuple[Edit, ...]
     new_syscalls: tuple[str, ...]
     proof: Proof
+    wait: Wait = PRECISE
     tool: str = __version__
     schema: int = SCHEMA
 
     def to_json(self) -> dict[str, Any]:
         """The JSON document: integers for addresses and offsets, hex for bytes."""
-        document = asdict(self)
+        document = {**asdict(self), **self.wait.to_json()}
         for edit in document["edits"]:
             edit["old"], edit["new"] = edit["old"].hex(), edit["new"].hex()
         order = (
@@ -42,6 +44,9 @@ class Manifest:
             "tool",
             "strategy",
             "slack_ns",
+            "quantum_ns",
+            "dense_ns",
+            "spin_ns",
             "go",
             "input",
             "output",
@@ -110,6 +115,7 @@ def from_json(document: dict[str, Any]) -> Manifest:
         output=FileFacts(str(document["output"]["sha256"]), int(document["output"]["size"])),
         edits=edits,
         new_syscalls=tuple(str(each) for each in document["new_syscalls"]),
+        wait=wait_of(document),
         proof=Proof(int(document["proof"]["cases"]), int(document["proof"]["passed"])),
         tool=str(document["tool"]),
     )

@@ -33,6 +33,7 @@ from patcher.rewrite import (
 from patcher.room import Room
 from patcher.strategies import netpoll, slack, sleep, usleep
 from patcher.syscalls import EPOLL_WAITS
+from patcher.wait import PRECISE, Wait, check_wait
 
 STRATEGIES = {module.NAME: module for module in (netpoll, sleep, usleep, slack)}
 DEFAULT_STRATEGY = netpoll.NAME
@@ -54,14 +55,19 @@ def patch(
     strategy: str = DEFAULT_STRATEGY,
     *,
     slack_ns: int | None = None,
+    quantum_ns: int | None = None,
+    dense_ns: int | None = None,
+    spin_ns: int | None = None,
     accept_thread_cost: bool = False,
     force: bool = False,
 ) -> Patched:
     """Patch ``binary`` into ``out`` with a manifest beside it; nothing is written unless every proof holds.
 
+    ``quantum_ns``, ``dense_ns`` and ``spin_ns`` are opt-ins of netpoll's: see patcher/wait.py.
     Raises a subclass of NanonapError that says what is wrong and what to do.
     """
-    check_options(strategy, slack_ns)
+    wait = Wait(quantum_ns, dense_ns, spin_ns)
+    check_options(strategy, slack_ns, wait)
     check_file(binary)
     manifest_path = path_of(out)
     check_output(binary, out, force)
@@ -71,7 +77,9 @@ def patch(
             f"{binary}: strategy sleep holds one OS thread for every sleeping goroutine; "
             "use netpoll, or accept it with --accept-thread-cost"
         )
-    manifest = from_json(isolated(binary, f"{__name__}:planned", strategy=strategy, slack_ns=slack_ns))
+    manifest = from_json(
+        isolated(binary, f"{__name__}:planned", strategy=strategy, slack_ns=slack_ns, **wait.to_json())
+    )
     with beside_all(manifest_path, out) as (beside_manifest, temporary):
         write_edited(binary, temporary, manifest.input, manifest.edits, out)
         check_difference(temporary, binary, manifest.edits)
@@ -81,18 +89,18 @@ def patch(
     return Patched(out, manifest, tuple(warnings))
 
 
-def planned(binary: Path, strategy: str, slack_ns: int | None) -> dict[str, Any]:
+def planned(binary: Path, strategy: str, slack_ns: int | None, **wait: int | None) -> dict[str, Any]:
     """The manifest's document of a patch that is yet to be written: the job of ``patch`` in the child process."""
-    return make_manifest(read_image(binary), strategy, slack_ns)[0].to_json()
+    return make_manifest(read_image(binary), strategy, slack_ns, Wait(**wait))[0].to_json()
 
 
-def default_output(binary: Path, strategy: str, slack_ns: int | None) -> Path:
-    """Where a patch goes that was not told: beside its input, ``service.netpoll+slack1``."""
-    return binary.parent / (f"{binary.name}.{strategy}" + (f"+slack{slack_ns}" if slack_ns else ""))
+def default_output(binary: Path, strategy: str, slack_ns: int | None, wait: Wait = PRECISE) -> Path:
+    """Where a patch goes that was not told: beside its input, ``service.netpoll+slack1+quantum500000``."""
+    return binary.parent / (f"{binary.name}.{strategy}" + (f"+slack{slack_ns}" if slack_ns else "") + wait.suffix)
 
 
-def check_options(strategy: str, slack_ns: int | None) -> None:
-    """Raises UsageError for an unknown strategy, or a slack that is none."""
+def check_options(strategy: str, slack_ns: int | None, wait: Wait = PRECISE) -> None:
+    """Raises UsageError for an unknown strategy, a slack that is none, or options that the strategy does not have."""
     if strategy not in STRATEGIES:
         raise UsageError(f"--strategy {strategy}: unknown; choose one of {', '.join(STRATEGIES)}")
     if slack_ns is not None and not 1 <= slack_ns <= slack.MOST_NS:
@@ -102,26 +110,32 @@ def check_options(strategy: str, slack_ns: int | None) -> None:
         )
     if strategy == slack.NAME and slack_ns is None:
         raise UsageError("--strategy slack sets the timer slack: say how much with --slack-ns N (N ≥ 1)")
+    check_wait(strategy, wait)
 
 
-def make_manifest(image: GoImage, strategy: str, slack_ns: int | None) -> tuple[Manifest, tuple[Edit, ...]]:
+def make_manifest(
+    image: GoImage, strategy: str, slack_ns: int | None, wait: Wait = PRECISE
+) -> tuple[Manifest, tuple[Edit, ...]]:
     """Plan, prove and describe a patch without writing it."""
     functions = Functions(image)
     room = Room(image)
     with ThreadPoolExecutor(1) as beside, _naming(image.path):
         hashed = beside.submit(FileFacts.of, image.data)  # hashlib and Unicorn both let go of the interpreter's lock
         refuse_unfit(functions)
-        plans = make_plans(functions, strategy, slack_ns, room)
+        plans = make_plans(functions, strategy, slack_ns, room, wait)
         check_address_space()
-        proofs = [prove(functions, each, slack_ns) for each in plans]
+        proofs = [prove(functions, each, slack_ns, wait) for each in plans]
     source = hashed.result()
     edits = tuple(edit for each in plans for edit in each.edits)
-    carried = room.place_record(UNDO_RECORD, lambda grown: record.encode(strategy, slack_ns, source, (*edits, *grown)))
+    carried = room.place_record(
+        UNDO_RECORD, lambda grown: record.encode(strategy, slack_ns, source, (*edits, *grown), wait)
+    )
     edits += (carried, *room.growth()) if carried else room.growth()
     check_edits(image, edits)
     manifest = Manifest(
         strategy=strategy,
         slack_ns=slack_ns,
+        wait=wait,
         go=describe_go(image),
         input=source,
         output=facts_with(image.data, edits),
@@ -170,10 +184,16 @@ def _refuse_unknown(functions: Functions) -> None:
         )
 
 
-def make_plans(functions: Functions, strategy: str, slack_ns: int | None, room: Room) -> tuple[Plan, ...]:
+def make_plans(
+    functions: Functions, strategy: str, slack_ns: int | None, room: Room, wait: Wait = PRECISE
+) -> tuple[Plan, ...]:
     """The strategy's plan, and the slack's where one is asked for; ``room`` knows afterwards what they use."""
-    own = {each.NAME: each.plan for each in (netpoll, sleep, usleep)}
-    plans = [own[strategy](functions, room)] if strategy in own else []
+    own = {
+        netpoll.NAME: lambda: netpoll.plan(functions, room, wait),
+        sleep.NAME: lambda: sleep.plan(functions, room),
+        usleep.NAME: lambda: usleep.plan(functions, room),
+    }
+    plans = [own[strategy]()] if strategy in own else []
     if slack_ns is not None:
         plans.append(slack.plan(functions, room, slack_ns))
     return tuple(plans)

@@ -7,6 +7,7 @@ from patcher.functions import Functions
 from patcher.strategies import netpoll, sleep, usleep
 from patcher.strategies.netpoll_site import NETPOLL
 from patcher.syscalls import inline
+from patcher.wait import PRECISE, Wait
 
 _ENTRY_BYTES = 64
 
@@ -32,6 +33,13 @@ def refuse_patched(functions: Functions) -> None:
         raise AlreadyPatched(
             f"{functions.image.path}: already patched ({' and '.join(present)}); run invoke revert on it first"
         )
+
+
+def netpoll_wait(functions: Functions) -> Wait:
+    """The options of the ``netpoll`` stub that this binary holds, by its code; of none where it holds none."""
+    if netpoll.NAME not in strategies_present(functions):
+        return PRECISE
+    return netpoll.wait_in(functions.instructions(functions.one(NETPOLL)))
 
 
 def entry_slack_ns(functions: Functions) -> int | None:

@@ -17,6 +17,7 @@ from nanonap import __version__
 from patcher.content import Content
 from patcher.edit import Edit
 from patcher.facts import FileFacts
+from patcher.wait import PRECISE, Wait, wait_of
 
 MAGIC = b"\x7fnnap\x01\r\n"
 _HEAD = struct.Struct("<8sHI")
@@ -33,6 +34,7 @@ class Record:
     tool: str
     input: FileFacts
     restored: tuple[tuple[int, bytes], ...]
+    wait: Wait = PRECISE
 
     def original(self, data: Content) -> bytes | None:
         """The input, or None where undoing does not give it: the file was changed since, or this is no record."""
@@ -45,12 +47,15 @@ class Record:
         return restored if FileFacts.of(restored) == self.input else None
 
 
-def encode(strategy: str, slack_ns: int | None, source: FileFacts, edits: Iterable[Edit]) -> bytes:
+def encode(
+    strategy: str, slack_ns: int | None, source: FileFacts, edits: Iterable[Edit], wait: Wait = PRECISE
+) -> bytes:
     """The record's bytes for these edits; its own place is known from where it is found."""
     document = {
         "tool": __version__,
         "strategy": strategy,
         "slack_ns": slack_ns,
+        **{name: value for name, value in wait.to_json().items() if value is not None},
         "input": source.sha256,
         "old": [[each.offset, each.old.hex()] for each in edits],
     }
@@ -90,6 +95,7 @@ def _decode(data: Content, at: int) -> Record | None:
             tool=str(document["tool"]),
             input=FileFacts(str(document["input"]), len(data)),
             restored=(*restored, (at, bytes(end - at))),
+            wait=wait_of(document),
         )
     except (zlib.error, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None

@@ -22,7 +22,7 @@ def show_patched(done: Patched) -> None:
     """One patch in a few lines: what changed, what is newly called, how to undo it."""
     manifest = done.manifest
     changed = sum(len(each.new) for each in manifest.edits)
-    name = manifest.strategy + (f", slack {manifest.slack_ns} ns" if manifest.slack_ns else "")
+    name = manifest.strategy + _options(manifest.to_json())
     print(f"{done.out}: patched ({name}), {manifest.go['version']}")
     print(f"  changed       {len(manifest.edits)} places, {changed} bytes; the file's size is unchanged")
     for edit in manifest.edits:
@@ -51,9 +51,9 @@ def show_inspection(seen: Inspection) -> None:
     sections = f"{len(seen.layout['sections'])} sections" if seen.layout["sections"] else "no section table"
     print(f"{seen.path}: {seen.go['version']} linux/{seen.go['arch']}, {', '.join(layout)}, {sections}")
     if seen.patched:
-        slack = f", slack {seen.patched['slack_ns']} ns" if seen.patched["slack_ns"] else ""
+        options = _options(seen.patched)
         undo = _undo(seen.patched)
-        print(f"  patched       {seen.patched['strategy']}{slack}; {undo}")
+        print(f"  patched       {seen.patched['strategy']}{options}; {undo}")
     for path in seen.sleep_paths:
         at = "not found" if path.address is None else f"{path.address:#x}"
         print(f"  sleep path    {at} {path.function}: {path.shape or path.reason}")
@@ -71,6 +71,12 @@ def show_inspection(seen: Inspection) -> None:
             print(f"  {name:<13} does not apply: {each.reason}")
 
 
+def _options(document: dict[str, Any]) -> str:
+    """``, slack 1 ns, spin 60000 ns``: what a patch was asked for beside its strategy."""
+    values = ((name, document[f"{name}_ns"]) for name in ("slack", "quantum", "dense", "spin"))
+    return "".join(f", {name} {value} ns" for name, value in values if value)
+
+
 def _undo(patched: dict[str, Any]) -> str:
     if patched["manifest"]:
         return "`invoke revert` undoes it, by the manifest beside it"
@@ -86,6 +92,7 @@ def verified_json(checked: Verified) -> dict[str, Any]:
         "verified": True,
         "strategy": checked.manifest.strategy,
         "slack_ns": checked.manifest.slack_ns,
+        **checked.manifest.wait.to_json(),
         "edits": len(checked.manifest.edits),
         "proof": {"cases": checked.proof.cases, "passed": checked.proof.passed},
         "by": checked.by,

@@ -17,6 +17,8 @@ from patcher.manifest import Manifest, from_json, path_of, read_manifest
 from patcher.patching import STRATEGIES, make_manifest
 from patcher.proof import Proof
 from patcher.rewrite import check_output, copy_attributes, undo, write_bytes
+from patcher.strategies import netpoll
+from patcher.wait import Wait
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class _Undone:
     original: bytes
     strategy: str
     slack_ns: int | None
+    wait: Wait
     tool: str
     manifest: Manifest | None
 
@@ -79,8 +82,10 @@ def verified(path: Path) -> dict[str, Any]:
         raise ManifestMismatch(f"{path}: not the file that its manifest describes: its SHA-256 differs")
     if undone.strategy not in STRATEGIES or (undone.strategy == "slack" and undone.slack_ns is None):
         raise ManifestMismatch(f"{path}: its {undone.by} names no known strategy ({undone.strategy})")
+    if undone.wait.asked and undone.strategy != netpoll.NAME:
+        raise ManifestMismatch(f"{path}: its {undone.by} names options that strategy {undone.strategy} does not have")
     # The edits are made anew, not believed: a manifest that lies about what they are proves nothing.
-    remade, edits = make_manifest(parse_image(path, undone.original), undone.strategy, undone.slack_ns)
+    remade, edits = make_manifest(parse_image(path, undone.original), undone.strategy, undone.slack_ns, undone.wait)
     if (undone.manifest and edits != undone.manifest.edits) or FileFacts.of(data) != remade.output:
         made_by = f"was made by version {undone.tool}; verify it with that version" * (undone.tool != __version__)
         raise ManifestMismatch(
@@ -122,7 +127,8 @@ def _undone(path: Path, data: bytes) -> _Undone:
     except ManifestMismatch as error:
         raise ManifestMismatch(f"{error}{_hint(data)}") from error
     try:
-        return _Undone(_original(path, data, manifest), manifest.strategy, manifest.slack_ns, manifest.tool, manifest)
+        original = _original(path, data, manifest)
+        return _Undone(original, manifest.strategy, manifest.slack_ns, manifest.wait, manifest.tool, manifest)
     except ManifestMismatch as error:
         raise ManifestMismatch(f"{error}{_hint(data)}") from error
 
@@ -132,7 +138,7 @@ def _by_record(path: Path, data: bytes, missing: ManifestMissing) -> _Undone:
     for found in record.find(data):
         original = found.original(data)
         if original is not None:
-            return _Undone(original, found.strategy, found.slack_ns, found.tool, None)
+            return _Undone(original, found.strategy, found.slack_ns, found.wait, found.tool, None)
     if found is None:
         raise ManifestMissing(f"{missing}; the binary itself carries no undo record") from missing
     raise ManifestMismatch(

@@ -1,19 +1,26 @@
 """The built programs with every strategy: the arms that the benchmark compares, laid out by release and mode."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nanonap.errors import NanonapError
 from nanonap.paths import BUILD, PATCHED
-from patcher import Patched, patch
+from patcher import RECOMMENDED_QUANTUM_NS, RECOMMENDED_SPIN_NS, Patched, Wait, patch
 from patcher.errors import UnsupportedGo
+from patcher.wait import PRECISE, WaitFields, check_wait
 
 
 class NothingBuilt(NanonapError):
     """There is no built program to patch."""
 
     exit_code = 38
+
+
+class Options(WaitFields):
+    """What ``patch`` takes beside the strategy."""
+
+    slack_ns: int | None
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,12 @@ class Variant:
     name: str
     strategy: str
     slack_ns: int | None
+    wait: Wait = PRECISE
+
+    @property
+    def options(self) -> Options:
+        """The keyword arguments of ``patch`` that this variant is made with."""
+        return {"slack_ns": self.slack_ns, **self.wait.to_json()}
 
 
 VARIANTS = (
@@ -30,6 +43,8 @@ VARIANTS = (
     Variant("sleep", "sleep", None),
     Variant("netpoll", "netpoll", None),
     Variant("netpoll+slack1", "netpoll", 1),
+    Variant("netpoll+slack1+spin", "netpoll", 1, Wait(spin_ns=RECOMMENDED_SPIN_NS)),
+    Variant("netpoll+slack1+quantum", "netpoll", 1, Wait(quantum_ns=RECOMMENDED_QUANTUM_NS)),
     Variant("stock+slack1", "slack", 1),
 )
 
@@ -44,13 +59,15 @@ class Outcome:
     refusal: NanonapError | None
 
 
-def variants(strategy: str | None, slack_ns: int | None) -> tuple[Variant, ...]:
-    """All variants, or the one that options ask for."""
-    if strategy is None and slack_ns is None:
+def variants(strategy: str | None, slack_ns: int | None, wait: Wait = PRECISE) -> tuple[Variant, ...]:
+    """All variants, or the one that options ask for. Raises UsageError for options that cannot be meant."""
+    if strategy is None and slack_ns is None and not wait.asked:
         return VARIANTS
     chosen = strategy or "netpoll"
+    check_wait(chosen, wait)
     base = "stock" if chosen == "slack" else chosen
-    return (Variant(base if slack_ns is None else f"{base}+slack{slack_ns}", chosen, slack_ns),)
+    name = (base if slack_ns is None else f"{base}+slack{slack_ns}") + wait.suffix
+    return (Variant(name, chosen, slack_ns, wait),)
 
 
 def built_programs() -> tuple[Path, ...]:
@@ -61,21 +78,34 @@ def built_programs() -> tuple[Path, ...]:
     return found
 
 
-def patch_built(strategy: str | None, slack_ns: int | None) -> Iterator[Outcome]:
+def patch_built(strategy: str | None, slack_ns: int | None, wait: Wait = PRECISE) -> Iterator[Outcome]:
     """Patch every built program with every variant into ``artifacts/patched/``, replacing what is there.
 
     A variant that a program cannot have is told in its outcome; an error of another kind is raised.
     """
+    chosen = variants(strategy, slack_ns, wait)
     for program in built_programs():
         folder = PATCHED / program.parent.relative_to(BUILD)
         folder.mkdir(parents=True, exist_ok=True)
-        for variant in variants(strategy, slack_ns):
+        for variant in chosen:
             out = folder / f"{program.name}.{variant.name}"
             try:
-                done = patch(
-                    program, out, variant.strategy, slack_ns=variant.slack_ns, accept_thread_cost=True, force=True
-                )
+                done = patch(program, out, variant.strategy, **variant.options, accept_thread_cost=True, force=True)
             except UnsupportedGo as error:
                 yield Outcome(program, variant, None, error)
             else:
                 yield Outcome(program, variant, done, None)
+
+
+def patch_quanta(program: Path, folder: Path, quanta: Sequence[tuple[int | None, int | None]]) -> list[Path]:
+    """Patch a program with netpoll, 1 ns slack and each (quantum, dense), in ns or None, into ``folder``.
+
+    For an experiment that draws the curve of CPU time and precision. The paths come in the order asked for. Raises what
+    ``patch`` raises.
+    """
+    made = []
+    for quantum_ns, dense_ns in quanta:
+        (variant,) = variants("netpoll", 1, Wait(quantum_ns, dense_ns))
+        out = folder / f"{program.name}.{variant.name}"
+        made.append(patch(program, out, variant.strategy, **variant.options, force=True).out)
+    return made

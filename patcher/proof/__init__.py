@@ -8,6 +8,7 @@ from patcher.errors import ProofFailed
 from patcher.functions import Functions
 from patcher.proof import netpoll, slack, sleep, usleep
 from patcher.proof.unwind import check_executed, check_instructions
+from patcher.wait import PRECISE, Wait
 
 
 @dataclass(frozen=True)
@@ -18,14 +19,16 @@ class Proof:
     passed: int
 
 
-def prove(functions: Functions, plan: Plan, slack_ns: int | None) -> Proof:
+def prove(functions: Functions, plan: Plan, slack_ns: int | None, wait: Wait = PRECISE) -> Proof:
     """Prove one strategy's plan. Raises ProofFailed with the case that does not hold."""
     if plan.strategy == slack.__name__.rpartition(".")[2]:
         if slack_ns is None:
             raise ProofFailed("the entry stub has no slack to set")
         runs = slack.prove(functions, plan, slack_ns)
+    elif plan.strategy == netpoll.__name__.rpartition(".")[2]:
+        runs = netpoll.prove(functions, plan, wait)
     else:
-        provers = {"netpoll": netpoll.prove, "sleep": sleep.prove, "usleep": usleep.prove}
+        provers = {"sleep": sleep.prove, "usleep": usleep.prove}
         runs = provers[plan.strategy](functions, plan)
     instructions = tuple(
         instruction

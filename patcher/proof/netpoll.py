@@ -1,7 +1,8 @@
 """The proof of ``netpoll``: the stock function, run beside, is what the patched one is measured by.
 
-The patched function may differ in one thing: for a positive delay it first asks epoll_pwait2. Every other system
-call, what it returns to, and every word of the frame that later code reads must be as in stock.
+The patched function may differ in one thing: for a positive delay it first asks epoll_pwait2, for the time that the
+patch's options make of the delay. Every other system call, what it returns to, and every word of the frame that later
+code reads must be as in stock.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from patcher.proof.events import STACK, Answer, Run, SystemCall
 from patcher.proof.machine import RETURN, TOP, Machine
 from patcher.proof.unwind import check_promises, check_stack_depth
 from patcher.strategies.netpoll_site import EVENT_BYTES, EVENTS, SPILL, Site, locate
+from patcher.wait import PRECISE, Wait
 
 EPOLL_PWAIT, EPOLL_PWAIT2 = 281, 441
 EPERM, EINTR, EBADF, EINVAL, ENOSYS = 1, 4, 9, 22, 38
@@ -55,9 +57,30 @@ class Case:
         return self.stock or self.answers
 
 
-def cases() -> Iterator[Case]:
+def timeout_ns(delay_ns: int, wait: Wait) -> int:
+    """What epoll_pwait2 must be asked for, for a positive delay."""
+    if wait.quantum_ns is not None:
+        dense_ns = wait.quantum_ns if wait.dense_ns is None else wait.dense_ns
+        return wait.quantum_ns if delay_ns < dense_ns else delay_ns
+    early_ns = delay_ns // 128  # what epoll and waking up add
+    return max(delay_ns - early_ns - (wait.spin_ns or 0), 0)
+
+
+def delays_ns(wait: Wait) -> tuple[int, ...]:
+    """The delays to try: those of every patch, and those beside which the options change what is asked for."""
+    edges = [each for each in (wait.quantum_ns, wait.dense_ns, wait.spin_ns) if each is not None]
+    if wait.spin_ns is not None:  # where the delay less its 128th is the margin
+        edges.append(wait.spin_ns * 128 // 127)
+    # Read as a signed word of 32 bits, or as a word of its lower half alone, these are other than they are.
+    halves = [(1 << 31) + 1, (1 << 32) + 1, (1 << 32) - 1] if edges else []
+    beside = {edge + step for edge in edges for step in (-1, 0, 1, 1 << 32)}
+    beside |= {edge + step for edge in edges[-1:] for step in (-2, 2)}
+    return (*DELAYS_NS, *sorted({each for each in (*beside, *halves) if each > 0} - set(DELAYS_NS)))
+
+
+def cases(wait: Wait = PRECISE) -> Iterator[Case]:
     """Every delay with every answer that can come; for some delays every refusal with all that can follow it."""
-    for delay in DELAYS_NS:
+    for delay in delays_ns(wait):
         yield from _every_script(delay) if delay in _THOROUGH_NS else _some_scripts(delay)
         if delay in _THOROUGH_NS:
             yield from (replace(case, complement=True) for case in _some_scripts(delay))
@@ -79,7 +102,7 @@ def _some_scripts(delay: int) -> Iterator[Case]:
             yield case
 
 
-def prove(functions: Functions, plan: Plan) -> list[Run]:
+def prove(functions: Functions, plan: Plan, wait: Wait = PRECISE) -> list[Run]:
     """Run every case on stock and patched code. Raises ProofFailed, naming the case; gives the patched runs."""
     site = locate(functions)
     memory = {site.epfd: (5).to_bytes(4, "little")}  # netpollinit has run: epfd is a descriptor
@@ -90,10 +113,11 @@ def prove(functions: Functions, plan: Plan) -> list[Run]:
         return _run(stock, site, delay_ns, answers, complement)
 
     runs = []
-    for case in cases():
+    for case in cases(wait):
         try:
             found = _run(patched, site, case.delay_ns, case.answers, case.complement)
-            _check_case(functions, site, case, found, expected(case.delay_ns, case.stock_answers, case.complement))
+            stock_run = expected(case.delay_ns, case.stock_answers, case.complement)
+            _check_case(functions, site, case, found, stock_run, timeout_ns(case.delay_ns, wait))
         except ProofFailed as error:
             raise ProofFailed(
                 f"netpoll with a delay of {case.delay_ns} ns, epoll_pwait2 → {case.refused_or_answered}, "
@@ -103,12 +127,12 @@ def prove(functions: Functions, plan: Plan) -> list[Run]:
     return runs
 
 
-def _check_case(functions: Functions, site: Site, case: Case, found: Run, expected: Run) -> None:
+def _check_case(functions: Functions, site: Site, case: Case, found: Run, expected: Run, asked_ns: int) -> None:
     check_stack_depth(functions, site.function, found)
     check_promises(found)
     calls = found.system_calls()
     if case.refused_or_answered is not None:
-        _check_new_call(site, calls.pop(0) if calls else None, case.delay_ns, expected.system_calls()[0])
+        _check_new_call(site, calls.pop(0) if calls else None, asked_ns, expected.system_calls()[0])
     if case.stock:
         _check_stock_calls(calls, expected.system_calls())
     _check_state(site, found, expected)
@@ -124,7 +148,7 @@ def _run(machine: Machine, site: Site, delay_ns: int, answers: tuple[int, ...], 
     return machine.run(site.function.start, {"rax": delay_ns}, script, stops, complement=complement)
 
 
-def _check_new_call(site: Site, call: SystemCall | None, delay_ns: int, stock: SystemCall) -> None:
+def _check_new_call(site: Site, call: SystemCall | None, asked_ns: int, stock: SystemCall) -> None:
     if call is None or call.number != EPOLL_PWAIT2:
         raise ProofFailed(f"expected epoll_pwait2 (441) first, found {call.number if call else 'no system call'}")
     _descriptor, events, most, timeout, _mask, _size = call.arguments
@@ -137,7 +161,7 @@ def _check_new_call(site: Site, call: SystemCall | None, delay_ns: int, stock: S
     if timespec is None or not call.rsp <= timeout <= call.rsp + SPILL - 16:
         raise ProofFailed(f"expected the timespec in the spill space, found it at {timeout:#x}")
     seconds, nanoseconds = (int.from_bytes(timespec[i : i + 8], "little") for i in (0, 8))
-    expected = divmod(delay_ns - delay_ns // 128, _NS)  # what epoll and waking up add
+    expected = divmod(asked_ns, _NS)
     if (seconds, nanoseconds) != expected:
         raise ProofFailed(f"expected a timeout of {expected}, found {(seconds, nanoseconds)}")
 

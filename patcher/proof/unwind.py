@@ -16,7 +16,7 @@ from patcher.proof.machine import TOP
 from patcher.stackmap import live_slots
 
 _USED = frozenset({
-    "adc", "call", "cmova", "cmp", "cqo", "div", "ja", "je", "jle", "jmp", "jns", "js",
+    "adc", "call", "cmova", "cmovge", "cmovl", "cmp", "cqo", "div", "ja", "je", "jle", "jmp", "jns", "js",
     "lea", "mov", "movabs", "shr", "sub", "syscall", "test", "xchg", "xor",
 })  # fmt: skip
 

@@ -27,5 +27,5 @@ def patch_survive(stock: Path, variant: str, folder: Path) -> Survivor:
     """Patch the stock program by the real patcher."""
     chosen = _VARIANTS[variant]
     out = folder / f"survive.{variant}"
-    done = patch(stock, out, chosen.strategy, slack_ns=chosen.slack_ns, accept_thread_cost=True)
+    done = patch(stock, out, chosen.strategy, **chosen.options, accept_thread_cost=True)
     return Survivor(done.out, done.manifest)

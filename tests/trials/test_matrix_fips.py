@@ -58,7 +58,7 @@ CASES = [
 def test_a_patched_program_passes_the_self_check(folder: Path, go: str, mode: str, variant: Variant) -> None:
     program = build_fips(folder, go, mode)
     out = folder / f"{go}-{mode}.{variant.name}"
-    patcher.patch(program, out, variant.strategy, slack_ns=variant.slack_ns, accept_thread_cost=True)
+    patcher.patch(program, out, variant.strategy, **variant.options, accept_thread_cost=True)
     answer = run(out)
     assert answer.returncode == 0, answer.stderr
     said = json.loads(answer.stdout)

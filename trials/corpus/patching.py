@@ -32,7 +32,7 @@ def patch_all(binaries: Sequence[Path], arm: Variant, folder: Path) -> tuple[Pat
     for binary in binaries:
         with _TURN:
             out = folder / binary.name
-            patcher.patch(binary, out, arm.strategy, slack_ns=arm.slack_ns, accept_thread_cost=True)
+            patcher.patch(binary, out, arm.strategy, **arm.options, accept_thread_cost=True)
             out.chmod(0o755)
         done.append(out)
     for binary in binaries:  # tsgo, for one, looks for its libraries beside itself

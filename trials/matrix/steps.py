@@ -108,9 +108,7 @@ class ArmRun:
 
     def _patch_one(self, program: Path, out: Path) -> Manifest:
         chosen = self.variant
-        done = patcher.patch(
-            program, out, chosen.strategy, slack_ns=chosen.slack_ns, accept_thread_cost=True, force=True
-        )
+        done = patcher.patch(program, out, chosen.strategy, **chosen.options, accept_thread_cost=True, force=True)
         return done.manifest
 
     def _verify(self) -> str:

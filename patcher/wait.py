@@ -1,0 +1,96 @@
+"""What strategy ``netpoll`` may do with a wait beside asking for it precisely: round it up, or spin at its end."""
+
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from nanonap.errors import UsageError
+
+MOST_QUANTUM_NS = 4 * 10**9
+MOST_NS = (1 << 31) - 1  # of what is compared or subtracted: the instructions take an int32
+
+RECOMMENDED_SPIN_NS = 60_000
+RECOMMENDED_QUANTUM_NS = 500_000
+
+FIELDS = ("quantum_ns", "dense_ns", "spin_ns")
+
+
+class WaitFields(TypedDict):
+    """A wait as a manifest writes it, and as ``patch`` takes it."""
+
+    quantum_ns: int | None
+    dense_ns: int | None
+    spin_ns: int | None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """The opt-ins of ``netpoll``; None: not asked for.
+
+    With ``quantum_ns`` a wait shorter than ``dense_ns`` (by default: than the quantum) lasts the quantum. With
+    ``spin_ns`` a wait ends that much early and the scheduler polls for what is left.
+    """
+
+    quantum_ns: int | None = None
+    dense_ns: int | None = None
+    spin_ns: int | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether any of the three is set."""
+        return self != PRECISE
+
+    @property
+    def suffix(self) -> str:
+        """For a file's or an arm's name: ``+quantum500000+dense32768``, ``+spin60000``, or nothing."""
+        parts = (("quantum", self.quantum_ns), ("dense", self.dense_ns), ("spin", self.spin_ns))
+        return "".join(f"+{name}{value}" for name, value in parts if value is not None)
+
+    def to_json(self) -> WaitFields:
+        """``{"quantum_ns": …, "dense_ns": …, "spin_ns": …}``."""
+        return {"quantum_ns": self.quantum_ns, "dense_ns": self.dense_ns, "spin_ns": self.spin_ns}
+
+
+PRECISE = Wait()
+
+
+def wait_of(document: dict[str, Any]) -> Wait:
+    """The fields of a JSON document; what it does not name was not asked for. Raises ValueError or TypeError.
+
+    A wait that could not have been asked for is a ValueError, too: nobody is to plan a patch by it.
+    """
+    values = {name: document.get(name) for name in FIELDS}
+    wait = Wait(**{name: None if value is None else int(value) for name, value in values.items()})
+    try:
+        check_wait("netpoll", wait)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+    return wait
+
+
+def check_wait(strategy: str, wait: Wait) -> None:
+    """Raises UsageError for options that the strategy does not have, that exclude each other, or are out of range."""
+    if not wait.asked:
+        return
+    if strategy != "netpoll":
+        name, value = next((name, getattr(wait, name)) for name in FIELDS if getattr(wait, name) is not None)
+        raise UsageError(f"--{name.removesuffix('_ns')} {value}: only strategy netpoll has it, not {strategy}")
+    if wait.quantum_ns is not None and wait.spin_ns is not None:
+        raise UsageError(
+            "--spin and --quantum exclude each other: every short rest that is spun through would be rounded up; "
+            "choose one"
+        )
+    if wait.dense_ns is not None and wait.quantum_ns is None:
+        raise UsageError(f"--dense {wait.dense_ns}: says which waits last a quantum; give --quantum NS, too")
+    _in_range("quantum", wait.quantum_ns, MOST_QUANTUM_NS)
+    _in_range("dense", wait.dense_ns, MOST_NS)
+    _in_range("spin", wait.spin_ns, MOST_NS)
+    if wait.dense_ns is not None and wait.quantum_ns is not None and wait.dense_ns > wait.quantum_ns:
+        raise UsageError(
+            f"--dense {wait.dense_ns}: must be at most the quantum ({wait.quantum_ns}), "
+            "else a longer wait would be cut short"
+        )
+
+
+def _in_range(option: str, value: int | None, most: int) -> None:
+    if value is not None and not 1 <= value <= most:
+        raise UsageError(f"--{option} {value}: must be at least 1 and at most {most} (nanoseconds)")
