@@ -171,7 +171,7 @@ def bundle(_: Context, folder: str, out: str | None = None, json: bool = False) 
     positional=["name"],
     help={
         "name": "which one: stretch, dilation, bandwidth, quota-limits, environments, small-quotas, engines, "
-        "attribution",
+        "attribution, quantum",
         "quick": "a few seconds: the same questions, wider intervals",
         "backend": "how to set the quota, as bench's (default: auto)",
         "folder": "show kept data again instead of running",

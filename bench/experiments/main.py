@@ -38,12 +38,13 @@ EXPERIMENTS = {
     "engines": "bench.experiments.engines:Engines",
     "stretch": "bench.experiments.stretch:Stretch",
     "attribution": "bench.experiments.attribution:Attributed",
+    "quantum": "bench.experiments.quantum:Quantum",
 }
 DATA, ABOUT, PICTURE = "data.parquet", "experiment.json", "picture.png"
 
 
 #: What needs no backend that can set a quota.
-_WITHOUT = ("engines",)
+_WITHOUT = ("engines", "quantum")
 
 
 def make_experiment(name: str) -> Experiment:

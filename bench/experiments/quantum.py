@@ -1,0 +1,171 @@
+"""What it saves to round waits up so that near deadlines share a wake-up, and how late sleeps end for it."""
+
+import random
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+
+from bench import syscalls
+from bench.arms import Arm
+from bench.conditions import QUIET, Condition, parse_load
+from bench.errors import RunFailed
+from bench.experiments.base import Experiment, Setting, Verdict
+from bench.experiments.quantum_verdicts import picture, tables, verdicts
+from bench.quota.limits import Quota
+from bench.quota.none import NoBackend
+from bench.resampling import quantile
+from bench.runner import measure
+from bench.schedule import Run
+from bench.tables import Table
+from toolchain.patched import patch_quanta
+from toolchain.wheels import DEFAULT_GO
+
+SCHEMA = pl.Schema(
+    {
+        "arm": pl.String,
+        "quantum_ns": pl.Int64,  # null: the program as built; 0: patched, no quantum
+        "dense_ns": pl.Int64,  # only waits shorter than this are rounded up; null: all shorter than the quantum
+        "load": pl.String,
+        "block": pl.Int64,
+        "requested_ns": pl.Int64,
+        "sleeps": pl.Int64,
+        "wall_ns": pl.Int64,
+        "cpu_ns": pl.Int64,
+        "nvcsw": pl.Int64,
+        "late_p50_ns": pl.Int64,
+        "late_p99_ns": pl.Int64,
+        "epoll_per_second": pl.Float64,  # of one run apart, the same in every row of the arm and load
+    }
+)
+DENSE_NS = 32_768
+"""Shorter than a thread takes to wake up; a power of two is the cheapest to test for."""
+LONE, FEW, MANY = "quiet", "sleepers:10", "sleepers:50"
+_US = 1_000
+_LONE_NS = 100 * _US
+_SEED = 1
+
+
+@dataclass(frozen=True)
+class _Plan:
+    plain: tuple[int, ...]
+    dense: tuple[int, ...]
+    blocks: int
+    window_ns: int
+
+
+_QUICK = _Plan((500 * _US,), (500 * _US,), 3, 100_000_000)
+_FULL = _Plan(
+    tuple(each * _US for each in (50, 100, 200, 300, 400, 500, 700, 1_000)),
+    tuple(each * _US for each in (200, 300, 400, 500, 700, 1_000)),
+    10,
+    250_000_000,
+)
+
+
+class Quantum(Experiment):
+    """No claim of others': which quantum to take."""
+
+    name = "quantum"
+    question = "What does rounding waits up save, with many timers and with few, and how late do sleeps end for it?"
+    expects = (
+        "fifty sleepers out of step wake the program some 20,000 times a second, each wake-up costs tens of "
+        "microseconds of CPU; a quantum bounds the wake-ups to one a quantum, so CPU falls as it grows and lateness "
+        "rises to half of it at the median. A quantum for dense deadlines only leaves a lone sleeper its precision"
+    )
+
+    def run(self, setting: Setting) -> pl.DataFrame:
+        """Shuffled blocks, one run at a time, then one counted run for each arm under the loads of many timers."""
+        plan = _QUICK if setting.quick else _FULL
+        with tempfile.TemporaryDirectory(prefix="nanonap-quantum-") as folder:
+            return pl.DataFrame(list(_rows(setting, plan, _arms(setting, plan, Path(folder)))), schema=SCHEMA)
+
+    def judge(self, data: pl.DataFrame) -> list[Verdict]:
+        """Whether a quantum brings the cost to 1.5 × stock, and whether one setting serves few and many."""
+        return verdicts(data)
+
+    def tables(self, data: pl.DataFrame) -> Sequence[Table]:
+        """A row an arm, a table a load."""
+        return tables(data)
+
+    def draw(self, data: pl.DataFrame) -> Figure | None:
+        """CPU, epoll calls and lateness over the quantum."""
+        return picture(data)
+
+
+@dataclass(frozen=True)
+class _Rounded:
+    arm: Arm
+    quantum_ns: int | None
+    dense_ns: int | None
+
+
+def _arms(setting: Setting, plan: _Plan, folder: Path) -> list[_Rounded]:
+    quanta = [*((each, None) for each in plan.plain), *((each, DENSE_NS) for each in plan.dense)]
+    setting.say("patching the program with every quantum")
+    plain, *files = patch_quanta(setting.program, folder, [(None, None), *quanta])
+    found = [_Rounded(_arm("stock", setting.program), None, None), _Rounded(_arm("no quantum", plain), 0, None)]
+    for file, (quantum_ns, dense_ns) in zip(files, quanta, strict=True):
+        name = f"{quantum_ns // _US} µs" + (", dense" if dense_ns else "")
+        found.append(_Rounded(_arm(name, file), quantum_ns, dense_ns))
+    return found
+
+
+def _arm(name: str, path: Path) -> Arm:
+    return Arm(name, path, "sleep", None, None, DEFAULT_GO, "")
+
+
+def _run(each: _Rounded, load: str, block: int, window_ns: int) -> Run:
+    condition = Condition(Quota(), QUIET if load == LONE else parse_load(load))
+    interval_ns = _LONE_NS if load == LONE else condition.load.interval_ns
+    # Stock's sleep of 100 µs lasts a millisecond: the time ends the run, not the count.
+    return Run(block, each.arm, condition, ((interval_ns, window_ns // interval_ns),), window_ns, seed=_SEED + block)
+
+
+def _rows(setting: Setting, plan: _Plan, arms: list[_Rounded]) -> Iterator[dict[str, Any]]:
+    counts = _count(setting, plan, arms)
+    dice = random.Random(_SEED)  # noqa: S311 - an order, not a secret
+    for block in range(plan.blocks):
+        runs = [(each, load) for each in arms for load in (LONE, FEW, MANY)]
+        dice.shuffle(runs)
+        for number, (each, load) in enumerate(runs):
+            setting.say(f"block {block + 1} of {plan.blocks}, run {number + 1} of {len(runs)}: {each.arm.name}, {load}")
+            done = measure(_run(each, load, block, plan.window_ns), 2, NoBackend(), setting.stop)
+            header = done.output.header
+            late = np.sort(done.output.samples[1] - done.output.samples[0])
+            yield {
+                "arm": each.arm.name,
+                "quantum_ns": each.quantum_ns,
+                "dense_ns": each.dense_ns,
+                "load": load,
+                "block": block,
+                "requested_ns": int(done.output.samples[0][0]),
+                "sleeps": header["n"],
+                "wall_ns": header["wall_ns"],
+                "cpu_ns": header["cpu_ns"],
+                "nvcsw": header["nvcsw"],
+                "late_p50_ns": quantile(late, 0.5),
+                "late_p99_ns": quantile(late, 0.99),
+                "epoll_per_second": counts.get((each.arm.name, load)),
+            }
+
+
+def _count(setting: Setting, plan: _Plan, arms: list[_Rounded]) -> dict[tuple[str, str], float]:
+    """epoll calls a second by (arm, load), each of a run apart; {} where nothing here can count them."""
+    counter = syscalls.find_counter()
+    counts: dict[tuple[str, str], float] = {}
+    if counter is None:
+        return counts
+    for each in arms:
+        setting.say(f"counting system calls: {each.arm.name}")
+        try:
+            counted = syscalls.count(counter, _run(each, MANY, 0, plan.window_ns), 2, setting.stop)
+        except RunFailed:
+            continue  # the measured runs are whole without it
+        counts[each.arm.name, MANY] = counted["epoll_per_second"]
+    return counts
