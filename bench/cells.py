@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from bench.arms import in_order
-from bench.conditions import is_apart, load_label
+from bench.arms import CONTROL, in_order
+from bench.conditions import is_apart, is_scheduled, load_label
 from bench.modes import Mode, find_modes
 from bench.resampling import Numbers, Resampled, quantile, ratio_distribution, resample
 from bench.result import Result

@@ -47,10 +47,10 @@ def resample(runs: Sequence[NDArray[np.int64]], quantiles: Sequence[float], seed
     pooled = _Pooled(runs)
 
     def figures(drawn: Numbers, axis: int = -1) -> Numbers:
-        drawn = np.atleast_2d(np.moveaxis(drawn, axis, -1)).astype(np.int64)
-        times = _times(drawn, len(runs))
+        which = np.atleast_2d(np.moveaxis(drawn, axis, -1)).astype(np.int64)
+        times = _times(which, len(runs))
         rows = [pooled.quantile(times, q) for q in quantiles]
-        return np.array([*rows, pooled.least[drawn].min(axis=-1), pooled.stdev(drawn)])
+        return np.array([*rows, pooled.least[which].min(axis=-1), pooled.stdev(which)])
 
     drawn = stats.bootstrap(
         (np.arange(len(runs), dtype=np.float64),),
@@ -124,6 +124,11 @@ def ratio_distribution(above: Sequence[float], below: Sequence[float], seed: int
         rng=np.random.default_rng(seed),
     )
     return np.asarray(drawn.bootstrap_distribution, dtype=np.float64)
+
+
+def mean_distribution(values: Sequence[float], seed: int) -> Numbers | None:
+    """The bootstrap distribution of the mean of a number per run; None for fewer than two runs."""
+    return ratio_distribution(values, [1.0] * len(values), seed)
 
 
 def interval(distribution: Numbers | None, confidence: float = CONFIDENCE) -> list[float] | None:

@@ -43,6 +43,97 @@ def test_a_cell_pools_the_samples_of_its_runs(tmp_path: Path) -> None:
     assert cell["overshoot_p50_ns"] == 30 * US
 
 
+def test_intervals_of_quantiles_the_minimum_and_the_deviation_hold_their_values(tmp_path: Path) -> None:
+    runs = [
+        FakeRun("stock", {100 * US: [(110 + step + block) * US for step in range(40)]}, block) for block in range(8)
+    ]
+    cell = _cell(_summary(tmp_path, runs), "stock")
+    assert cell["p90_minus_p50_ns"] == cell["p90_ns"] - cell["p50_ns"]
+    for value, bounds in (
+        ("min_ns", "min_ci"),
+        ("p50_ns", "p50_ci"),
+        ("p90_ns", "p90_ci"),
+        ("p99_ns", "p99_ci"),
+        ("p90_minus_p50_ns", "p90_minus_p50_ci"),
+        ("stdev_ns", "stdev_ci"),
+    ):
+        low, high = cell[bounds]
+        assert low <= cell[value] <= high, value
+        assert high - low < 10 * US, value
+    assert cell["min_ci"][0] == cell["min_ns"]  # no draw has less than was measured
+    alone = _cell(_summary(tmp_path / "one", runs[:1]), "stock")
+    assert {name: alone[name] for name in alone if name.endswith("_ci")} == dict.fromkeys(
+        (name for name in alone if name.endswith("_ci")), None
+    )
+
+
+def test_sleepers_on_a_timetable_have_lateness_and_others_overshoot(tmp_path: Path) -> None:
+    loads = ("quiet", "burn:1", "idle", "sleepers:50", "aligned:50")
+    summary = _summary(tmp_path, [FakeRun("stock", {1_000_000: [1_100_000]}, load=load) for load in loads])
+    told = {cell["condition"]["load"]: (cell["pacing"], cell["measure"]) for cell in summary["cells"]}
+    relative, absolute = ("relative", "overshoot"), ("absolute", "lateness")
+    assert told == dict(zip(loads, (relative, relative, relative, absolute, absolute), strict=True))
+
+
+def test_clusters_are_told_with_their_shares(tmp_path: Path) -> None:
+    two = [120 * US + step * 100 for step in range(20)] + [1_100 * US + step * 1_000 for step in range(60)]
+    runs = [FakeRun("stock", {100 * US: two}, block) for block in range(3)]
+    near, far = _cell(_summary(tmp_path, runs), "stock")["modes"]
+    assert (near["share"], far["share"]) == (0.25, 0.75)
+    assert 115 * US < near["at_ns"] < 125 * US
+    assert 1_050 * US < far["at_ns"] < 1_200 * US
+
+
+def test_ranks_of_run_medians_are_tested_against_stock(tmp_path: Path) -> None:
+    runs = [
+        FakeRun(arm, {100 * US: [base * US + block]}, block)
+        for arm, base in (("stock", 1100), ("usleep", 1100), ("netpoll", 150))
+        for block in range(5)
+    ]
+    summary = _summary(tmp_path, runs)
+    netpoll, usleep, stock = (_cell(summary, arm) for arm in ("netpoll", "usleep", "stock"))
+    assert netpoll["mann_whitney_p"] == pytest.approx(2 / 252)  # the two extreme ones of C(10, 5) orders
+    assert netpoll["effect_size"] == 1
+    assert (usleep["mann_whitney_p"], usleep["effect_size"]) == (pytest.approx(1), 0.5)
+    assert (stock["mann_whitney_p"], stock["effect_size"]) == (None, None)
+    few = _summary(tmp_path / "few", [run for run in runs if run.block < 3])
+    assert _cell(few, "netpoll")["mann_whitney_p"] is None
+
+
+def test_the_control_is_compared_with_nothing_and_tells_hiccups_and_their_blocks(tmp_path: Path) -> None:
+    calm = [1_060 * US] * 50
+    runs = [FakeRun(arm, {1_000_000: [1_060 * US] * 3}, block) for arm in ("stock", "netpoll") for block in range(4)]
+    without = _summary(tmp_path / "without", runs)
+    runs += [
+        FakeRun("control", {1_000_000: [*calm, 2_061 * US] if block == 2 else [*calm, 1_900 * US]}, block)
+        for block in range(4)
+    ]
+    summary = _summary(tmp_path / "with", runs)
+    assert without["control"] is None
+    assert summary["control"] == {
+        "runs": 4,
+        "n": 204,
+        "late_p50_ns": 60 * US,
+        "late_p99_ns": 900 * US,
+        "late_max_ns": 1_061 * US,
+        "hiccup_from_ns": 1_000_000,
+        "hiccups": 1,
+        "hiccup_share": 1 / 204,
+        "blocks": [2],
+    }
+    assert {name: summary[name] for name in ("cells", "costs", "verdicts")} == {
+        name: without[name] for name in ("cells", "costs", "verdicts")
+    }
+
+
+def test_a_control_that_is_always_late_has_no_hiccups_for_that(tmp_path: Path) -> None:
+    runs = [FakeRun("control", {1_000_000: [1_400 * US] * 20 + [5_100 * US]})]
+    summary = _summary(tmp_path, [FakeRun("stock", {US: [2 * US]}), *runs])
+    assert (summary["control"]["hiccup_from_ns"], summary["control"]["hiccups"]) == (4_000 * US, 1)
+    calm = _summary(tmp_path / "calm", [FakeRun("control", {1_000_000: [1_400 * US] * 20 + [4_900 * US]})])
+    assert (calm["control"]["hiccups"], calm["control"]["blocks"], calm["cells"]) == (0, [], [])
+
+
 def test_ratios_are_to_stock_and_to_the_floor_at_the_same_slack(tmp_path: Path) -> None:
     medians = {"stock": 1100, "netpoll": 180, "floor": 160, "netpoll+slack1": 140, "floor+slack1": 120}
     runs = [

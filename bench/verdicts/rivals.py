@@ -1,0 +1,112 @@
+"""The patched program against one whose runtime was rebuilt from changed source, and against its own spinning form."""
+
+from bench.arms import PRECISE
+from bench.cells import Cells, Key
+from bench.effects import ratio_of
+from bench.resampling import interval
+from bench.tables import asked
+from bench.verdicts.judging import (
+    COST,
+    QUIET,
+    Costs,
+    Figure,
+    Verdict,
+    cost_ratio,
+    in_range,
+    judge,
+    not_measured,
+    pairs,
+    say,
+    weakest,
+)
+from nanonap.durations import format_ns
+
+REBUILT = "rebuilt+slack1"
+SPIN = "netpoll+slack1+spin"
+EQUIVALENT_WITHIN = 0.05
+EQUIVALENCE_CONFIDENCE = 0.90
+"""Two one-sided tests at 5 % each reject iff the 90 % interval lies within the margins (Schuirmann 1987)."""
+MOST_CPU_RATIO = 1.05
+MOST_SPIN_RATIO = 0.5
+_SPIN_AT_NS = 100_000
+_WHERE = {QUIET: "one sleeper", COST: "50 sleepers"}
+
+
+def same_as_rebuilt(cells: Cells) -> Verdict:
+    """Whether sleeps last as long as with the rebuilt runtime: equivalent within ± 5 % of p50, 50 µs to 1 ms.
+
+    Two one-sided tests in their interval form, from the bootstrap's distribution of the ratio: sleep times are
+    multimodal, and the t test's form would ask for normal ones.
+    """
+    name, question = "same-as-rebuilt", f"Does {PRECISE} sleep as long as a rebuilt runtime ({REBUILT}), within ± 5 %?"
+    figures = []
+    for key, cell, base in pairs(cells, PRECISE, REBUILT):
+        if in_range(key.requested_ns):
+            ratio, low_high = ratio_of(cell, base, EQUIVALENCE_CONFIDENCE)
+            outcome = judge(low_high, least=1 - EQUIVALENT_WITHIN, most=1 + EQUIVALENT_WITHIN)
+            figures.append(
+                Figure(
+                    "p50_over_rebuilt",
+                    PRECISE,
+                    key.requested_ns,
+                    ratio,
+                    low_high,
+                    outcome,
+                    confidence=EQUIVALENCE_CONFIDENCE,
+                )
+            )
+    if not figures:
+        return not_measured(name, question, f"{PRECISE} and {REBUILT}, quiet, without quota, 50us to 1ms", "yes")
+    each = ", ".join(f"{figure.times} at {asked(figure.requested_ns)}" for figure in figures)
+    sentence = f"{say(weakest(figures))}: its median is {each} (90 % intervals, as two one-sided tests ask)"
+    return Verdict(name, question, weakest(figures), sentence, "yes", figures)
+
+
+def no_more_cpu_than_rebuilt(costs: Costs) -> Verdict:
+    """Whether a sleep costs no more CPU than with the rebuilt runtime, one sleeper and fifty.
+
+    No more: not above 1.05 ×, by the whole 95 % interval (non-inferiority; the margin is the equivalence's).
+    """
+    name, question = "no-more-cpu-than-rebuilt", f"Does a sleep of {PRECISE} take no more CPU than one of {REBUILT}?"
+    figures, parts = [], []
+    for condition, where in _WHERE.items():
+        found = cost_ratio(costs, PRECISE, REBUILT, condition)
+        if found is not None:
+            ratio, low_high = found
+            outcome = judge(low_high, most=MOST_CPU_RATIO)
+            figure = Figure(f"cpu_over_rebuilt_{condition[1]}", PRECISE, 0, ratio, low_high, outcome)
+            figures.append(figure)
+            parts.append(f"{figure.times} with {where}")
+    if len(figures) < len(_WHERE):
+        what = f"{PRECISE} and {REBUILT}, quiet and under sleepers:50, without quota"
+        return not_measured(name, question, what, "yes")
+    outcome = weakest(figures)
+    sentence = f"{say(outcome)}: it takes {', '.join(parts)} (no more: up to {MOST_CPU_RATIO:g} ×)"
+    return Verdict(name, question, outcome, sentence, "yes", figures)
+
+
+def spinning(cells: Cells, costs: Costs) -> Verdict:
+    """Whether polling before the deadline halves the overshoot of 100 µs, and what CPU time that takes."""
+    name, question = "spin", f"Does {SPIN} halve the overshoot of {PRECISE} at {asked(_SPIN_AT_NS)}?"
+    spin, precise = (cells.get(Key(arm, *QUIET, _SPIN_AT_NS)) for arm in (SPIN, PRECISE))
+    price = cost_ratio(costs, SPIN, PRECISE, QUIET)
+    if spin is None or precise is None:
+        return not_measured(name, question, f"{SPIN} and {PRECISE}, quiet, without quota, at 100us", "yes")
+    over_ns, base_ns = (each.p50_ns - _SPIN_AT_NS for each in (spin, precise))
+    above, below = spin.p50_distribution, precise.p50_distribution
+    low_high, own = None, None
+    if above is not None and below is not None:
+        # Judged as a difference, since an overshoot may be 0: spin's less half of the other's is at most 0.
+        own = interval(above - _SPIN_AT_NS)
+        low_high = interval((above - _SPIN_AT_NS) - MOST_SPIN_RATIO * (below - _SPIN_AT_NS))
+    outcome = judge(low_high, most=0)
+    figures = [
+        Figure("overshoot_ns", SPIN, _SPIN_AT_NS, over_ns, own),
+        Figure("overshoot_less_half_ns", SPIN, _SPIN_AT_NS, over_ns - MOST_SPIN_RATIO * base_ns, low_high, outcome),
+    ]
+    cpu = "its CPU time is not known"
+    if price is not None:
+        figures.append(Figure("cpu_over_netpoll_slack1", SPIN, 0, *price))
+        cpu = f"a sleep takes {figures[-1].times} the CPU"
+    sentence = f"{say(outcome)}: its median is late by {figures[0].duration}, not {format_ns(base_ns)}; {cpu}"
+    return Verdict(name, question, outcome, sentence, "yes", figures)

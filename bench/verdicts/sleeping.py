@@ -1,0 +1,107 @@
+"""How long a single sleep takes: against stock, and against what the kernel can do."""
+
+import numpy as np
+
+from bench.arms import PRECISE, floor_of
+from bench.cells import Cell, Cells, Key
+from bench.effects import Interval, difference_of, ratio_of
+from bench.resampling import interval, quantile
+from bench.tables import asked
+from bench.verdicts.judging import QUIET, Figure, Outcome, Verdict, in_range, judge, not_measured, pairs, say, weakest
+from nanonap.durations import format_ns
+
+LEAST_RATIO = 6.0
+MOST_ABOVE_FLOOR_NS = 25_000
+MOST_TAIL_RATIO = 1.5
+SAME_WITHIN = 0.05
+_GONE_AT_NS = 100_000
+_TOLD_UP_TO_NS = 5_000_000
+_FLOOR = floor_of(PRECISE)
+_WHY_NO_CHANGE = (
+    "time.Sleep enters no nanosleep: it arms a timer, and the idle scheduler waits for it in epoll; "
+    "runtime.usleep, which does enter nanosleep, serves sysmon, spinning and back-off"
+)
+
+
+def floor_gone(cells: Cells) -> Verdict:
+    """Whether stock's sleep of 100 µs lasts at least 6 × that of netpoll with 1 ns slack."""
+    name, question = "floor-gone", f"Is stock's sleep floor gone at {asked(_GONE_AT_NS)}?"
+    stock, precise = (cells.get(Key(arm, *QUIET, _GONE_AT_NS)) for arm in ("stock", PRECISE))
+    if stock is None or precise is None:
+        return not_measured(name, question, f"stock and {PRECISE}, quiet, without quota, at 100us", "yes")
+    ratio, low_high = ratio_of(stock, precise)
+    outcome = judge(low_high, least=LEAST_RATIO)
+    figure = Figure("stock_over_netpoll_slack1", PRECISE, _GONE_AT_NS, ratio, low_high, outcome)
+    sentence = (
+        f"{say(outcome)}: a sleep of {asked(_GONE_AT_NS)} takes {format_ns(precise.p50_ns)} with {PRECISE}; "
+        f"in stock {format_ns(stock.p50_ns)}, {figure.times} as long (asked for: at least {LEAST_RATIO:g} ×)"
+    )
+    return Verdict(name, question, outcome, sentence, "yes", [figure])
+
+
+def near_the_floor(cells: Cells) -> Verdict:
+    """Whether netpoll with 1 ns slack is at most 25 µs above the raw system call at the same slack, 50 µs to 1 ms.
+
+    Longer sleeps, up to 5 ms, are told beside it and not judged.
+    """
+    name = "near-the-floor"
+    question = f"Is {PRECISE} within {asked(MOST_ABOVE_FLOOR_NS)} of what the kernel can do ({_FLOOR})?"
+    figures = []
+    for key, cell, base in pairs(cells, PRECISE, _FLOOR):
+        if in_range(key.requested_ns) or key.requested_ns == _TOLD_UP_TO_NS:
+            above_ns, low_high = difference_of(cell, base)
+            outcome = judge(low_high, most=MOST_ABOVE_FLOOR_NS) if in_range(key.requested_ns) else None
+            figures.append(Figure("above_floor_ns", PRECISE, key.requested_ns, above_ns, low_high, outcome))
+    judged = [figure for figure in figures if figure.outcome is not None]
+    if not judged:
+        return not_measured(name, question, f"{PRECISE} and {_FLOOR}, quiet, without quota, 50us to 1ms", "yes")
+    each = ", ".join(f"{figure.duration} at {asked(figure.requested_ns)}" for figure in judged)
+    sentence = f"{say(weakest(judged))}: the median is above the floor by {each}"
+    return Verdict(name, question, weakest(judged), sentence, "yes", figures)
+
+
+def tail_near_the_floor(cells: Cells) -> Verdict:
+    """Whether p90 − p50 of netpoll with 1 ns slack is at most 1.5 × the floor's, 50 µs to 1 ms. p99 is told only."""
+    name = "tail-near-the-floor"
+    question = f"Is the spread of {PRECISE} (p90 − p50) at most {MOST_TAIL_RATIO:g} × that of {_FLOOR}?"
+    figures, tails = [], []
+    for key, cell, base in pairs(cells, PRECISE, _FLOOR):
+        if in_range(key.requested_ns):
+            ratio, low_high = _tail_ratio(cell, base)
+            outcome = judge(low_high, most=MOST_TAIL_RATIO)
+            figures.append(Figure("tail_over_floor", PRECISE, key.requested_ns, ratio, low_high, outcome))
+            for arm, one in ((PRECISE, cell), (_FLOOR, base)):
+                p99_ns, p99_ci = quantile(one.ordered, 0.99), interval(one.distribution(0.99))
+                tails.append(Figure("p99_ns", arm, key.requested_ns, p99_ns, p99_ci))
+    if not figures:
+        return not_measured(name, question, f"{PRECISE} and {_FLOOR}, quiet, without quota, 50us to 1ms", "yes")
+    each = ", ".join(f"{figure.times} at {asked(figure.requested_ns)}" for figure in figures)
+    sentence = f"{say(weakest(figures))}: it is {each}"
+    return Verdict(name, question, weakest(figures), sentence, "yes", [*figures, *tails])
+
+
+def _tail_ratio(cell: Cell, base: Cell) -> tuple[float, Interval]:
+    """p90 − p50 over the base's. A base without any spread counts as 1 ns, which no clock resolves."""
+    own_ns, other_ns = (quantile(each.ordered, 0.9) - each.p50_ns for each in (cell, base))
+    above, below = cell.tail_distribution, base.tail_distribution
+    low_high = None if above is None or below is None else interval(above / np.maximum(below, 1))
+    return own_ns / max(other_ns, 1), low_high
+
+
+def usleep_changes_nothing(cells: Cells) -> Verdict:
+    """Whether time.Sleep lasts as long with the usleep strategy as without (within 5 %)."""
+    name, question = "usleep-no-change", "Does patching runtime.usleep change time.Sleep?"
+    figures = []
+    for key, cell, stock in pairs(cells, "usleep", "stock"):
+        ratio, low_high = ratio_of(cell, stock)
+        same = judge(low_high, least=1 - SAME_WITHIN, most=1 + SAME_WITHIN)
+        figures.append(Figure("usleep_over_stock", "usleep", key.requested_ns, ratio, low_high, same))
+    if not figures:
+        return not_measured(name, question, "stock and usleep, quiet, without quota", "no")
+    furthest = max(figures, key=lambda figure: abs(figure.value - 1))
+    where = f"the furthest from stock's median is {furthest.times} at {asked(furthest.requested_ns)}"
+    outcomes: dict[Outcome, Outcome] = {"yes": "no", "no": "yes"}
+    outcome = outcomes.get(weakest(figures), "unsettled")
+    expectation = "" if outcome == "no" else "; no change is expected"
+    sentence = f"{say(outcome)}: {where} (no change is within 5 %){expectation}: {_WHY_NO_CHANGE}"
+    return Verdict(name, question, outcome, sentence, "no", figures)
