@@ -168,7 +168,7 @@ Draw it again, from a clone of nanonap (Linux x86-64, Python 3.11 or later)
   (Both say whether the summary drawn is the one bundled, and which versions differ if it is not.)
 
 Measure it again, on your machine
-  ./lab patch --go {go_version}
+  ./lab build --go {go_version} patch
   {again}
   ./lab compare BUNDLE artifacts/results/latest
 """
