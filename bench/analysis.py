@@ -51,7 +51,7 @@ def _summary(result: Result, cells: Cells, costs: Costs) -> dict[str, Any]:
         "model": beside_model(result),
         "attribution": parts_summary(result.explained[0]) if result.explained else [],
         "host": result.runs[0]["host"],
-        "go_version": result.runs[0]["go_version"],
+        "go_version": result.go_version,
         "binaries": {run["arm"]: run["binary_sha256"] for run in result.runs},
         "intervals": {"confidence": CONFIDENCE, "resamples": RESAMPLES, "unit": "run", "method": "percentile"},
         "bench": result.about,

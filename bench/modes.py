@@ -71,7 +71,9 @@ def _peaks(logs: Numbers) -> Numbers:
     counts, edges = np.histogram(logs, bins=bins, range=(low, high))
     smooth = ndimage.gaussian_filter1d(counts.astype(np.float64), width / step, mode="constant")
     under = smooth * (counted / logs.size) * (2 * np.sqrt(np.pi) * width / step)
-    found, _ = signal.find_peaks(np.sqrt(np.maximum(under, 0)), prominence=_RISE)
+    # Of two peaks that are exactly alike, as of values that repeat, neither would bound the other's prominence.
+    roots = np.sqrt(np.maximum(under, 0)) + np.linspace(0, 1e-6, bins)
+    found, _ = signal.find_peaks(roots, prominence=_RISE)
     if not found.size:
         found = np.array([int(np.argmax(smooth))])
     return np.asarray((edges[found] + edges[found + 1]) / 2)

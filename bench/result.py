@@ -49,6 +49,12 @@ class Result:
         """Whether the bench was cut short (interrupted, or it died)."""
         return any(run["partial"] for run in self.runs)
 
+    @property
+    def go_version(self) -> str:
+        """The Go release of the compared programs; "none" if all that ran was no Go program."""
+        versions = (str(run["go_version"]) for run in self.runs)
+        return next((version for version in versions if version != "none"), "none")
+
 
 def load(folder: Path) -> Result:
     """Read a result folder. Raises BadResult, naming the file and what is wrong with it."""

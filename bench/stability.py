@@ -1,21 +1,17 @@
 """What makes a result weak: said beside it, as pyperf does. Never a reason to measure again until it looks right."""
 
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from bench.cells import Cell, Cells, Key
+from bench.cells import Cells
+from bench.disturbance import of_disturbance
 from bench.host import DEFAULT_TIMER_SLACK_NS, disagreements
 from bench.quota.series import check
 from bench.result import Result
-from bench.tables import asked
+from bench.steadiness import of_runs, of_spread
 
-ENOUGH_RUNS = 10
-UNSTABLE_FROM = 0.10
-_LEAST_FOR_DRIFT = 6
 _BUSY_LOAD = 0.5
 
 
@@ -31,7 +27,9 @@ def warnings(result: Result, cells: Cells) -> list[str]:
     found += _of_series(result)
     found += _of_host(result)
     found += _of_slack(result.runs)
-    found += _of_runs(cells)
+    found += of_disturbance(result)
+    found += of_runs(cells)
+    found += of_spread(cells)
     return found
 
 
@@ -79,38 +77,3 @@ def _of_slack(runs: list[dict[str, Any]]) -> Iterator[str]:
     }
     for arm, slack_ns in wrong.items():
         yield f"{arm}: its timer slack was {slack_ns} ns all the same: prctl(PR_SET_TIMERSLACK) was refused or undone"
-
-
-def _of_runs(cells: Cells) -> Iterator[str]:
-    by_condition: dict[tuple[str, str], list[tuple[Key, Cell]]] = defaultdict(list)
-    for key, cell in cells.items():
-        by_condition[key.condition].append((key, cell))
-    least = {condition: min(len(cell.by_run) for _, cell in members) for condition, members in by_condition.items()}
-    few = [f"{runs} at quota {quota}, load {load}" for (quota, load), runs in least.items() if runs < ENOUGH_RUNS]
-    if few:
-        yield f"fewer than {ENOUGH_RUNS} runs an arm, so the intervals are rough: {'; '.join(few)}"
-    for (quota, load), members in by_condition.items():
-        where = f"quota {quota}, load {load}"
-        unstable = [(cell.spread, key) for key, cell in members if cell.spread >= UNSTABLE_FROM]
-        if unstable:
-            spread, key = max(unstable)
-            yield (
-                f"{where}: in {len(unstable)} of {len(members)} cells the runs' medians spread by 10 % or more "
-                f"(most: {spread:.0%}, {key.arm} at {asked(key.requested_ns)})"
-            )
-        drifting = [(abs(change), key) for key, cell in members if abs(change := _drift(cell)) >= UNSTABLE_FROM]
-        if drifting:
-            change, key = max(drifting)
-            yield (
-                f"{where}: in {len(drifting)} of {len(members)} cells the later half of the blocks differs from the "
-                f"earlier by 10 % or more (most: {change:.0%}, {key.arm} at {asked(key.requested_ns)})"
-            )
-
-
-def _drift(cell: Cell) -> float:
-    """The later half's median over the earlier's, minus 1; 0 for too few runs to tell."""
-    medians = cell.run_medians
-    if medians.size < _LEAST_FOR_DRIFT:
-        return 0.0
-    half = medians.size // 2
-    return float(np.median(medians[half:]) / np.median(medians[:half])) - 1

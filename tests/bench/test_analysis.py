@@ -220,3 +220,8 @@ def test_the_same_data_give_the_same_summary(tmp_path: Path) -> None:
         for block in range(6)
     ]
     assert _summary(tmp_path / "a", runs) == _summary(tmp_path / "b", runs)
+
+
+def test_the_go_release_is_that_of_the_go_programs_whichever_ran_first(tmp_path: Path) -> None:
+    first = FakeRun("cyclictest", {1_000_000: [1_060 * US]}, change={"go_version": "none"})
+    assert _summary(tmp_path, [first, FakeRun("stock", {US: [2 * US]})])["go_version"] == "1.27.3"

@@ -63,3 +63,8 @@ def test_a_few_samples_apart_are_a_tail_and_no_mode() -> None:
 def test_few_or_equal_samples_are_one_mode(values: list[int]) -> None:
     (mode,) = find_modes(np.array(values))
     assert values[0] - 1 <= mode.at_ns <= values[-1] + 1
+
+
+def test_a_comb_of_values_that_repeat_is_one_mode() -> None:
+    # A plateau: its ripples are all of one height.
+    assert len(find_modes(np.repeat(np.arange(1_080, 1_098) * US, 12))) == 1

@@ -1,7 +1,10 @@
 """What makes a result weak is said beside it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from bench.cells import make_cells
 from bench.result import load
@@ -42,6 +45,76 @@ def test_runs_that_spread_by_a_tenth_are_unstable(tmp_path: Path) -> None:
 def test_a_later_half_that_differs_from_the_earlier_is_a_drift(tmp_path: Path) -> None:
     assert any("later half" in text for text in _warnings(tmp_path / "up", _runs([1000] * 6 + [1150] * 6)))
     assert not any("later half" in text for text in _warnings(tmp_path / "mixed", _runs([1000, 1150] * 6)))
+
+
+def test_sleeps_that_vary_are_said_to_need_quantiles(tmp_path: Path) -> None:
+    def runs(tail_us: int) -> list[FakeRun]:
+        return [FakeRun("stock", {100 * US: [1000 * US] * 20 + [tail_us * US]}, block) for block in range(12)]
+
+    (text,) = _warnings(tmp_path / "wide", runs(2_000))
+    assert "in 1 of 1 cells the standard deviation" in text
+    assert "most: 20%, stock at 100 µs, quota none, load quiet" in text
+    assert _warnings(tmp_path / "narrow", runs(1_200)) == []
+
+
+def test_clusters_are_named_once_with_the_clearest(tmp_path: Path) -> None:
+    runs = [
+        FakeRun(
+            arm,
+            {100 * US: [(1000 + step) * US for step in range(20)] + [(1080 + step) * US for step in range(many)]},
+            block,
+        )
+        for arm, many in (("stock", 10), ("usleep", 18), ("netpoll", 0))
+        for block in range(12)
+    ]
+    (text,) = _warnings(tmp_path, runs)
+    assert "in 2 of 3 cells sleeps fall into clusters (clearest: usleep at 100 µs" in text
+    assert "47% are in the second" in text
+
+
+def _disturbed(during: Sequence[dict[str, Any] | None], **change: Any) -> list[FakeRun]:
+    runs = _runs([1100] * len(during))
+    for run, each in zip(runs, during, strict=True):
+        run.change = {"host_during": each, **change}
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("steal_ns", "the hypervisor took CPU time"), ("others_cpu_ns", "other processes used CPU time")],
+)
+def test_cpu_time_taken_during_runs_is_told_with_how_many_and_the_worst(tmp_path: Path, name: str, says: str) -> None:
+    # A run lasts 200 ms and its machine is taken for one of one CPU: 40 ms are a fifth.
+    much, more, tick = (
+        {"steal_ns": 0, "others_cpu_ns": 0, name: taken} for taken in (40_000_000, 80_000_000, 20_000_000)
+    )
+    (text,) = _warnings(tmp_path / "much", _disturbed([much, more] + [tick] * 8))
+    assert text.startswith(says)
+    assert "in 2 of 10 runs: 5% of it or more, 40% at most" in text
+    # Of two CPUs, and of a run that lasted longer than what was measured of it, it is less.
+    host = {"kernel": "6.18.0", "cpus_online": 2, "timer_slack_ns": 50_000}
+    assert _warnings(tmp_path / "longer", _disturbed([much] * 10, host=host, took_ns=10**9)) == []
+    calm: list[Sequence[dict[str, Any] | None]] = [[tick] * 10, [much] + [tick] * 9, [None] * 10, [{name: None}] * 10]
+    for number, during in enumerate(calm):
+        assert _warnings(tmp_path / f"calm{number}", _disturbed(during)) == []
+
+
+def test_a_containers_own_cpu_time_is_not_that_of_others(tmp_path: Path) -> None:
+    runs = _disturbed([{"steal_ns": 0, "others_cpu_ns": 150_000_000}] * 10)
+    for run in runs:
+        run.change["condition"] = {"quota": "none", "load": "quiet", "gomaxprocs": 2, "backend": "docker"}
+    assert _warnings(tmp_path, runs) == []
+
+
+def test_hiccups_of_the_control_are_told_with_their_blocks(tmp_path: Path) -> None:
+    control = [
+        FakeRun("control", {1_000_000: [1_060 * US] * 20 + [(9_000 if block in (1, 7) else 1_060) * US]}, block)
+        for block in range(10)
+    ]
+    (text,) = _warnings(tmp_path / "hiccups", [*_runs([1100] * 10), *control])
+    assert "2 of 210 sleeps of the idle control were late by more than 1.00 ms (blocks 2, 8; most: 8.00 ms)" in text
+    calm = [run for run in control if run.block not in (1, 7)]
+    assert _warnings(tmp_path / "calm", [*_runs([1100] * 10), *calm]) == []
 
 
 def test_sleeps_that_ended_too_soon_are_counted_and_named(tmp_path: Path) -> None:

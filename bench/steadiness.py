@@ -1,0 +1,82 @@
+"""Whether an arm's runs agree: too few, spread, drift from block to block, clusters. Part of a result's warnings."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+
+from bench.cells import Cell, Cells, Key
+from bench.tables import asked
+
+ENOUGH_RUNS = 10
+UNSTABLE_FROM = 0.10
+_LEAST_FOR_DRIFT = 6
+
+
+def of_runs(cells: Cells) -> Iterator[str]:
+    """Too few runs; medians of runs that spread; a later half that differs from the earlier."""
+    by_condition: dict[tuple[str, str], list[tuple[Key, Cell]]] = defaultdict(list)
+    for key, cell in cells.items():
+        by_condition[key.condition].append((key, cell))
+    least = {condition: min(len(cell.by_run) for _, cell in members) for condition, members in by_condition.items()}
+    few = [f"{runs} at quota {quota}, load {load}" for (quota, load), runs in least.items() if runs < ENOUGH_RUNS]
+    if few:
+        yield f"fewer than {ENOUGH_RUNS} runs an arm, so the intervals are rough: {'; '.join(few)}"
+    for (quota, load), members in by_condition.items():
+        where = f"quota {quota}, load {load}"
+        unstable = [(cell.spread, key) for key, cell in members if cell.spread >= UNSTABLE_FROM]
+        if unstable:
+            spread, key = max(unstable)
+            yield (
+                f"{where}: in {len(unstable)} of {len(members)} cells the runs' medians spread by 10 % or more "
+                f"(most: {spread:.0%}, {key.arm} at {asked(key.requested_ns)})"
+            )
+        drifting = [(abs(change), key) for key, cell in members if abs(change := _drift(cell)) >= UNSTABLE_FROM]
+        if drifting:
+            change, key = max(drifting)
+            yield (
+                f"{where}: in {len(drifting)} of {len(members)} cells the later half of the blocks differs from the "
+                f"earlier by 10 % or more (most: {change:.0%}, {key.arm} at {asked(key.requested_ns)})"
+            )
+
+
+def _drift(cell: Cell) -> float:
+    """The later half's median over the earlier's, minus 1; 0 for too few runs to tell."""
+    medians = cell.run_medians
+    if medians.size < _LEAST_FOR_DRIFT:
+        return 0.0
+    half = medians.size // 2
+    return float(np.median(medians[half:]) / np.median(medians[:half])) - 1
+
+
+def of_spread(cells: Cells) -> Iterator[str]:
+    """What no single number sums up: sleeps that vary much, and sleeps in clusters."""
+    wide = [(share, key) for key, cell in cells.items() if (share := _deviation(cell)) >= UNSTABLE_FROM]
+    if wide:
+        share, key = max(wide)
+        yield (
+            f"in {len(wide)} of {len(cells)} cells the standard deviation of the sleeps is 10 % of their mean or more "
+            f"(most: {share:.0%}, {_name(key)}): quantiles say what a mean does not"
+        )
+    clustered = [(second, key) for key, cell in cells.items() if (second := _second_share(cell))]
+    if clustered:
+        share, key = max(clustered)
+        yield (
+            f"in {len(clustered)} of {len(cells)} cells sleeps fall into clusters (clearest: {_name(key)}, where "
+            f"{share:.0%} are in the second): read their modes beside the median"
+        )
+
+
+def _name(key: Key) -> str:
+    return f"{key.arm} at {asked(key.requested_ns)}, quota {key.quota}, load {key.load}"
+
+
+def _deviation(cell: Cell) -> float:
+    """Standard deviation over mean of all sleeps."""
+    return float(np.std(cell.ordered) / np.mean(cell.ordered)) if cell.ordered[-1] else 0.0
+
+
+def _second_share(cell: Cell) -> float:
+    """The share of the sleeps in the second largest cluster; 0 where there is only one."""
+    shares = sorted(mode.share for mode in cell.modes)
+    return shares[-2] if len(shares) > 1 else 0.0
