@@ -149,7 +149,8 @@ def _readme(result: Result) -> str:
     command = str(result.about.get("command") or "invoke bench")
     go_version = result.runs[0]["go_version"]
     options = command.removeprefix("invoke bench").strip()
-    again = " ".join(word for word in (f"./lab bench --go {go_version}", options) if word)
+    release = "" if "--go" in options.split() else f"--go {go_version}"
+    again = " ".join(word for word in ("./lab bench", release, options) if word)
     kernel = result.runs[0]["host"].get("kernel")
     return f"""A result of nanonap {__version__}, measured with Go {go_version} on Linux {kernel}.
 
