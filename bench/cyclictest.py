@@ -1,8 +1,8 @@
 """The arms ``cyclictest``: the kernel people's own program (rt-tests), beside ours in the same run.
 
 cyclictest sleeps on an absolute schedule with clock_nanosleep and notes how late it wakes (cyclictest(8)). It runs once
-per duration, since it knows one interval; what it gives is a histogram, here at a nanosecond (``-N``), from which the
-sleeps are made again in no particular order. By itself it keeps the CPUs out of deep idle states (/dev/cpu_dma_latency)
+per duration, since it knows one interval; what it gives is a histogram in whole microseconds, rounded downwards, from
+which the sleeps are made again in no particular order (in nanoseconds it would count no sleep that is late by 1 ms). By itself it keeps the CPUs out of deep idle states (/dev/cpu_dma_latency)
 where it may, which no Go program does: ``--default-system`` leaves the machine as it is for all arms. An interval that
 was missed is skipped by cyclictest, not counted as late: at intervals near the lateness it says too little.
 """
@@ -21,7 +21,7 @@ from bench.errors import RunFailed
 from bench.interrupt import Finished
 from bench.schedule import Run
 
-_MOST_LATE_NS = 50_000_000  # of its histogram; what is later is not in it, and refused here
+_MOST_LATE_US = 1_000_000  # cyclictest's HIST_MAX; what is later is not in the histogram, and refused here
 _FIFO_PRIORITY = 80
 
 
@@ -30,9 +30,9 @@ def argv(run: Run, interval_ns: int, loops: int, out: Path) -> list[str]:
     policy = (
         ["--policy", "fifo", "-p", str(_FIFO_PRIORITY)] if run.arm.name.endswith("+fifo") else ["--policy", "other"]
     )
-    words = [str(run.arm.path), "--quiet", "--default-system", "--threads=1", "--nsecs", *policy]
+    words = [str(run.arm.path), "--quiet", "--default-system", "--threads=1", *policy]
     words += ["-i", str(max(1, interval_ns // 1_000)), "-l", str(loops)]
-    return [*words, f"--histogram={_MOST_LATE_NS}", f"--json={out}"]
+    return [*words, f"--histogram={_MOST_LATE_US}", f"--json={out}"]
 
 
 def read(text: str) -> NDArray[np.int64]:
@@ -44,9 +44,9 @@ def read(text: str) -> NDArray[np.int64]:
         cycles = int(thread["cycles"])
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no histogram of a thread ({error})") from error
-    if not pairs or sum(count for _, count in pairs) != cycles or document.get("resolution_in_ns") != 1:
-        raise ValueError(f"its histogram has not all of its {cycles} cycles, in ns")
-    return np.repeat(np.array([late for late, _ in pairs]), [count for _, count in pairs]).astype(np.int64)
+    if not pairs or sum(count for _, count in pairs) != cycles or document.get("resolution_in_ns") != 0:
+        raise ValueError(f"its histogram has not all of its {cycles} cycles, in µs")
+    return 1_000 * np.repeat(np.array([late for late, _ in pairs]), [count for _, count in pairs]).astype(np.int64)
 
 
 def measure(run: Run, execute: Callable[[list[str]], Finished]) -> tuple[dict[str, Any], NDArray[np.int64]]:

@@ -18,8 +18,8 @@ from bench.schedule import Run
 from tests.bench.made import GO, Roots
 
 WRITTEN: dict[str, Any] = {
-    "resolution_in_ns": 1,
-    "thread": {"0": {"histogram": {"57000": 2, "61000": 1}, "cycles": 3, "min": 57000, "max": 61000}},
+    "resolution_in_ns": 0,
+    "thread": {"0": {"histogram": {"57": 2, "61": 1}, "cycles": 3, "min": 57, "max": 61}},
 }
 
 
@@ -28,9 +28,9 @@ def test_a_histogram_gives_each_sleep_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"resolution_in_ns": 0}, {"thread": {}}, {"thread": {"0": {"histogram": {"1": 2}, "cycles": 3}}}]
+    "change", [{"resolution_in_ns": 1}, {"thread": {}}, {"thread": {"0": {"histogram": {"1": 2}, "cycles": 3}}}]
 )
-def test_what_has_not_all_its_sleeps_in_nanoseconds_is_refused(change: dict[str, Any]) -> None:
+def test_what_has_not_all_its_sleeps_in_microseconds_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="histogram"):
         read(json.dumps(WRITTEN | change))
 
@@ -45,7 +45,7 @@ def test_a_run_is_recorded_like_any_other(roots: Roots, name: str) -> None:
     measured = measure(run, 2, NoBackend(), Stop())
     requested, actual, *_ = measured.output.samples
     assert sorted(requested.tolist()) == [100_000] * 30 + [1_000_000] * 5
-    assert (actual > requested).all()
+    assert (actual >= requested).all()
     line = run_fields("00000", measured, NoBackend(), {})
     assert (line["n"], line["counters"]["cpu_ns"], line["timer_slack_ns"]) == (35, None, None)
     assert set(line["host_during"]) == {"steal_ns", "others_cpu_ns"}
