@@ -110,18 +110,19 @@ def make_cells(result: Result) -> Cells:
     """All cells of a result, ordered by condition, requested duration, and arm. The control has none: bench.control."""
     runs = {run["run_id"]: run for run in result.runs}
     grouped: dict[Key, list[tuple[str, NDArray[np.int64]]]] = defaultdict(list)
-    parts = result.samples.sort("run_id", "index").partition_by(["run_id", "requested_ns"], as_dict=True)
+    columns = result.samples.select("run_id", "requested_ns", "index", "actual_ns")
+    parts = columns.partition_by(["run_id", "requested_ns"], as_dict=True)
     for (run_id, requested_ns), part in parts.items():
         run = runs[str(run_id)]
         if run["arm"] == CONTROL:
             continue
         key = Key(run["arm"], run["condition"]["quota"], load_label(run["condition"]), int(str(requested_ns)))
-        grouped[key].append((str(run_id), part["actual_ns"].to_numpy()))
+        grouped[key].append((str(run_id), part.sort("index")["actual_ns"].to_numpy()))
     return {key: _cell(key, grouped[key], runs) for key in sorted(grouped, key=_order)}
 
 
 def _cell(key: Key, measured: list[tuple[str, NDArray[np.int64]]], runs: Mapping[str, dict[str, Any]]) -> Cell:
-    by_block = sorted(measured, key=lambda pair: runs[pair[0]]["block"])
+    by_block = sorted(measured, key=lambda pair: (runs[pair[0]]["block"], pair[0]))
     own = [runs[run_id] for run_id, _ in by_block]
     return Cell(key, own[0]["condition"], [(runs[run_id]["block"], values) for run_id, values in by_block], own)
 

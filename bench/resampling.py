@@ -105,9 +105,9 @@ class _Pooled:
 
 
 def _times(drawn: NDArray[np.int64], runs: int) -> Numbers:
-    counts = np.zeros((len(drawn), runs))
-    np.add.at(counts, (np.arange(len(drawn))[:, None], drawn), 1)
-    return counts
+    """(draws, runs): how often each run was drawn."""
+    places = drawn + runs * np.arange(len(drawn))[:, None]
+    return np.bincount(places.ravel(), minlength=len(drawn) * runs).reshape(-1, runs).astype(np.float64)
 
 
 def ratio_distribution(above: Sequence[float], below: Sequence[float], seed: int) -> Numbers | None:
