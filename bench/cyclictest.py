@@ -2,9 +2,10 @@
 
 cyclictest sleeps on an absolute schedule with clock_nanosleep and notes how late it wakes (cyclictest(8)). It runs once
 per duration, since it knows one interval; what it gives is a histogram in whole microseconds, rounded downwards, from
-which the sleeps are made again in no particular order (in nanoseconds it would count no sleep that is late by 1 ms). By itself it keeps the CPUs out of deep idle states (/dev/cpu_dma_latency)
-where it may, which no Go program does: ``--default-system`` leaves the machine as it is for all arms. An interval that
-was missed is skipped by cyclictest, not counted as late: at intervals near the lateness it says too little.
+which the sleeps are made again in no particular order (in nanoseconds it would count no sleep that is late by 1 ms).
+By itself it keeps the CPUs out of deep idle states (/dev/cpu_dma_latency) where it may, which no Go program does:
+``--default-system`` leaves the machine as it is for all arms. An interval that was missed is skipped by cyclictest, not
+counted as late: at intervals near the lateness it says too little.
 """
 
 import json
