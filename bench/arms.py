@@ -154,7 +154,7 @@ def _arm(name: str, built_root: Path, patched_root: Path, mode: str, go_version:
     if source.suffix is None:
         if not built.is_file():
             raise NothingBuilt(f"{built}: not built yet; run `invoke build --go {go_version} --mode {folder}`")
-        before = _before(name, built_root / mode / WRAPPER, built)
+        before = _before(name, built_root / "default" / WRAPPER, built)
         slack_ns = 1 if name == "stock+prctl" else None
         return Arm(name, built, source.method, None, slack_ns, go_version, sha256_of(built), before)
     path = patched_root / folder / f"{PROGRAM}.{source.suffix}"
