@@ -35,6 +35,9 @@ MANIFEST = {
     "tool": str,
     "strategy": str,
     "slack_ns": (int, type(None)),
+    "quantum_ns": (int, type(None)),
+    "dense_ns": (int, type(None)),
+    "spin_ns": (int, type(None)),
     "go": GO,
     "input": FILE,
     "output": FILE,
@@ -167,6 +170,32 @@ def test_inspect_describes_a_patched_binary(invoke: Invoke, program: Path) -> No
     assert (seen["patched"]["manifest"], seen["patched"]["record"]) == (True, True)
     path = next(each for each in seen["sleep_paths"] if each["function"] == "runtime.netpoll")
     assert (path["shape"], path["reason"]) == (None, "patched by strategy netpoll")
+
+
+WAITS = (
+    patcher.Wait(quantum_ns=500_000),
+    patcher.Wait(quantum_ns=4_000_000_000, dense_ns=32_768),
+    patcher.Wait(quantum_ns=77, dense_ns=7),
+    patcher.Wait(spin_ns=40_000),
+)
+
+
+@pytest.mark.parametrize("wait", WAITS, ids=lambda each: each.suffix)
+def test_every_document_tells_how_the_patch_waits(invoke: Invoke, program: Path, wait: patcher.Wait) -> None:
+    asked = wait.to_json()
+    options = [word for name, value in asked.items() if value for word in (f"--{name.removesuffix('_ns')}", str(value))]
+    out = program.with_name(f"program.netpoll{wait.suffix}")
+    done = document_of(invoke("patch", "--binary", program, *options, "--json"))
+    assert_described(done, MANIFEST)
+    assert done["out"] == str(out)
+    for document in (done, document_of(invoke("verify", out, "--json"))):
+        assert {name: document[name] for name in asked} == asked
+    Path(f"{out}.patch.json").unlink()  # its own code tells inspect, its record tells verify
+    seen = document_of(invoke("inspect", out, "--json"))["patched"]
+    assert {name: seen[name] for name in asked} == asked
+    checked = document_of(invoke("verify", out, "--json"))
+    assert (checked["by"], {name: checked[name] for name in asked}) == ("record", asked)
+    assert document_of(invoke("revert", out, "--json"))["sha256"] == done["input"]["sha256"]
 
 
 def test_inspect_follows_a_patched_usleep_to_the_numbers_in_the_padding(invoke: Invoke, program: Path) -> None:

@@ -108,6 +108,9 @@ DAMAGE: dict[str, Callable[[Document], None]] = {
     "another input": set_to("input", "sha256", value="0" * 64),
     "another output": set_to("output", "sha256", value="0" * 64),
     "another size": set_to("output", "size", value=1),
+    "a wait that no patch can have": set_to("quantum_ns", value=0),
+    "a wait that is no number": set_to("quantum_ns", value="long"),
+    "two waits that exclude each other": lambda document: document.update(quantum_ns=500, spin_ns=5000),
     "no settings": set_to("go", value=None),
 }
 
@@ -127,6 +130,7 @@ MISLEADING: dict[str, Callable[[Document], None]] = {
     "another strategy": set_to("strategy", value="netpoll"),
     "strategy slack alone": set_to("strategy", value="slack"),
     "no slack": set_to("slack_ns", value=None),
+    "a wait that its strategy has not": set_to("spin_ns", value=40_000),
     "another slack": set_to("slack_ns", value=8),
     "another place in memory": set_to("edits", 0, "address", value=0x401000),
     "a purpose that hides the entry stub": set_to("edits", 2, "purpose", value="nothing"),

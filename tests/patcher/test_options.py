@@ -23,6 +23,21 @@ BAD_OPTIONS = {
     "no slack": (("--slack-ns", ""), "not a whole number"),
     "a slack beyond the kernel's": (("--slack-ns", "9223372036854775808"), "at most"),
     "an unknown strategy": (("--strategy", "magic"), "choose one of netpoll, sleep, usleep, slack"),
+    "a quantum of zero": (("--quantum", "0"), "--quantum 0: must be at least 1"),
+    "a quantum that is too long": (("--quantum", "4000000001"), "--quantum 4000000001: must be at least 1 and at most"),
+    "a quantum with a unit": (("--quantum", "500us"), "--quantum 500us: not a whole number"),
+    "a negative margin": (("--spin", "-1"), "--spin -1: must be at least 1000"),
+    "a margin shorter than a system call": (("--spin", "999"), "--spin 999: must be at least 1000 and at most"),
+    "a margin that no instruction holds": (("--spin", "2147483648"), "at most 2147483647"),
+    "a quantum and a margin": (("--quantum", "500000", "--spin", "40000"), "--spin and --quantum exclude each other"),
+    "dense without a quantum": (("--dense", "30000"), "give --quantum NS, too"),
+    "dense longer than the quantum": (("--quantum", "500", "--dense", "501"), "must be at most the quantum (500)"),
+    "dense of zero": (("--quantum", "500", "--dense", "0"), "--dense 0: must be at least 1"),
+    "a quantum for usleep": (("--strategy", "usleep", "--quantum", "500"), "only strategy netpoll has it, not usleep"),
+    "a margin for slack": (
+        ("--strategy", "slack", "--slack-ns", "1", "--spin", "500"),
+        "--spin 500: only strategy netpoll has it, not slack",
+    ),
     "strategy slack without one": (("--strategy", "slack"), "say how much with --slack-ns N"),
 }
 
@@ -43,6 +58,12 @@ def test_a_command_line_that_cannot_be_read_has_the_usage_status(invoke: Invoke,
     assert (answer.status, answer.out) == (2, "")
     assert answer.err.count("\n") == 1
     assert "Traceback" not in answer.err
+
+
+def test_options_that_the_strategy_does_not_have_are_refused_for_all_that_was_built(invoke: Invoke) -> None:
+    answer = invoke("patch", "--strategy", "sleep", "--spin", "40000")
+    assert answer.status == 2
+    assert answer.err.splitlines()[-1] == "nanonap: --spin 40000: only strategy netpoll has it, not sleep"
 
 
 def test_out_without_a_binary_is_refused(invoke: Invoke, tmp_path: Path) -> None:

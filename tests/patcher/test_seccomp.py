@@ -19,15 +19,21 @@ from toolchain.releases import NEWEST, installed_releases
 REFUSE = Path(__file__).with_name("refuse.py")
 # Of prctl only the option that the entry stub uses: sleepbench itself reads its timer slack by prctl.
 EPOLL_PWAIT2, CLOCK_NANOSLEEP, SET_TIMERSLACK = "441", "230", "157/29"
-ARMS: dict[str, tuple[str, int | None]] = {
-    "netpoll": ("netpoll", None),
-    "netpoll+slack1": ("netpoll", 1),
-    "sleep": ("sleep", None),
-    "usleep": ("usleep", None),
-    "stock+slack1": ("slack", 1),
+PRECISE = patcher.Wait()
+QUANTUM_NS, DENSE_NS, SPIN_NS = 500_000, 32_768, 40_000
+ARMS: dict[str, tuple[str, int | None, patcher.Wait]] = {
+    "netpoll": ("netpoll", None, PRECISE),
+    "netpoll+slack1": ("netpoll", 1, PRECISE),
+    "netpoll+slack1+quantum": ("netpoll", 1, patcher.Wait(quantum_ns=QUANTUM_NS)),
+    "netpoll+quantum+dense": ("netpoll", None, patcher.Wait(QUANTUM_NS, DENSE_NS)),
+    "netpoll+slack1+spin": ("netpoll", 1, patcher.Wait(spin_ns=SPIN_NS)),
+    "sleep": ("sleep", None, PRECISE),
+    "usleep": ("usleep", None, PRECISE),
+    "stock+slack1": ("slack", 1, PRECISE),
 }
+NETPOLLS = tuple(name for name, (strategy, _, _) in ARMS.items() if strategy == "netpoll")
 AFFECTED = {
-    EPOLL_PWAIT2: ("netpoll", "netpoll+slack1"),
+    EPOLL_PWAIT2: NETPOLLS,
     CLOCK_NANOSLEEP: ("sleep", "usleep"),
     SET_TIMERSLACK: ("netpoll+slack1", "stock+slack1"),
 }
@@ -35,6 +41,7 @@ REFUSALS = [
     (arm, call, refusal) for call, arms in AFFECTED.items() for arm in arms for refusal in (errno.ENOSYS, errno.EPERM)
 ]
 PLAN = ("-plan", "50us*20,1ms*10,2500us*10", "-sleepers", "3", "-warmup", "2")
+PLANNED_NS = (50_000, 1_000_000, 2_500_000)
 SAMPLES = 3 * 40
 OWN_SLACK_NS = int(Path("/proc/self/timerslack_ns").read_text())  # inherited by what a test starts
 
@@ -50,11 +57,15 @@ def arm(build_program: BuildProgram, tmp_path_factory: pytest.TempPathFactory) -
             return stock
         out = folder / name
         if not out.exists():
-            strategy, slack_ns = ARMS[name]
-            patcher.patch(stock, out, strategy, slack_ns=slack_ns, accept_thread_cost=True)
+            make_arm(name, stock, out)
         return out
 
     return make
+
+
+def make_arm(name: str, stock: Path, out: Path) -> None:
+    strategy, slack_ns, wait = ARMS[name]
+    patcher.patch(stock, out, strategy, slack_ns=slack_ns, **wait.to_json(), accept_thread_cost=True)
 
 
 def method(name: str) -> tuple[str, ...]:
@@ -95,8 +106,11 @@ def test_a_patched_program_sleeps_right_where_its_call_is_refused(
 @pytest.mark.parametrize("go", [each for each in installed_releases(say=False) if each != NEWEST])
 def test_every_release_sleeps_right_whatever_is_refused(build_program: BuildProgram, tmp_path: Path, go: str) -> None:
     stock = build_program("sleepbench", go)
-    for name, (strategy, slack_ns) in ARMS.items():
-        patcher.patch(stock, tmp_path / name, strategy, slack_ns=slack_ns, accept_thread_cost=True)
+    for name in ARMS:
+        make_arm(name, stock, tmp_path / name)
+        done = finished(tmp_path / name, *PLAN, *method(name))
+        assert_right(read_run(done.stdout), SAMPLES)
+        patcher.verify(tmp_path / name)
     for name, call, refusal in REFUSALS:
         done = finished(*refusing(call, refusal), str(tmp_path / name), *PLAN, *method(name))
         assert_right(read_run(done.stdout), SAMPLES)
@@ -135,12 +149,41 @@ def test_netpoll_asks_epoll_pwait2_for_positive_timeouts_and_no_others(arm: Arms
     assert {timeout_ms(each) for each in named(threads, "epoll_pwait")} <= {-1, 0}
 
 
+def test_with_a_quantum_no_wait_is_shorter_and_a_longer_one_is_not_rounded(arm: Arms, tmp_path: Path) -> None:
+    run, threads = traced(tmp_path / "log", arm("netpoll+slack1+quantum"), *PLAN)
+    assert_right(run, SAMPLES)
+    asked = [timeout_ns(each) for each in named(threads, "epoll_pwait2")]
+    assert len(asked) > 20
+    assert min(asked) == QUANTUM_NS
+    assert any(each > QUANTUM_NS and each % QUANTUM_NS for each in asked)
+
+
+def test_with_dense_only_the_shortest_waits_last_a_quantum(arm: Arms, tmp_path: Path) -> None:
+    run, threads = traced(tmp_path / "log", arm("netpoll+quantum+dense"), *PLAN)
+    assert_right(run, SAMPLES)
+    asked = [timeout_ns(each) for each in named(threads, "epoll_pwait2")]
+    assert len(asked) > 20
+    assert min(asked) >= DENSE_NS
+    assert any(DENSE_NS <= each < QUANTUM_NS for each in asked)
+
+
+def test_with_a_margin_waits_are_shorter_and_then_polled_through(arm: Arms, tmp_path: Path) -> None:
+    run, threads = traced(tmp_path / "log", arm("netpoll+slack1+spin"), *PLAN)
+    assert_right(run, SAMPLES)
+    asked = [timeout_ns(each) for each in named(threads, "epoll_pwait2")]
+    assert 0 in asked  # strace slows every call down, so that few fit into the margin
+    longest = max(PLANNED_NS)
+    assert longest // 2 < max(asked) <= longest - longest // 128 - SPIN_NS
+    assert {timeout_ms(each) for each in named(threads, "epoll_pwait")} <= {-1, 0}
+
+
 @pytest.mark.parametrize("refusal", ["ENOSYS", "EPERM"])
+@pytest.mark.parametrize("name", NETPOLLS)
 def test_a_refused_epoll_pwait2_is_followed_by_the_stock_wait_and_asked_once(
-    arm: Arms, tmp_path: Path, refusal: str
+    arm: Arms, tmp_path: Path, name: str, refusal: str
 ) -> None:
     filtered = refusing(EPOLL_PWAIT2, getattr(errno, refusal))
-    run, threads = traced(tmp_path / "log", *filtered, arm("netpoll"), *PLAN)
+    run, threads = traced(tmp_path / "log", *filtered, arm(name), *PLAN)
     assert_right(run, SAMPLES)
     pairs = [pair for thread in threads for pair in itertools.pairwise(thread) if pair[0].name == "epoll_pwait2"]
     assert len(pairs) > 20

@@ -16,7 +16,7 @@ from patcher.edit import Edit
 from patcher.errors import FakeTime, NoRoom, UnsupportedGo
 from patcher.functions import Functions
 from patcher.image import read_image
-from patcher.patching import make_plans
+from patcher.patching import UNDO_RECORD, make_plans
 from patcher.pclntab import Function
 from patcher.room import Room
 from tests.conftest import BuildProgram
@@ -31,6 +31,7 @@ BUILDS = (
     ("1.25.5", "default"),
     ("1.21.13", "default"),
 )
+LARGEST_RECORD = 640  # bytes; how much room a program's paddings have is chance
 BUILDINFO_MAGIC = b"\xff Go buildinf:"
 SLEEP_PATHS = ("runtime.netpoll", "time.Sleep", "runtime.usleep")
 NEW_SYSCALLS = {
@@ -40,6 +41,7 @@ NEW_SYSCALLS = {
     ("usleep", None): ("clock_nanosleep",),
     ("slack", 50_000): ("prctl",),
 }
+WAITS = (patcher.Wait(quantum_ns=500_000), patcher.Wait(500_000, 32_768), patcher.Wait(spin_ns=40_000))
 PLACES = {
     "netpoll": ["runtime.netpoll", "runtime.netpoll"],
     "sleep": ["time.Sleep"],
@@ -74,7 +76,11 @@ def test_a_strategy_changes_its_places_and_nothing_else(
     assert len(after) == len(before)
     assert done.manifest.new_syscalls == NEW_SYSCALLS[strategy, slack_ns]
     expected = PLACES[strategy] + (PLACES["slack"] if slack_ns and strategy != "slack" else [])
-    assert [each.function for each in edits] == [*expected, "(padding)", "(program header)", "(section header)"]
+    carried = any(each.purpose == UNDO_RECORD for each in edits)
+    assert carried or max(each.size for each in build.functions.image.paddings) < LARGEST_RECORD
+    expected = expected + ["(padding)"] * carried
+    headers = ["(program header)", "(section header)"] * ("(padding)" in expected)
+    assert [each.function for each in edits] == [*expected, *headers]
     assert changed_offsets(before, after) <= covered_offsets(edits)
     assert len(covered_offsets(edits)) == sum(len(each.old) for each in edits)
     for edit in edits:
@@ -82,6 +88,20 @@ def test_a_strategy_changes_its_places_and_nothing_else(
         assert before[edit.offset : edit.offset + len(edit.old)] == edit.old
         assert after[edit.offset : edit.offset + len(edit.new)] == edit.new
     assert subprocess.run([out, "-plan", "1us*3"], capture_output=True, check=True).stderr == b""
+
+
+@pytest.mark.parametrize("wait", WAITS, ids=lambda each: each.suffix)
+def test_the_options_of_netpoll_need_no_other_room(build: Build, tmp_path: Path, wait: patcher.Wait) -> None:
+    precise, other = (
+        patcher.patch(build.path, tmp_path / "out", force=True, **w.to_json()).manifest.edits
+        for w in (patcher.Wait(), wait)
+    )
+    assert [(each.function, each.offset, each.old) for each in precise[:2]] == [
+        (each.function, each.offset, each.old) for each in other[:2]
+    ]
+    assert {each.purpose for each in other if each.function == "(padding)"} <= {UNDO_RECORD}
+    assert precise[0].new != other[0].new
+    assert subprocess.run([tmp_path / "out", "-plan", "1us*3"], capture_output=True, check=True).stderr == b""
 
 
 def changed_offsets(before: bytes, after: bytes) -> set[int]:

@@ -19,7 +19,18 @@ from tests.conftest import BuildProgram
 from tests.patcher.conftest import Invoke
 from tests.patcher.test_bad_input import assert_refused
 
-VARIANTS = (("netpoll", None), ("netpoll", 1), ("sleep", None), ("sleep", 1 << 40), ("usleep", 7), ("slack", 50_000))
+PRECISE = patcher.Wait()
+VARIANTS = (
+    ("netpoll", None, PRECISE),
+    ("netpoll", 1, PRECISE),
+    ("netpoll", None, patcher.Wait(quantum_ns=500_000)),
+    ("netpoll", 1, patcher.Wait(quantum_ns=500_000, dense_ns=32_768)),
+    ("netpoll", 1, patcher.Wait(spin_ns=40_000)),
+    ("sleep", None, PRECISE),
+    ("sleep", 1 << 40, PRECISE),
+    ("usleep", 7, PRECISE),
+    ("slack", 50_000, PRECISE),
+)
 
 
 def sha256(path: Path) -> str:
@@ -40,14 +51,15 @@ def change(path: Path, offset: int) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize(("strategy", "slack_ns"), VARIANTS)
+@pytest.mark.parametrize(("strategy", "slack_ns", "wait"), VARIANTS)
 @pytest.mark.parametrize("mode", ["default", "pie"])
 def test_every_patch_can_be_verified_and_undone(
-    build_program: BuildProgram, tmp_path: Path, strategy: str, slack_ns: int | None, mode: str
+    build_program: BuildProgram, tmp_path: Path, strategy: str, slack_ns: int | None, wait: patcher.Wait, mode: str
 ) -> None:
     source, out = build_program("sleepbench", mode=mode), tmp_path / "out"
-    done = patcher.patch(source, out, strategy, slack_ns=slack_ns, accept_thread_cost=True)
+    done = patcher.patch(source, out, strategy, slack_ns=slack_ns, **wait.to_json(), accept_thread_cost=True)
     assert patcher.verify(out).proof == done.manifest.proof
+    assert patcher.verify(out).manifest.wait == wait
     assert (done.manifest.input.sha256, done.manifest.output.sha256) == (sha256(source), sha256(out))
     assert sha256(patcher.revert(out).out) == sha256(source) != done.manifest.output.sha256
 
@@ -203,6 +215,18 @@ def test_a_record_of_another_strategy_is_found_out(patched: patcher.Patched, sle
     forget(patched)
     with pytest.raises(ManifestMismatch, match="the record was altered"):
         patcher.verify(patched.out)
+    assert patcher.revert(patched.out).sha256 == sha256(sleepbench)
+
+
+def test_what_was_written_before_there_were_these_options_is_read(patched: patcher.Patched, sleepbench: Path) -> None:
+    path = Path(f"{patched.out}.patch.json")
+    document = json.loads(path.read_text())
+    for name in patched.manifest.wait.to_json():
+        assert document.pop(name) is None
+    path.write_text(json.dumps(document))
+    assert patcher.verify(patched.out).manifest == patched.manifest
+    forget(patched)  # the record does not name what was not asked for
+    assert patcher.verify(patched.out).manifest == patched.manifest
     assert patcher.revert(patched.out).sha256 == sha256(sleepbench)
 
 
