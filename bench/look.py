@@ -1,6 +1,6 @@
 """How figures look: colours, ticks, sizes, and how one is saved."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,26 +14,55 @@ DPI = 130
 SMALL = 9
 GRID = "#e6e6e6"
 FAINT = "#999999"
+FOOTNOTE = "#777777"
 SLACK = "+slack1"
-# Okabe and Ito's palette, told apart in any colour vision: a colour per way of sleeping.
+MOST_ALIKE = 8
+"""More lines than these in a panel cannot be told apart: the main arms are drawn strongly then, the others faintly."""
+MAIN = (
+    "stock",
+    "usleep",
+    "netpoll+slack1",
+    "netpoll+slack1+quantum",
+    "netpoll+slack1+spin",
+    "rebuilt+slack1",
+    "nanosleep",
+    "floor+slack1",
+)
+# Okabe and Ito's palette, told apart in any colour vision: a colour per family, a dash for each of a family.
+_BLACK, _ORANGE, _SKY, _GREEN, _BLUE, _RED, _PURPLE = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7",
+)  # fmt: skip
 _COLOURS = {
-    "stock": "#000000",
-    "usleep": "#E69F00",
-    "sleep": "#009E73",
-    "netpoll": "#0072B2",
-    "floor": "#CC79A7",
+    "stock": _BLACK,
+    "usleep": _ORANGE,
+    "sleep": _GREEN,
+    "netpoll": _BLUE,
+    "rebuilt": _RED,
+    "godebug": _RED,
+    "nanosleep": _SKY,
+    "sleep-then-spin": _SKY,
+    "floor": _PURPLE,
+    "cyclictest": _PURPLE,
+    "control": FAINT,
 }
-_OTHER = "#D55E00"
+_DASHES = {"spin": ":", "quantum": "-.", "prctl": ":", "fifo": ":", "slack1": "--"}
+_BARE = {"godebug": ":", "sleep-then-spin": ":", "cyclictest": "-."}
 
 
 def colour(arm: str) -> str:
-    """The arm's colour, the same at any timer slack."""
-    return _COLOURS.get(arm.removesuffix(SLACK), _OTHER)
+    """The colour of the arm's family, the same at any timer slack."""
+    return _COLOURS.get(arm.partition("+")[0], _RED)
 
 
 def dash(arm: str) -> str:
-    """Dashed at 1 ns slack, solid at the machine's own."""
-    return "--" if arm.endswith(SLACK) else "-"
+    """Solid at the machine's own timer slack, dashed at 1 ns; dots and dashes for what else a family has."""
+    parts = arm.split("+")[1:]
+    return next((look for part, look in _DASHES.items() if part in parts), _BARE.get(arm, "-"))
+
+
+def strong(arm: str, arms: Collection[str]) -> bool:
+    """Whether an arm among these is drawn strongly."""
+    return len(set(arms)) <= MOST_ALIKE or arm in MAIN
 
 
 def duration_ticks(axes: Axes, which: str, values: Sequence[float]) -> None:
@@ -66,9 +95,23 @@ def nice_ticks(low: float, high: float) -> list[float]:
     return [float(tick) for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
 
 
+def spaced(ticks: Sequence[float], low: float, high: float, share: float = 0.2) -> list[float]:
+    """Of ascending ticks those whose labels do not meet: apart by this share of a logarithmic axis, 1 before others."""
+    kept: list[float] = []
+    for tick in sorted(ticks, key=lambda tick: (tick != 1, tick)):
+        if all(abs(np.log(tick / other)) >= share * np.log(high / low) for other in kept):
+            kept.append(tick)
+    return sorted(kept)
+
+
+def add_footnote(figure: Figure, footnote: str) -> None:
+    """What machine a figure is of, small and below: figures are shown without their page."""
+    figure.supxlabel(footnote, fontsize=7, color=FOOTNOTE, x=0.01, ha="left")
+
+
 def save(figure: Figure, path: Path, footnote: str) -> Path:
     """Write a figure as PNG, whole or not at all. Raises OutputNotWritable, DiskFull."""
-    figure.supxlabel(footnote, fontsize=7, color="#777777", x=0.01, ha="left")
+    add_footnote(figure, footnote)
     with beside(path) as temporary:
         with temporary.open("wb") as stream:
             figure.savefig(stream, format="png")

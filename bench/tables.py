@@ -1,20 +1,16 @@
-"""The tables of a result as plain text cells, the same for the terminal, Markdown and HTML."""
+"""The tables of sleeps as plain text cells, for the terminal, Markdown and HTML; the others build on their parts."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.conditions import load_label
+from bench.conditions import is_apart, is_scheduled, load_label
 from nanonap.durations import format_ns, parse_duration_ns
 
 Summary = dict[str, Any]
-_NONE = "–"
+NONE = "–"
 _UNITS = (("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1_000), ("ns", 1))
-_FULL = ("arm", "n", "min", "p50", "p99", "max", "σ", "over p50", "× stock", "× floor", "CPU/sleep")
-_MODEL = ("condition", "busy", "stall predicted", "stall measured", "the two", "sleeps hit", "late mean")
-_PARTS = ("timer", "throttled", "run queue", "Go scheduler", "unexplained")
-_COST = ("arm", "late p50", "late p99", "CPU/sleep", "× stock", "of a core", "epoll/s", "switches/sleep", "threads")
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,9 @@ def condition_title(condition: dict[str, Any]) -> str:
         "burn": f"Beside {count} CPU burner{many}",
         "sibling": f"Beside a process with {count} CPU burner{many} in the same group",
         "gc": f"Beside {count} allocating goroutine{many}",
-        "sleepers": f"{count} sleepers",
+        "sleepers": f"{count} sleeper{many}, {'alone' if count == '1' else 'none in step'}",
+        "aligned": f"{count} sleepers, all in step",
+        "idle": "Idle",
     }.get(kind, "Quiet")
     processors = f", GOMAXPROCS {condition['gomaxprocs']}" if condition.get("gomaxprocs_set") else ""
     return f"{neighbours}, {_limit(condition['quota'])}{processors}"
@@ -64,106 +62,146 @@ def _limit(quota: str) -> str:
     return f"quota {share} of a CPU (period {asked(parse_duration_ns(period or '100ms'))}{more})"
 
 
+def short_condition(condition: dict[str, Any]) -> str:
+    """A condition in a few words: ``no quota, quiet``."""
+    quota = condition["quota"]
+    return f"{'no quota' if quota == 'none' else f'quota {quota}'}, {load_label(condition)}"
+
+
 def by_condition(summary: Summary) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """The cells of the sleeping conditions, without the cost workload, grouped by (quota, load), in their order."""
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for cell in summary["cells"]:
-        if not cell["condition"]["load"].startswith("sleepers"):
+        if not is_apart(cell["condition"]["load"]):
             grouped[cell["condition"]["quota"], load_label(cell["condition"])].append(cell)
     return grouped
 
 
+def measure_of(cell: dict[str, Any]) -> str:
+    """What a cell measures past the time asked for: ``overshoot`` of sleeps, ``lateness`` on absolute schedules."""
+    known = cell.get("measure")
+    return str(known) if known else "lateness" if is_scheduled(cell["condition"]["load"]) else "overshoot"
+
+
+def time_text(value_ns: float | None) -> str:
+    """A time for a table."""
+    return NONE if value_ns is None else format_ns(value_ns)
+
+
+def ratio_text(value: float | None) -> str:
+    """A ratio for a table: two decimals, one from ten on."""
+    return NONE if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}"
+
+
+def ratio_with(value: float | None, low_high: Sequence[float] | None) -> str:
+    """A ratio and its interval: ``8.26 [7.84, 8.40]``."""
+    return ratio_text(value) + (f" [{ratio_text(low_high[0])}, {ratio_text(low_high[1])}]" if low_high else "")
+
+
+def time_with(value_ns: float | None, low_high: Sequence[float] | None) -> str:
+    """A time and its interval in one unit: ``132 [129, 135] µs``."""
+    if value_ns is None or not low_high:
+        return time_text(value_ns)
+    texts = [format_ns(each).split(" ") for each in (value_ns, *low_high)]
+    if len({unit for _, unit in texts}) > 1:
+        return f"{' '.join(texts[0])} [{' '.join(texts[1])}, {' '.join(texts[2])}]"
+    (value, unit), (low, _), (high, _) = texts
+    return f"{value} [{low}, {high}] {unit}"
+
+
 def full_tables(summary: Summary) -> list[Table]:
-    """A table per condition, a section per requested duration, every column."""
-    return [_full(cells) for cells in by_condition(summary).values()]
+    """A table per condition, a section per requested duration, every column, with the intervals."""
+    return [_table(cells, _wide_columns(cells)) for cells in by_condition(summary).values()]
 
 
-def terminal_tables(summary: Summary) -> list[Table]:
-    """The first condition in full; of the others p50 and p99, since nobody reads two hundred rows; the cost."""
-    groups = list(by_condition(summary).values())
-    return [*map(_full, groups[:1]), *map(_compact, groups[1:]), *cost_tables(summary), *further_tables(summary)]
+def narrow_table(cells: list[dict[str, Any]]) -> Table:
+    """A condition for the terminal: the interval of p99 alone, since p50's stands in the ratios' sentences."""
+    counts = {cell["requested_ns"]: cell["n"] for cell in cells}
+    counted = ", ".join(f"{count:,} of {asked(each)}" for each, count in counts.items())
+    return _table(cells, _NARROW, f"Sleeps an arm: {counted}.")
 
 
-def cost_tables(summary: Summary) -> list[Table]:
-    """The price of precision: a table per condition of the cost workload."""
-    grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in summary["costs"]:
-        grouped[row["condition"]["quota"], load_label(row["condition"])].append(row)
-    return [_cost(rows) for rows in grouped.values()]
+def compact_table(cells: list[dict[str, Any]]) -> Table:
+    """A condition's p50 and p99: a column per time asked for."""
+    durations = sorted({cell["requested_ns"] for cell in cells})
+    known = {(cell["arm"], cell["requested_ns"]): cell for cell in cells}
+    rows = []
+    for arm in dict.fromkeys(cell["arm"] for cell in cells):
+        own = [known.get((arm, each)) for each in durations]
+        rows.append([arm, "p50", *(time_text(cell["p50_ns"] if cell else None) for cell in own)])
+        rows.append(["", "p99", *(time_text(cell["p99_ns"] if cell else None) for cell in own)])
+    columns = ["arm", "", *(asked(each) for each in durations)]
+    notes = ["A column per time asked for; p50 above p99.", *_throttled(cells)]
+    return Table(condition_title(cells[0]["condition"]), columns, [Section("", rows)], notes)
 
 
-def further_tables(summary: Summary) -> list[Table]:
-    """Where the time went, and the model beside the measured; each only where there is something to say."""
-    return [*attribution_tables(summary), *model_tables(summary)]
+Column = tuple[str, Callable[[dict[str, Any]], str]]
+_MIN: Column = ("min", lambda cell: time_text(cell["min_ns"]))
+_P99: Column = ("p99 [95 %]", lambda cell: time_with(cell["p99_ns"], cell.get("p99_ci")))
+_SIGMA: Column = ("σ", lambda cell: time_text(cell["stdev_ns"]))
+_OVER: Column = ("overshoot", lambda cell: time_text(cell["overshoot_p50_ns"]))
+_CPU: Column = ("CPU/sleep", lambda cell: time_text(cell["cpu_ns_per_sleep"]))
+_NARROW: tuple[Column, ...] = (
+    _MIN,
+    ("p50", lambda cell: time_text(cell["p50_ns"])),
+    _P99,
+    _SIGMA,
+    _OVER,
+    ("× stock", lambda cell: ratio_text(cell["p50_over_stock"])),
+    ("× floor", lambda cell: ratio_text(cell["p50_over_floor"])),
+    _CPU,
+)
+_WIDE: tuple[Column, ...] = (
+    ("p50", lambda cell: time_text(cell["p50_ns"])),
+    ("overshoot [95 %]", lambda cell: time_with(cell["overshoot_p50_ns"], _past(cell))),
+    ("× stock [95 %]", lambda cell: ratio_with(cell["p50_over_stock"], cell["p50_over_stock_ci"])),
+    ("p90 − p50", lambda cell: time_text(cell.get("p90_minus_p50_ns"))),
+    _P99,
+    ("max", lambda cell: time_text(cell["max_ns"])),
+    ("min [95 %]", lambda cell: time_with(cell["min_ns"], cell.get("min_ci"))),
+    ("σ [95 %]", lambda cell: time_with(cell["stdev_ns"], cell.get("stdev_ci"))),
+    ("n", lambda cell: str(cell["n"])),
+    ("shorter than stock's", lambda cell: _share(cell.get("effect_size"))),
+    ("U test, p", lambda cell: _p_value(cell.get("mann_whitney_p"))),
+    ("× floor", lambda cell: ratio_text(cell["p50_over_floor"])),
+    _CPU,
+)
+#: Columns that only some results can fill, and what fills them.
+_FILLED_BY = {"p90 − p50": "p90_minus_p50_ns", "shorter than stock's": "effect_size", "U test, p": "mann_whitney_p"}
 
 
-def attribution_tables(summary: Summary) -> list[Table]:
-    """The mean overshoot of each arm and condition, and its parts."""
-    groups: dict[str, list[list[str]]] = defaultdict(list)
-    for row in summary.get("attribution", []):
-        times = [row[f"{name}_ns"] for name in ("granularity", "throttled", "runqueue", "goscheduler", "unexplained")]
-        cells = [format_ns(each) if each else "0" for each in times]
-        groups[f"quota {row['quota']}, load {row['load']}"].append(
-            [row["arm"], str(row["n"]), format_ns(row["overshoot_ns"]), *cells]
-        )
-    if not groups:
-        return []
-    methods = ", ".join((summary["bench"].get("attribution") or {}).get("methods", {})) or "not known"
-    notes = [
-        f"Mean time late, in runs apart, recorded by {methods}. timer: from the deadline until the kernel woke a "
-        "thread; throttled: stopped by the quota; run queue: waiting for a CPU that others had; Go scheduler: the "
-        "process ran, this goroutine not yet.",
+def _past(cell: dict[str, Any]) -> list[float] | None:
+    """The interval of the median past the time asked for; of long sleeps the median's own shows no difference."""
+    return [end - cell["requested_ns"] for end in cell["p50_ci"]] if cell["p50_ci"] else None
+
+
+def _wide_columns(cells: list[dict[str, Any]]) -> list[Column]:
+    def filled(name: str) -> bool:
+        return name not in _FILLED_BY or any(cell.get(_FILLED_BY[name]) is not None for cell in cells)
+
+    return [column for column in _WIDE if filled(column[0])]
+
+
+def _table(cells: list[dict[str, Any]], columns: Sequence[Column], *more: str) -> Table:
+    sections = [
+        Section(f"asked for {asked(each)}", [[cell["arm"], *(show(cell) for _, show in columns)] for cell in own])
+        for each, own in _requested(cells)
     ]
-    sections = [Section(name, rows) for name, rows in groups.items()]
-    return [Table("Where the time went", ("arm", "n", "late", *_PARTS), sections, notes)]
-
-
-def model_tables(summary: Summary) -> list[Table]:
-    """What arithmetic says of each quota with busy neighbours, beside what was measured; none without such."""
-    rows = [
-        [
-            f"{row['condition']['quota']}, {load_label(row['condition'])}",
-            str(row["busy"]),
-            format_ns(row["stall_ns"]),
-            _between(row["measured_stall_ns"], row["measured_stall_ci"]),
-            {"agrees": "agree", "differs": "differ"}.get(row["outcome"], row["outcome"]),
-            f"{row['hit_probability']:.0%}",
-            format_ns(row["late_mean_ns"]),
-        ]
-        for row in summary.get("model", [])
-    ]
-    if not rows:
-        return []
-    notes = [
-        "stall: how long the group stands still in a period, P − Q/m with m busy threads at once; measured: throttled "
-        "time over periods and busy threads, the sleeper's own on another CPU included. "
-        "sleeps hit, late mean: predicted, of sleeps that end at random instants.",
-        "Where others want the CPUs too, the quota is used up later, and measured stalls are shorter.",
-        *(
-            f"{row['condition']['quota']}, {load_label(row['condition'])}: {row['sentence']}"
-            for row in summary["model"]
-            if row["outcome"] != "agrees"
-        ),
-    ]
-    return [Table("The model beside the measured", _MODEL, [Section("", rows)], notes)]
-
-
-def _between(value_ns: float | None, low_high: list[float] | None) -> str:
-    if value_ns is None:
-        return _NONE
-    return format_ns(value_ns) + (f" [{format_ns(low_high[0])}, {format_ns(low_high[1])}]" if low_high else "")
-
-
-def _full(cells: list[dict[str, Any]]) -> Table:
-    sections = [Section(f"asked for {asked(each)}", [_row(cell) for cell in own]) for each, own in _requested(cells)]
     runs = sorted({cell["runs"] for cell in cells})
     counted = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
+    names = [name for name, _ in columns]
     notes = [
-        f"{counted} runs an arm. over p50: median minus what was asked for. × floor: to the raw system call at the "
+        f"{counted} runs an arm. overshoot: median minus what was asked for. × floor: to the raw system call at the "
         "same timer slack. CPU/sleep: over the whole run, all durations together.",
+        *more,
         *_throttled(cells),
     ]
-    return Table(condition_title(cells[0]["condition"]), _FULL, sections, notes)
+    if "U test, p" in names:
+        notes.append(
+            "shorter than stock's: how often a run's median is shorter than a run's of stock; U test: Mann and "
+            "Whitney's, of the runs' medians against stock's."
+        )
+    return Table(condition_title(cells[0]["condition"]), ("arm", *names), sections, notes)
 
 
 def _throttled(cells: list[dict[str, Any]]) -> list[str]:
@@ -173,62 +211,6 @@ def _throttled(cells: list[dict[str, Any]]) -> list[str]:
     return [f"The quota stopped the programs in {shares[0]:.0%} to {shares[-1]:.0%} of its periods, by arm."]
 
 
-def _row(cell: dict[str, Any]) -> list[str]:
-    times = ("min_ns", "p50_ns", "p99_ns", "max_ns", "stdev_ns", "overshoot_p50_ns")
-    ratios = ("p50_over_stock", "p50_over_floor")
-    return [
-        cell["arm"],
-        str(cell["n"]),
-        *(_time(cell[name]) for name in times),
-        *(_ratio(cell[name]) for name in ratios),
-        _time(cell["cpu_ns_per_sleep"]),
-    ]
-
-
-def _compact(cells: list[dict[str, Any]]) -> Table:
-    durations = sorted({cell["requested_ns"] for cell in cells})
-    known = {(cell["arm"], cell["requested_ns"]): cell for cell in cells}
-    rows = []
-    for arm in dict.fromkeys(cell["arm"] for cell in cells):
-        own = [known.get((arm, each)) for each in durations]
-        rows.append([arm, "p50", *(_time(cell["p50_ns"] if cell else None) for cell in own)])
-        rows.append(["", "p99", *(_time(cell["p99_ns"] if cell else None) for cell in own)])
-    columns = ["arm", "", *(asked(each) for each in durations)]
-    return Table(
-        condition_title(cells[0]["condition"]),
-        columns,
-        [Section("", rows)],
-        ["A column per time asked for; p50 above p99.", *_throttled(cells)],
-    )
-
-
-def _cost(rows: list[dict[str, Any]]) -> Table:
-    counters = {row["counter"] for row in rows if row["counter"]}
-    count = rows[0]["condition"]["load"].partition(":")[2]
-    notes = [
-        f"{count} sleepers on absolute schedules, 20 µs apart, {asked(rows[0]['requested_ns'])} each. late: after "
-        "the deadline. switches: voluntary."
-    ]
-    if counters:
-        slowed = " (it slows the program: true rates are higher)" if "strace" in counters else ""
-        notes.append(f"epoll/s: waits entered a second, counted by {', '.join(counters)} in a run apart{slowed}.")
-    cells = [
-        [
-            row["arm"],
-            _time(row["late_p50_ns"]),
-            _time(row["late_p99_ns"]),
-            _time(row["cpu_ns_per_sleep"]),
-            _ratio(row["cpu_over_stock"]),
-            _NONE if row["cpu_share"] is None else f"{row['cpu_share']:.0%}",
-            _NONE if row["epoll_per_second"] is None else f"{row['epoll_per_second']:,.0f}",
-            _ratio(row["switches_per_sleep"]),
-            _NONE if row["threads_peak"] is None else str(row["threads_peak"]),
-        ]
-        for row in rows
-    ]
-    return Table(f"The price: {condition_title(rows[0]['condition'])}", _COST, [Section("", cells)], notes)
-
-
 def _requested(cells: list[dict[str, Any]]) -> list[tuple[int, list[dict[str, Any]]]]:
     grouped: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for cell in cells:
@@ -236,9 +218,9 @@ def _requested(cells: list[dict[str, Any]]) -> list[tuple[int, list[dict[str, An
     return sorted(grouped.items())
 
 
-def _time(value_ns: float | None) -> str:
-    return _NONE if value_ns is None else format_ns(value_ns)
+def _share(value: float | None) -> str:
+    return NONE if value is None else f"{value:.0%}"
 
 
-def _ratio(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}"
+def _p_value(value: float | None) -> str:
+    return NONE if value is None else "< 0.0001" if value < 0.0001 else f"{value:.2g}"

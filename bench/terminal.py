@@ -7,12 +7,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from bench.tables import Summary, Table, terminal_tables
+from bench.found_tables import further_tables, modes_note
+from bench.price_tables import cost_tables
+from bench.tables import Summary, Table, by_condition, compact_table, narrow_table
 from nanonap.terminal import answers
 
 _WIDTH = 112
 _NAME_WIDTH = 16
-_NARROW_LEAVES_OUT = ("n", "min", "σ")
+_NARROW_LEAVES_OUT = ("min", "σ", "epoll/s")
 
 
 def print_summary(summary: Summary, where: str) -> None:
@@ -22,10 +24,19 @@ def print_summary(summary: Summary, where: str) -> None:
         console.print(f"[yellow]{escape(mark)}[/]")
     for table in terminal_tables(summary):
         print_table(table)
+    if note := modes_note(summary):
+        console.print(f"{escape(note)}\n", highlight=False)
     _print_verdicts(console, summary["verdicts"])
     for warning in summary["warnings"]:
         console.print(f"[yellow]warning[/] {escape(warning)}", highlight=False)
     console.print(f"\n{escape(where)}", highlight=False, soft_wrap=True)
+
+
+def terminal_tables(summary: Summary) -> list[Table]:
+    """The first condition in full; of the others p50 and p99, since nobody reads two hundred rows; the cost."""
+    groups = list(by_condition(summary).values())
+    costs = cost_tables(summary, narrow=True)
+    return [*map(narrow_table, groups[:1]), *map(compact_table, groups[1:]), *costs, *further_tables(summary)]
 
 
 def wide() -> Console:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from bench.analysis import analyse
+from bench.found_tables import model_tables
 from bench.report import as_markdown
 from bench.result import load
-from bench.tables import model_tables
 from tests.bench.made import FakeRun, write_result
 
 PERIODS = 100

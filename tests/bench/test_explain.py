@@ -11,11 +11,11 @@ from bench.attribution.attribute import PARTS, SLEEPS, STATES, Attribution
 from bench.conditions import COST, PRIMARY, Condition, parse_load
 from bench.errors import BadResult
 from bench.explain import SLEEPS_FILE, Explained, parts_summary, read_explained, runs_to_explain
+from bench.found_tables import attribution_tables
 from bench.main import run_bench
 from bench.quota.base import Backend
 from bench.quota.limits import parse_quota
 from bench.schedule import MODES, Run
-from bench.tables import attribution_tables
 from tests.bench.made import GO, Roots
 from tests.bench.test_schedule import ARMS
 

@@ -1,5 +1,7 @@
 """What is drawn: the same figures in every form, a page that stands alone, text that cannot become markup."""
 
+import copy
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -9,17 +11,28 @@ from typing import Any
 import pytest
 
 from bench.arms import ARM_NAMES
+from bench.figures.distributions import ecdf_name, percentile_name
+from bench.found_tables import mode_tables
 from bench.look import nice_ticks, short
 from bench.main import redraw
-from bench.plots import ecdf_name
-from bench.report import write_report
-from bench.tables import asked, condition_title, full_tables, terminal_tables
-from bench.terminal import print_summary
+from bench.report import as_markdown, summarize, write_report
+from bench.tables import asked, condition_title, full_tables
+from bench.terminal import print_summary, terminal_tables
+from bench.wording import ARMS as ARMS_IN_WORDS
+from bench.wording import arm_lines, headline
 from nanonap.errors import UsageError
 from nanonap.terminal import answers
+from tests.bench.benchfmt_grammar import parse
 from tests.bench.made import FakeRun, write_result
 
 MEDIANS_US = {"stock": 1100, "usleep": 1101, "netpoll": 180, "netpoll+slack1": 140, "floor": 165, "floor+slack1": 125}
+ABOUT = {"command": "invoke bench --quick --seed 7", "seed": 7}
+Written = tuple[Path, dict[str, Any]]
+CONDITIONS = (("none", "quiet"), ("50%", "quiet"), ("none", "sleepers:50"))
+FIGURES = {
+    *(name(*condition) for name in (ecdf_name, percentile_name) for condition in CONDITIONS),
+    *("problem", "forest", "heat", "drift", "price"),
+}
 EVIL = "<script>alert(1)</script>"
 
 
@@ -46,14 +59,20 @@ def _runs(blocks: int = 3) -> list[FakeRun]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return write_result(tmp_path / "result", _runs(), {"command": "invoke bench --quick --seed 7", "seed": 7})
+    return write_result(tmp_path / "result", _runs(), ABOUT)
 
 
-def test_a_report_has_its_summary_figures_and_page(folder: Path) -> None:
-    write_report(folder)
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """A folder with its report, and the summary: drawn once, and not to be changed."""
+    folder = write_result(tmp_path_factory.mktemp("written") / "result", _runs(), ABOUT)
+    return folder, write_report(folder)
+
+
+def test_a_report_has_its_summary_figures_and_page(written: Written) -> None:
+    folder, _ = written
     figures = {path.name for path in folder.glob("*.png")}
-    expected = {ecdf_name("none", "quiet"), ecdf_name("50%", "quiet"), ecdf_name("none", "sleepers:50")}
-    assert figures == {f"{name}.png" for name in expected | {"problem", "price"}}
+    assert figures == {f"{name}.png" for name in FIGURES}
     assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in figures)
     assert not list(folder.glob(".*"))
 
@@ -104,25 +123,71 @@ def _page(folder: Path) -> _Page:
     return page
 
 
-def test_the_page_needs_nothing_but_itself(folder: Path) -> None:
-    write_report(folder)
+def test_the_page_needs_nothing_but_itself(written: Written) -> None:
+    folder, _ = written
     page = _page(folder)
     assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object"}
-    links = [value for _, attributes in page.tags for name in ("src", "href") if (value := attributes.get(name))]
-    assert links
-    assert all(link.startswith("data:image/png;base64,") for link in links)
-    images = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert len(images) == 5
-    assert all(image.get("alt") for image in images)
+    sources = [value for _, attributes in page.tags for name in ("src", "srcset") if (value := attributes.get(name))]
+    assert len(sources) == 2 * len(FIGURES)
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    links = [value for _, attributes in page.tags if (value := attributes.get("href"))]
+    assert {"runs.jsonl", "samples.parquet", "summary.json", "bench.json", "problem.png"} <= set(links)
+    assert all((folder / link).is_file() for link in links)
     text = (folder / "report.html").read_text()
     assert "prefers-color-scheme: dark" in text
     assert 'name="viewport"' in text
     assert "://" not in re.sub(r"data:image/png;base64,[^\"]*", "", text)
 
 
-def test_the_page_says_verdicts_before_tables_and_how_to_repeat_it(folder: Path) -> None:
-    summary = write_report(folder)
+def test_every_image_says_what_is_seen_with_its_key_figures(written: Written) -> None:
+    folder, _ = written
+    alts = [attributes["alt"] or "" for tag, attributes in _page(folder).tags if tag == "img"]
+    assert len(alts) == len(FIGURES)
+    assert all(re.search(r"\d", alt) and "netpoll+slack1" in alt for alt in alts if not alt.startswith("Time asked"))
+    assert any("stock Go: 1.10 ms for 100 µs" in alt for alt in alts)
+    assert any("netpoll+slack1 0.13 [0.13, 0.13]" in alt for alt in alts)
+
+
+def test_the_page_names_the_binaries_and_the_raw_files_by_their_hashes(written: Written) -> None:
+    folder, _ = written
+    said = "".join(_page(folder).text)
+    for name in ("runs.jsonl", "samples.parquet", "bench.json", "summary.json"):
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() in said
+
+
+def test_the_headline_is_the_ratio_with_its_interval_or_what_was_measured(
+    written: Written, tmp_path: Path
+) -> None:
+    answer = headline(written[1])
+    assert answer.sentence.startswith("In stock Go a sleep of 100 µs lasts 7.81 × [7.81, 7.81] as long as in the patch")
+    assert "1.10 ms and 141 µs" in answer.behind
+    alone = write_result(tmp_path / "alone", [FakeRun("netpoll", {200_000: [250_000]})])
+    assert headline(summarize(alone)).sentence == "A sleep of 200 µs lasts 250 µs in netpoll"
+
+
+def test_every_arm_that_was_measured_is_told_in_words(written: Written) -> None:
+    lines = dict(arm_lines(written[1]))
+    assert list(lines) == [arm for arm in ARM_NAMES if arm in MEDIANS_US]
+    assert set(ARM_NAMES) <= set(ARMS_IN_WORDS)
+
+
+def test_several_clusters_and_hiccups_are_told_where_a_summary_knows_them(written: Written) -> None:
+    summary = copy.deepcopy(written[1])
+    assert not mode_tables({**summary, "cells": [{**cell, "modes": []} for cell in summary["cells"]]})
+    summary["cells"][1]["modes"] = [{"at_ns": 132_000, "share": 0.82}, {"at_ns": 1_100_000, "share": 0.18}]
+    summary["control"] = {
+        **{"runs": 3, "n": 600, "late_p50_ns": 60_000, "late_p99_ns": 90_000},
+        **{"hiccups": 6, "hiccup_share": 0.01, "blocks": [1, 2]},
+    }
+    text = as_markdown(summary)
+    assert "2 modes: 132 µs 82 %, 1.10 ms 18 %" in text
+    assert "| 6 | 1 % | 1, 2 |" in text
+
+
+def test_the_page_says_verdicts_before_tables_and_how_to_repeat_it(written: Written) -> None:
+    folder, summary = written
     said = " ".join(_page(folder).text)
+    assert said.index(headline(summary).sentence) < said.index(summary["verdicts"][0]["sentence"])
     assert said.index(summary["verdicts"][0]["sentence"]) < said.index("× stock")
     for verdict in summary["verdicts"]:
         assert verdict["sentence"] in said
@@ -148,21 +213,19 @@ def test_text_from_a_foreign_result_stays_text(tmp_path: Path, capsys: pytest.Ca
     assert "script" not in {tag for tag, _ in page.tags}
     assert EVIL in "".join(page.text)
     redraw(folder, "benchfmt")
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Benchmark")]
-    assert all(len(line.split()) == 4 for line in lines)
+    assert len({parts["arm"] for _, parts, _, _ in parse(capsys.readouterr().out).results}) == len(MEDIANS_US)
 
 
 def test_benchfmt_is_a_line_per_run_with_its_median(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     redraw(folder, "benchfmt")
-    lines = capsys.readouterr().out.splitlines()
-    configuration = dict(line.split(": ", 1) for line in lines if not line.startswith("Benchmark"))
-    assert configuration["goos"] == "linux"
-    assert configuration["cpu"] == "A CPU"
-    wanted = "BenchmarkSleep/arm=netpoll+slack1/requested=100us/quota=none/load=quiet"
-    own = [line.split() for line in lines if line.startswith(f"{wanted} ")]
-    assert own == [[wanted, "1", "141000", "ns/op"]] * 3
-    form = re.compile(r"BenchmarkSleep/arm=\S+/requested=\w+/quota=(none|[\d.]+%)/load=[\w:]+ 1 \d+ ns/op")
-    assert all(form.fullmatch(line) for line in lines if line.startswith("Benchmark"))
+    parsed = parse(capsys.readouterr().out)
+    assert parsed.configuration["goos"] == "linux"
+    assert parsed.configuration["cpu"] == "A CPU"
+    assert parsed.units["overshoot-ns/op"] == {"better": "lower", "assume": "nothing"}
+    assert {unit for *_, values in parsed.results for unit in values} == set(parsed.units)
+    wanted = {"arm": "netpoll+slack1", "requested": "100us", "quota": "none", "load": "quiet"}
+    own = [(processors, values) for _, parts, processors, values in parsed.results if parts == wanted]
+    assert own == [(2, {"ns/op": 141_000, "overshoot-ns/op": 41_000, "cpu-ns/sleep": 200_000})] * 3
 
 
 def test_markdown_tables_have_as_many_cells_in_every_row(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,30 +236,26 @@ def test_markdown_tables_have_as_many_cells_in_every_row(folder: Path, capsys: p
         assert len({line.count("|") for line in block.splitlines()}) == 1
 
 
-def _summary(folder: Path) -> dict[str, Any]:
-    return write_report(folder)
-
-
-def test_the_terminal_shows_the_first_condition_in_full_and_the_others_in_short(folder: Path) -> None:
-    tables = terminal_tables(_summary(folder))
+def test_the_terminal_shows_the_first_condition_in_full_and_the_others_in_short(written: Written) -> None:
+    tables = terminal_tables(written[1])
     assert [table.title for table in tables] == [
         "Quiet, no quota",
         "Quiet, quota 50% of a CPU (period 100 ms)",
-        "The price: 50 sleepers, no quota",
+        "The price: 50 sleepers, none in step, no quota",
     ]
     assert len(tables[0].sections) == 2
     assert "30% to 30%" in " ".join(tables[1].notes)
 
 
-def test_every_row_has_a_cell_for_every_column(folder: Path) -> None:
-    summary = _summary(folder)
+def test_every_row_has_a_cell_for_every_column(written: Written) -> None:
+    summary = written[1]
     for table in [*full_tables(summary), *terminal_tables(summary)]:
         for section in table.sections:
             assert all(len(row) == len(table.columns) for row in section.rows)
 
 
-def test_the_terminals_lines_fit_and_nothing_is_cut(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    summary = _summary(folder)
+def test_the_terminals_lines_fit_and_nothing_is_cut(written: Written, capsys: pytest.CaptureFixture[str]) -> None:
+    summary = written[1]
     answers.cache_clear()
     print_summary(summary, "report: here")
     shown = capsys.readouterr().out
@@ -206,15 +265,17 @@ def test_the_terminals_lines_fit_and_nothing_is_cut(folder: Path, capsys: pytest
         assert verdict["question"] in shown
 
 
-def test_arms_are_shown_in_their_own_order(folder: Path) -> None:
-    rows = full_tables(_summary(folder))[0].sections[0].rows
+def test_arms_are_shown_in_their_own_order(written: Written) -> None:
+    rows = full_tables(written[1])[0].sections[0].rows
     assert [row[0] for row in rows] == [arm for arm in ARM_NAMES if arm in MEDIANS_US]
 
 
 def test_one_arm_and_one_duration_make_a_report_too(tmp_path: Path) -> None:
     folder = write_result(tmp_path / "result", [FakeRun("netpoll", {100_000: [150_000]})])
     write_report(folder)
-    assert {path.stem for path in folder.glob("*.png")} == {ecdf_name("none", "quiet")}
+    assert {path.stem for path in folder.glob("*.png")} == {
+        name("none", "quiet") for name in (ecdf_name, percentile_name)
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Figures of what a bench found beside its measurements: where the time went, and the model beside the measured."""
 
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -8,43 +7,61 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from bench.attribution.attribute import Attribution
-from bench.attribution.plots import parts_figure, timeline_figure
+from bench.attribution.path import Part
+from bench.attribution.plots import LABELS, parts_figure, timeline_figure
 from bench.conditions import load_label
-from bench.look import DPI, FAINT, GRID, SMALL, save, short
+from bench.figures.picture import Drawn
+from bench.look import DPI, FAINT, GRID, SMALL, short
+from nanonap.durations import format_ns
 
 _PREDICTED, _MEASURED = "#0072B2", "#D55E00"
 
 
-def draw_explained(folder: Path, sleeps: pl.DataFrame, states: pl.DataFrame, footnote: str) -> dict[str, Path]:
-    """``attribution.png``: a bar for each arm and condition; ``timeline.png``: the second in which stock lost most.
-
-    Raises OutputNotWritable, DiskFull.
-    """
+def explained_figures(sleeps: pl.DataFrame, states: pl.DataFrame) -> dict[str, Drawn | None]:
+    """``attribution``: a bar for each arm and condition; ``timeline``: the second in which stock lost most."""
     names = sleeps.select("arm", "quota", "load").unique(maintain_order=True)
     ordered = names.sort(pl.col("quota") != "none", "quota", pl.col("load") != "quiet", "load", "arm").rows()
     bars = {f"{quota}, {load}: {arm}": _of(sleeps, arm, quota, load) for arm, quota, load in ordered}
-    figures = {"attribution": parts_figure(bars, "How late sleeps end, and where that time went")}
+    title = "How late sleeps end, and where that time went"
+    figures: dict[str, Drawn | None] = {"attribution": Drawn(parts_figure(bars, title), _parts_alt(bars))}
     late = sleeps.filter(pl.col("arm") == "stock").group_by("quota", "load").agg(pl.col("overshoot_ns").sum())
     if late.height:
-        quota, load, _ = late.sort("overshoot_ns", descending=True).row(0)
+        quota, load, lost_ns = late.sort("overshoot_ns", descending=True).row(0)
         one = Attribution("", _of(sleeps, "stock", quota, load), _of(states, "stock", quota, load), None, 0)
-        figures["timeline"] = timeline_figure(one, f"One second of stock, quota {quota}, load {load}")
-    return {name: save(figure, folder / f"{name}.png", footnote) for name, figure in figures.items()}
+        title = f"One second of stock, quota {quota}, load {load}"
+        alt = (
+            f"{title}: above what each sleep lasted as asked for and how long it was late, below when each thread ran, "
+            f"waited for a CPU or was stopped by the quota. {one.sleeps.height} sleeps of this condition were late by "
+            f"{format_ns(lost_ns)} together."
+        )
+        figures["timeline"] = Drawn(timeline_figure(one, title), alt)
+    return figures
+
+
+def _parts_alt(bars: dict[str, pl.DataFrame]) -> str:
+    said = []
+    for name, frame in bars.items():
+        parts = [(LABELS[part], float(frame[f"{part.value}_ns"].sum()) / max(frame.height, 1)) for part in Part]
+        named = ", ".join(f"{label} {format_ns(mean)}" for label, mean in parts if mean)
+        said.append(f"{name}: {named or 'nothing'}")
+    return f"Mean time late by arm and condition, and its parts. {'; '.join(said)}."
 
 
 def _of(frame: pl.DataFrame, arm: str, quota: str, load: str) -> pl.DataFrame:
     return frame.filter((pl.col("arm") == arm) & (pl.col("quota") == quota) & (pl.col("load") == load))
 
 
-def draw_models(folder: Path, rows: list[dict[str, Any]], footnote: str) -> dict[str, Path]:
-    """``model.png``: predicted and measured stalls, a line a condition; nothing without both.
-
-    Raises OutputNotWritable, DiskFull.
-    """
+def model_figure(rows: list[dict[str, Any]]) -> Drawn | None:
+    """Of the summary's ``model``: predicted and measured stalls, a line a condition; None without both."""
     known = [row for row in rows if row["measured_stall_ns"] is not None]
     if not known:
-        return {}
-    return {"model": save(_model_figure(known), folder / "model.png", footnote)}
+        return None
+    said = [
+        f"quota {row['condition']['quota']}, {load_label(row['condition'])}: predicted {format_ns(row['stall_ns'])}, "
+        f"measured {format_ns(row['measured_stall_ns'])}"
+        for row in known
+    ]
+    return Drawn(_model_figure(known), f"How long the quota stops the group in a period. {'; '.join(said)}.")
 
 
 def _model_figure(rows: list[dict[str, Any]]) -> Figure:

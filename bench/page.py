@@ -1,0 +1,144 @@
+"""report.html: one page that needs nothing but itself, to be shared, read on a phone, and printed."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+
+from bench import host
+from bench.conditions import is_scheduled, load_label
+from bench.figures.distributions import ecdf_name, percentile_name
+from bench.figures.picture import Picture
+from bench.found_tables import attribution_tables, control_tables, mode_tables, model_tables
+from bench.price_tables import cost_tables
+from bench.record import BENCH, RUNS, SAMPLES
+from bench.tables import Summary, Table, by_condition, condition_title, full_tables
+from bench.wording import QUESTION, arm_lines, headline
+from nanonap import __version__
+
+#: Raw files, in the order of their weight, and what each holds.
+_RAW = {
+    RUNS: "a process run a line: arm, condition, counters, host",
+    SAMPLES: "every sleep",
+    BENCH: "the command, its parameters, what was noted",
+    "summary.json": "every number of this page",
+}
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A file beside the page."""
+
+    name: str
+    what: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """A picture as the page holds it: data URIs for a light and a dark ground."""
+
+    light: str
+    dark: str
+    alt: str
+    width: int
+    height: int
+
+
+def as_html(folder: Path, summary: Summary, pictures: Mapping[str, Picture]) -> str:
+    """The page. Images are in it; the raw files are linked, and found as long as the page lies in its folder."""
+    images = {name: _image(picture) for name, picture in pictures.items()}
+    groups = by_condition(summary)
+    conditions = [
+        (table, _of(images, ecdf_name(*condition), percentile_name(*condition)))
+        for table, condition in zip(full_tables(summary), groups, strict=True)
+    ]
+    scheduled = dict.fromkeys(
+        (row["condition"]["quota"], load_label(row["condition"]))
+        for row in summary["costs"]
+        if is_scheduled(row["condition"]["load"])
+    )
+    found = [
+        *((table, []) for table in mode_tables(summary)),
+        *((table, _of(images, "attribution", "timeline")) for table in attribution_tables(summary)),
+        *((table, _of(images, "model")) for table in model_tables(summary)),
+    ]
+    environment = Environment(loader=PackageLoader("bench", "templates"), autoescape=True, trim_blocks=True)
+    return environment.get_template("report.html.jinja").render(
+        question=QUESTION,
+        headline=headline(summary),
+        about=about_line(summary),
+        summary=summary,
+        mark=(summary["bench"].get("backend") or {}).get("mark"),
+        measured=[condition_title(cells[0]["condition"]) for cells in groups.values()],
+        workloads=_workloads(summary),
+        arms=arm_lines(summary),
+        overview=_of(images, "problem"),
+        conditions=conditions,
+        ratios=_of(images, "forest", "heat"),
+        drift=_of(images, "drift"),
+        control=control_tables(summary),
+        price=_of(images, "price"),
+        costs=_beside(
+            cost_tables(summary), [_of(images, ecdf_name(*each), percentile_name(*each)) for each in scheduled]
+        ),
+        found=found,
+        facts=_facts(summary),
+        version=__version__,
+        raw=_raw(folder),
+        files=sorted(picture.file.name for picture in pictures.values()),
+    )
+
+
+def about_line(summary: Summary) -> str:
+    """Go, the machine, and when it was measured."""
+    about = summary["bench"]
+    started = str(about.get("started_utc", "time unknown"))[:16].replace("T", " ")
+    partial = ", cut short" if summary["partial"] else ""
+    return f"Go {summary['go_version']} on {host.describe(summary['host'])}. Measured {started} UTC{partial}."
+
+
+def _of(images: Mapping[str, Image], *names: str) -> list[Image]:
+    return [images[name] for name in names if name in images]
+
+
+def _beside(tables: list[Table], pictures: list[list[Image]]) -> list[tuple[Table, list[Image]]]:
+    """Each cost table with its condition's pictures; the idle table, which is the last, has none."""
+    return list(zip(tables, [*pictures, *([[]] * (len(tables) - len(pictures)))], strict=True))
+
+
+def _workloads(summary: Summary) -> list[str]:
+    rows = [*summary["costs"], *(summary.get("idle") or [])]
+    return list(dict.fromkeys(condition_title(row["condition"]) for row in rows))
+
+
+def _image(picture: Picture) -> Image:
+    return Image(_data_uri(picture.light), _data_uri(picture.dark), picture.alt, picture.width, picture.height)
+
+
+def _data_uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+
+
+def _facts(summary: Summary) -> list[tuple[str, str]]:
+    def shown(value: Any) -> str:  # noqa: ANN401 - host facts are of any JSON type
+        return "not known" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+    return [(name.replace("_", " "), shown(value)) for name, value in summary["host"].items()]
+
+
+def _raw(folder: Path) -> list[Raw]:
+    """The raw files that are there, hashed: a reader can tell whether these are the data that the page was made of."""
+    found = [(folder / name, what) for name, what in _RAW.items()]
+    found += [(path, "recorded beside the runs") for path in sorted(folder.glob("*.parquet")) if path.name not in _RAW]
+    return [_hashed(path, what) for path, what in found if path.is_file()]
+
+
+def _hashed(path: Path, what: str) -> Raw:
+    with path.open("rb") as stream:
+        return Raw(path.name, what, path.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest())

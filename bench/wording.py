@@ -1,0 +1,81 @@
+"""What a report says in words: its headline, and what each arm is."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.arms import PRECISE, in_order
+from bench.tables import Summary, asked, by_condition, ratio_text
+from nanonap.durations import format_ns
+
+QUESTION = "Does a Go program sleep as long as it was asked to, and does a patch of its binary help?"
+ARMS = {
+    "stock": "the program as the Go toolchain builds it",
+    "stock+slack1": "the same, patched only to set its timer slack to 1 ns when it starts",
+    "stock+prctl": "the program as built, started by a wrapper that sets the timer slack to 1 ns: no patch",
+    "usleep": "patched: runtime.usleep, which time.Sleep does not use",
+    "sleep": "patched: time.Sleep calls the kernel's clock_nanosleep, and holds a thread for it",
+    "netpoll": "patched: the idle scheduler waits in epoll_pwait2, which counts nanoseconds",
+    PRECISE: "the same with 1 ns of timer slack: what a user would take who wants short sleeps",
+    f"{PRECISE}+quantum": "the same, and near deadlines share a wake-up: for many timers",
+    f"{PRECISE}+spin": "the same, and it wakes early and polls until the deadline: shorter still, for more CPU",
+    "godebug": "the program as built, run with GODEBUG=epollpwait2=1",
+    "rebuilt": "built with a runtime whose netpoll uses epoll_pwait2: what a change of Go itself would give",
+    "rebuilt+slack1": "the same with 1 ns of timer slack",
+    "nanosleep": "a workaround in source: syscall.Nanosleep on the goroutine",
+    "sleep-then-spin": "a workaround in source: time.Sleep for most of it, then a loop that polls the clock",
+    "floor": "a raw clock_nanosleep in a thread of its own: what the kernel can do",
+    "floor+slack1": "the same with 1 ns of timer slack",
+    "cyclictest": "rt-tests' cyclictest, a C program",
+    "cyclictest+fifo": "the same under SCHED_FIFO",
+    "control": "an idle raw sleep of 1 ms in every block: what the machine does by itself",
+}
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The answer: a sentence in large type, and what stands behind it."""
+
+    sentence: str
+    behind: str
+
+
+def headline(summary: Summary) -> Headline:
+    """Stock's sleep over the patched program's at 100 µs, with its interval; where that was not measured, what was."""
+    for verdict in summary["verdicts"]:
+        for figure in verdict["figures"]:
+            if figure["what"] == "stock_over_netpoll_slack1":
+                return _times(summary, figure)
+    sleeping = [cell for cells in by_condition(summary).values() for cell in cells]
+    if not sleeping:
+        return Headline("What precision costs", "Only cost workloads were measured: no single sleeps.")
+    cell = min(sleeping, key=lambda each: (each["requested_ns"], in_order(each["arm"])))
+    sentence = f"A sleep of {asked(cell['requested_ns'])} lasts {format_ns(cell['p50_ns'])} in {cell['arm']}"
+    return Headline(sentence, "The median; stock was not measured beside the patched program at 100 µs.")
+
+
+def _times(summary: Summary, figure: dict[str, Any]) -> Headline:
+    low_high = figure["interval"]
+    bounds = f" [{ratio_text(low_high[0])}, {ratio_text(low_high[1])}]" if low_high else ""
+    requested = asked(figure["requested_ns"])
+    sentence = (
+        f"In stock Go a sleep of {requested} lasts {ratio_text(figure['value'])} ×{bounds} as long as in the patched "
+        "program"
+    )
+    medians = {
+        cell["arm"]: cell["p50_ns"]
+        for cell in next(iter(by_condition(summary).values()), [])
+        if cell["requested_ns"] == figure["requested_ns"]
+    }
+    behind = (
+        f"Medians of {format_ns(medians['stock'])} and {format_ns(medians[PRECISE])} ({PRECISE})"
+        if {"stock", PRECISE} <= medians.keys()
+        else f"Medians, stock over {PRECISE}"
+    )
+    interval = "in brackets the 95 % interval" if low_high else "one run, so no interval"
+    return Headline(sentence, f"{behind}, quiet, without a quota; {interval}.")
+
+
+def arm_lines(summary: Summary) -> list[tuple[str, str]]:
+    """(name, what it is) of every arm that was measured, in the canonical order."""
+    measured = {cell["arm"] for cell in summary["cells"]} | set(summary["binaries"])
+    return [(arm, ARMS.get(arm, "of another version of this tool")) for arm in sorted(measured, key=in_order)]
