@@ -25,6 +25,7 @@ from nanonap import __version__
 from nanonap.errors import Interrupted, NanonapError, UsageError
 from nanonap.paths import BUILD, PATCHED, PROJECT, RESULTS
 from nanonap.terminal import messages
+from toolchain.wheels import DEFAULT_GO
 
 #: Backends whose programs run in a container or a machine of their own.
 _ELSEWHERE = ("docker", "podman", "guest", "guest-systemd")
@@ -40,7 +41,7 @@ def run_bench(
     backend: str = "auto",
     seed: int | None = None,
     out: Path | None = None,
-    go: str = "1.27.3",
+    go: str = DEFAULT_GO,
     as_json: bool = False,
     *,
     gomaxprocs: str | None = None,
@@ -71,6 +72,8 @@ def run_bench(
     seed = secrets.randbelow(2**31) if seed is None else seed
     options = {"arms": arms, "requested": requested, "conditions": named, "quota": quota, "load": load}
     options |= {"gomaxprocs": gomaxprocs, "cpu-weight": cpu_weight, "memory-max": memory_max, "seed": str(seed)}
+    if go != DEFAULT_GO:
+        options["go"] = go
     if backend != "auto":
         options["backend"] = backend
     try:
