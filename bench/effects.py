@@ -12,9 +12,10 @@ LEAST_FOR_RANKS = 4
 
 
 def ratio_of(cell: Cell, base: Cell, confidence: float = CONFIDENCE) -> tuple[float, Interval]:
-    """p50 over the base's p50, and its interval."""
+    """p50 over the base's p50, and its interval. A base of 0, which only a broken clock gives, counts as 1 ns."""
     above, below = cell.p50_distribution, base.p50_distribution
-    return cell.p50_ns / base.p50_ns, None if above is None or below is None else interval(above / below, confidence)
+    low_high = None if above is None or below is None else interval(above / np.maximum(below, 1), confidence)
+    return cell.p50_ns / max(base.p50_ns, 1), low_high
 
 
 def difference_of(cell: Cell, base: Cell) -> tuple[int, Interval]:

@@ -36,3 +36,9 @@ class BadBundle(NanonapError):
     """Not a bundle, or a damaged one: its names, sizes or checksums are not those of a whole bundle."""
 
     exit_code = 44
+
+
+class NotComparable(NanonapError):
+    """Two results between which a comparison would say nothing; the message says why."""
+
+    exit_code = 45

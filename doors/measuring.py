@@ -1,4 +1,4 @@
-"""The tasks of the measuring side: bench, predict, quota, report, bundle, experiment."""
+"""The tasks of the measuring side: bench, compare, predict, quota, report, bundle, experiment."""
 
 from pathlib import Path
 
@@ -165,6 +165,20 @@ def bundle(_: Context, folder: str, out: str | None = None, json: bool = False) 
         show_json(made)
     else:
         print(f"{made['bundle']}: {made['files']} files, {made['bytes']} bytes, sha256 {made['sha256']}")
+
+
+@task(
+    positional=["first", "second"],
+    help={"first": "a result folder", "second": "another", "json": JSON_HELP},
+)
+@front_door
+def compare(_: Context, first: str, second: str, json: bool = False) -> None:
+    """Compare two results: of two kernels, machines or releases, or of one machine twice."""
+    from bench.compare import compare as compared
+    from bench.compare_view import print_comparison
+
+    found = compared(Path(first), Path(second))
+    show_json(found.as_dict()) if json else print_comparison(found)
 
 
 @task(
