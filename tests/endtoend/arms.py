@@ -11,7 +11,7 @@ from toolchain.releases import NEWEST, oldest_release
 from trials.unwinding.survivors import Survivor
 
 RELEASES = (NEWEST, oldest_release())
-PATCHES = ("netpoll", "netpoll+slack1", "sleep", "usleep")
+PATCHES = ("netpoll", "netpoll+slack1", "netpoll+slack1+spin", "netpoll+slack1+quantum", "sleep", "usleep")
 _VARIANTS = {each.name: each for each in VARIANTS}
 
 #: Give the survivor of a variant (or STOCK) and a Go release.

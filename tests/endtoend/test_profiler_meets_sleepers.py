@@ -12,7 +12,7 @@ from trials.unwinding.whole_stacks import NETPOLL, broken_above_netpoll
 
 
 @pytest.mark.parametrize("go", RELEASES)
-@pytest.mark.parametrize("variant", ["netpoll", "netpoll+slack1", "sleep"])
+@pytest.mark.parametrize("variant", ["netpoll", "netpoll+slack1", "netpoll+slack1+spin", "sleep"])
 def test_samples_in_the_stub_lead_to_whoever_waits(survivors: Survivors, tmp_path: Path, variant: str, go: str) -> None:
     seen = profiled(survivors(variant, go), variant, tmp_path, "5s")
     assert seen.met > 0

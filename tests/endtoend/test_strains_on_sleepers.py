@@ -20,7 +20,7 @@ def test_no_sleep_ends_early_under_strain(survivors: Survivors, variant: str, mo
 FEW_THREADS = 16
 
 
-@pytest.mark.parametrize("variant", ["netpoll", "netpoll+slack1"])
+@pytest.mark.parametrize("variant", [each for each in PATCHES if each.startswith("netpoll")])
 def test_ten_thousand_sleep_on_as_few_threads_as_in_stock(survivors: Survivors, variant: str) -> None:
     options = ("-mode", "many", "-for", "1s", "-requested", "100ms")
     stock, patched = survivors(STOCK).figures(*options), survivors(variant).figures(*options)

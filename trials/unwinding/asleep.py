@@ -18,6 +18,8 @@ WAITS_IN = {
     STOCK: EPOLL_PWAIT,
     "netpoll": EPOLL_PWAIT2,
     "netpoll+slack1": EPOLL_PWAIT2,
+    "netpoll+slack1+spin": EPOLL_PWAIT2,
+    "netpoll+slack1+quantum": EPOLL_PWAIT2,
     "sleep": CLOCK_NANOSLEEP,
     "usleep": EPOLL_PWAIT,
     "stock+slack1": EPOLL_PWAIT,

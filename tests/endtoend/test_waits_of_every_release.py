@@ -1,0 +1,34 @@
+"""The opt-ins of netpoll in every release: sleepers, the collector, input and output get along, and all is undone."""
+
+from pathlib import Path
+
+import pytest
+
+import patcher
+from nanonap.errors import NanonapError
+from tests.endtoend.arms import build_survive
+from toolchain.releases import installed_releases
+from trials.unwinding.survivors import Survivor
+
+DENSE_NS = 32_768
+WAITS = {
+    "spin": patcher.Wait(spin_ns=patcher.RECOMMENDED_SPIN_NS),
+    "quantum": patcher.Wait(quantum_ns=patcher.RECOMMENDED_QUANTUM_NS),
+    "dense": patcher.Wait(quantum_ns=patcher.RECOMMENDED_QUANTUM_NS, dense_ns=DENSE_NS),
+}
+
+
+@pytest.mark.parametrize("go", installed_releases(say=False))
+def test_programs_live_with_every_wait_and_can_be_reverted(go: str, tmp_path: Path) -> None:
+    stock = build_survive(go)
+    for name, wait in WAITS.items():
+        done = patcher.patch(stock, tmp_path / name, slack_ns=1, **wait.to_json())
+        survivor = Survivor(done.out, done.manifest)
+        figures = survivor.figures("-mode", "gc", "-for", "400ms", "-sleepers", "50", GOGC="1", GODEBUG="clobberfree=1")
+        assert figures["gcs"] > 0
+        figures = survivor.figures("-mode", "io", "-for", "400ms", "-sleepers", "50")
+        assert figures["messages"] > 0
+        assert figures["deadlines"] > 0
+        with pytest.raises(NanonapError, match="already patched"):
+            patcher.patch(done.out, tmp_path / "again")
+        assert patcher.revert(done.out).out.read_bytes() == stock.read_bytes()
