@@ -10,11 +10,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 
 from bench import host
-from bench.conditions import is_scheduled, load_label
 from bench.figures.distributions import ecdf_name, percentile_name
 from bench.figures.picture import Picture
 from bench.found_tables import attribution_tables, control_tables, mode_tables, model_tables
-from bench.price_tables import cost_tables
+from bench.price_tables import by_workload, cost_tables
 from bench.record import BENCH, RUNS, SAMPLES
 from bench.tables import Summary, Table, by_condition, condition_title, full_tables
 from bench.wording import QUESTION, arm_lines, headline
@@ -58,11 +57,6 @@ def as_html(folder: Path, summary: Summary, pictures: Mapping[str, Picture]) -> 
         (table, _of(images, ecdf_name(*condition), percentile_name(*condition)))
         for table, condition in zip(full_tables(summary), groups, strict=True)
     ]
-    scheduled = dict.fromkeys(
-        (row["condition"]["quota"], load_label(row["condition"]))
-        for row in summary["costs"]
-        if is_scheduled(row["condition"]["load"])
-    )
     found = [
         *((table, []) for table in mode_tables(summary)),
         *((table, _of(images, "attribution", "timeline")) for table in attribution_tables(summary)),
@@ -84,9 +78,7 @@ def as_html(folder: Path, summary: Summary, pictures: Mapping[str, Picture]) -> 
         drift=_of(images, "drift"),
         control=control_tables(summary),
         price=_of(images, "price"),
-        costs=_beside(
-            cost_tables(summary), [_of(images, ecdf_name(*each), percentile_name(*each)) for each in scheduled]
-        ),
+        costs=_costs(summary, images),
         found=found,
         facts=_facts(summary),
         version=__version__,
@@ -107,13 +99,15 @@ def _of(images: Mapping[str, Image], *names: str) -> list[Image]:
     return [images[name] for name in names if name in images]
 
 
-def _beside(tables: list[Table], pictures: list[list[Image]]) -> list[tuple[Table, list[Image]]]:
+def _costs(summary: Summary, images: Mapping[str, Image]) -> list[tuple[Table, list[Image]]]:
     """Each cost table with its condition's pictures; the idle table, which is the last, has none."""
+    pictures = [_of(images, ecdf_name(*each), percentile_name(*each)) for each in by_workload(summary)]
+    tables = cost_tables(summary)
     return list(zip(tables, [*pictures, *([[]] * (len(tables) - len(pictures)))], strict=True))
 
 
 def _workloads(summary: Summary) -> list[str]:
-    rows = [*summary["costs"], *(summary.get("idle") or [])]
+    rows = [*(rows[0] for rows in by_workload(summary).values()), *(summary.get("idle") or [])]
     return list(dict.fromkeys(condition_title(row["condition"]) for row in rows))
 
 

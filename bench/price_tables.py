@@ -27,10 +27,22 @@ def cost_tables(summary: Summary, *, narrow: bool = False) -> list[Table]:
 
     ``narrow`` leaves out intervals, and what a terminal has no room for.
     """
+    return [*(_cost(rows, narrow) for rows in by_workload(summary).values()), *_idle(summary)]
+
+
+def by_workload(summary: Summary) -> dict[tuple[str, str], list[Row]]:
+    """The rows of the cost workloads by (quota, load): without a quota first, fewer sleepers before more."""
     grouped: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in summary["costs"]:
         grouped[row["condition"]["quota"], load_label(row["condition"])].append(row)
-    return [*(_cost(rows, narrow) for rows in grouped.values()), *_idle(summary)]
+    ordered = sorted(grouped, key=lambda each: (each[0] != "none", each[0], load_order(each[1])))
+    return {condition: grouped[condition] for condition in ordered}
+
+
+def load_order(label: str) -> tuple[bool, str, int]:
+    """A sort key: sleepers that are not in step first, fewer before more."""
+    kind, _, count = label.partition("@")[0].partition(":")
+    return kind != "sleepers", kind, int(count or 0)
 
 
 def _share(value: float | None) -> str:
@@ -45,7 +57,7 @@ def _rate(value: float | None) -> str:
 _NARROW: tuple[Column, ...] = (
     ("late p50", "late_p50_ns", lambda row: time_text(row["late_p50_ns"])),
     ("late p99", "late_p99_ns", lambda row: time_text(row["late_p99_ns"])),
-    ("CPU/sleep", "cpu_ns_per_sleep", lambda row: time_text(row["cpu_ns_per_sleep"])),
+    ("CPU", "cpu_ns_per_sleep", lambda row: time_text(row["cpu_ns_per_sleep"])),
     ("× stock", "cpu_over_stock", lambda row: ratio_text(row["cpu_over_stock"])),
     ("× rebuilt", "cpu_over_rebuilt", lambda row: ratio_text(row["cpu_over_rebuilt"])),
     ("wake-ups/s", "wakeups_per_second", lambda row: _rate(row["wakeups_per_second"])),
@@ -56,7 +68,7 @@ _NARROW: tuple[Column, ...] = (
 _WIDE: tuple[Column, ...] = (
     *_NARROW[:2],
     (
-        "CPU/sleep [95 %]",
+        "CPU [95 %]",
         "cpu_ns_per_sleep",
         lambda row: time_with(row["cpu_ns_per_sleep"], row["cpu_ns_per_sleep_ci"]),
     ),
@@ -75,6 +87,8 @@ _WIDE: tuple[Column, ...] = (
 
 def _cost(rows: list[Row], narrow: bool) -> Table:
     columns = [each for each in (_NARROW if narrow else _WIDE) if any(row.get(each[1]) is not None for row in rows)]
+    if narrow and any(filled == "syscalls_per_sleep" for _, filled, _ in columns):
+        columns = [each for each in columns if each[1] != "epoll_per_second"]
     cells = [
         [row["arm"], *(show(row) if row.get(filled) is not None else NONE for _, filled, show in columns)]
         for row in rows
@@ -90,7 +104,8 @@ def _notes(rows: list[Row], columns: list[Column]) -> list[str]:
     each = (
         f", {apart}, {asked(rows[0]['requested_ns'])} each" if count != "1" else f", {asked(rows[0]['requested_ns'])}"
     )
-    notes = [f"{count} sleeper{'' if count == '1' else 's'} on absolute schedules{each}. late: after the deadline."]
+    many = "" if count == "1" else "s"
+    notes = [f"{count} sleeper{many} on absolute schedules{each}. late: after the deadline. CPU: per sleep."]
     if any(filled in ("wakeups_per_second", "cpu_ns_per_wakeup", "switches_per_sleep") for _, filled, _ in columns):
         notes.append("wake-ups, switches: a thread gave up its CPU to wait.")
     counters = {row["counter"] for row in rows if row["counter"]}

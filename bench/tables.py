@@ -99,14 +99,19 @@ def ratio_with(value: float | None, low_high: Sequence[float] | None) -> str:
 
 
 def time_with(value_ns: float | None, low_high: Sequence[float] | None) -> str:
-    """A time and its interval in one unit: ``132 [129, 135] µs``."""
+    """A time and its interval, in the time's unit: ``132 [129, 1050] µs``."""
     if value_ns is None or not low_high:
         return time_text(value_ns)
-    texts = [format_ns(each).split(" ") for each in (value_ns, *low_high)]
-    if len({unit for _, unit in texts}) > 1:
-        return f"{' '.join(texts[0])} [{' '.join(texts[1])}, {' '.join(texts[2])}]"
-    (value, unit), (low, _), (high, _) = texts
-    return f"{value} [{low}, {high}] {unit}"
+    value, unit = format_ns(value_ns).split(" ")
+    scale = dict(_UNITS)[unit]
+    return f"{value} [{_digits(low_high[0] / scale)}, {_digits(low_high[1] / scale)}] {unit}"
+
+
+def _digits(value: float) -> str:
+    """Three significant digits, as ``format_ns`` writes them, and no exponent for more."""
+    size = abs(value)
+    sign = "−" if value < 0 else ""
+    return f"{sign}{size:.2f}" if size < 9.995 else f"{sign}{size:.1f}" if size < 99.95 else f"{sign}{size:.0f}"
 
 
 def full_tables(summary: Summary) -> list[Table]:
@@ -140,7 +145,7 @@ _MIN: Column = ("min", lambda cell: time_text(cell["min_ns"]))
 _P99: Column = ("p99 [95 %]", lambda cell: time_with(cell["p99_ns"], cell.get("p99_ci")))
 _SIGMA: Column = ("σ", lambda cell: time_text(cell["stdev_ns"]))
 _OVER: Column = ("overshoot", lambda cell: time_text(cell["overshoot_p50_ns"]))
-_CPU: Column = ("CPU/sleep", lambda cell: time_text(cell["cpu_ns_per_sleep"]))
+_CPU: Column = ("CPU", lambda cell: time_text(cell["cpu_ns_per_sleep"]))
 _NARROW: tuple[Column, ...] = (
     _MIN,
     ("p50", lambda cell: time_text(cell["p50_ns"])),
@@ -192,7 +197,7 @@ def _table(cells: list[dict[str, Any]], columns: Sequence[Column], *more: str) -
     names = [name for name, _ in columns]
     notes = [
         f"{counted} runs an arm. overshoot: median minus what was asked for. × floor: to the raw system call at the "
-        "same timer slack. CPU/sleep: over the whole run, all durations together.",
+        "same timer slack. CPU: per sleep, over the whole run, all durations together.",
         *more,
         *_throttled(cells),
     ]

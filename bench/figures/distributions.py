@@ -24,7 +24,7 @@ _PERCENTILE_POINTS = 240
 _LEAST_NS = 1_000
 """What is earlier, or late by less than this, is drawn here: an axis of times is logarithmic."""
 _NINES = {0.0: "0", 0.5: "50", 0.9: "90", 0.99: "99", 0.999: "99.9", 0.9999: "99.99 %"}
-_TAIL = 0.999
+_SHOWN = 0.99
 
 
 def file_part(text: str) -> str:
@@ -135,8 +135,8 @@ def _ecdf_panel(axes: Axes, requested_ns: int, cells: Sequence[Cell], scheduled:
         axes.ecdf(values, label=cell.key.arm, **style)
     low = min(int(values[0]) for values in shown.values())
     low = low if scheduled else min(requested_ns, low)
-    # The last of a thousand is for the percentiles to show: here it would press all else to the left.
-    high = max(quantile(values, _TAIL) for values in shown.values())
+    # The last hundredth is for the percentiles to show: here it would press all else to the left.
+    high = max(quantile(values, _SHOWN) for values in shown.values())
     margin = max((high / low) ** 0.03, 1.001)
     axes.set(xscale="log", xlim=(low / margin, high * margin), ylim=(0, 1.02))
     _title(axes, requested_ns)

@@ -14,6 +14,7 @@ from bench.arms import in_order
 from bench.conditions import load_label
 from bench.figures.picture import Drawn
 from bench.look import DPI, GRID, SMALL, nice_ticks, short, spaced
+from bench.price_tables import load_order
 from bench.tables import Summary, ratio_text
 from nanonap.durations import format_ns
 
@@ -47,11 +48,11 @@ def price_figure(summary: Summary) -> Drawn | None:
     if not panels:
         return None
     arms = sorted({row["arm"] for row in [*rows, *idle]}, key=in_order)
-    loads = list(dict.fromkeys(load_label(row["condition"]) for row in rows))
+    loads = sorted({load_label(row["condition"]) for row in rows}, key=load_order)
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
     figure = Figure(
-        figsize=(max(2.5 * columns + 1.9, 7.2), lines * (0.23 * len(arms) + 0.75) + 0.9), dpi=DPI, layout="constrained"
+        figsize=(max(2.5 * columns + 1.9, 7.2), lines * (0.27 * len(arms) + 0.75) + 0.9), dpi=DPI, layout="constrained"
     )
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
     for axes in grid.flat[len(panels) :]:
@@ -94,8 +95,10 @@ def _panel(
             value, load = max(row[key], _LEAST), load_label(row["condition"])
             look = _marker(load, loads) if load in loads else {"marker": "D", "markersize": 4.5, "color": _IDLE_COLOUR}
             bounds = (row.get(interval) if interval else None) or [value, value]
-            axes.plot(bounds, (place, place), color=look.get("color", look.get("markeredgecolor")), linewidth=1.6)
-            axes.plot(value, place, linestyle="none", **look)
+            # Points of one row that coincide stand a little apart, in the legend's order.
+            height = place + (loads.index(load) - (len(loads) - 1) / 2) * 0.11 if load in loads else place
+            axes.plot(bounds, (height, height), color=look.get("color", look.get("markeredgecolor")), linewidth=1.6)
+            axes.plot(value, height, linestyle="none", **look)
             ends += [value, *bounds]
             if len(loads) < 2 or load not in loads:
                 axes.annotate(

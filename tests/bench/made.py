@@ -11,6 +11,9 @@ from bench.record import RUNS, SAMPLES
 
 GO = "1.27.3"
 
+MEDIANS_US = {"stock": 1100, "usleep": 1101, "netpoll": 180, "netpoll+slack1": 140, "floor": 165, "floor+slack1": 125}
+"""What a sleep of 100 µs takes in example_runs."""
+
 
 @dataclass(frozen=True)
 class Roots:
@@ -89,3 +92,25 @@ def write_result(folder: Path, runs: list[FakeRun], about: dict[str, Any] | None
     document = {"schema": 1, "notes": [], "syscalls": {}, **(about or {})}
     (folder / "bench.json").write_text(json.dumps(document))
     return folder
+
+
+def example_runs(blocks: int = 3) -> list[FakeRun]:
+    """Two conditions of two durations, and the cost workload, of the arms of MEDIANS_US."""
+    quiet = [
+        FakeRun(
+            arm,
+            {100_000: [(median + step) * 1_000 for step in range(4)], 5_000_000: [5_100_000 + median]},
+            block,
+            quota=quota,
+            throttling=None if quota == "none" else (10, 3, 5),
+        )
+        for arm, median in MEDIANS_US.items()
+        for block in range(blocks)
+        for quota in ("none", "50%")
+    ]
+    cost = [
+        FakeRun(arm, {1_000_000: [1_000_000 + median * 10] * 50}, block, load="sleepers:50", cpu_ns=median * 1000)
+        for arm, median in MEDIANS_US.items()
+        for block in range(blocks)
+    ]
+    return quiet + cost

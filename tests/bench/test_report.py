@@ -16,16 +16,15 @@ from bench.found_tables import mode_tables
 from bench.look import nice_ticks, short
 from bench.main import redraw
 from bench.report import as_markdown, summarize, write_report
-from bench.tables import asked, condition_title, full_tables
+from bench.tables import asked, condition_title, full_tables, time_with
 from bench.terminal import print_summary, terminal_tables
 from bench.wording import ARMS as ARMS_IN_WORDS
 from bench.wording import arm_lines, headline
 from nanonap.errors import UsageError
 from nanonap.terminal import answers
 from tests.bench.benchfmt_grammar import parse
-from tests.bench.made import FakeRun, write_result
+from tests.bench.made import MEDIANS_US, FakeRun, example_runs, write_result
 
-MEDIANS_US = {"stock": 1100, "usleep": 1101, "netpoll": 180, "netpoll+slack1": 140, "floor": 165, "floor+slack1": 125}
 ABOUT = {"command": "invoke bench --quick --seed 7", "seed": 7}
 Written = tuple[Path, dict[str, Any]]
 CONDITIONS = (("none", "quiet"), ("50%", "quiet"), ("none", "sleepers:50"))
@@ -36,36 +35,15 @@ FIGURES = {
 EVIL = "<script>alert(1)</script>"
 
 
-def _runs(blocks: int = 3) -> list[FakeRun]:
-    quiet = [
-        FakeRun(
-            arm,
-            {100_000: [(median + step) * 1_000 for step in range(4)], 5_000_000: [5_100_000 + median]},
-            block,
-            quota=quota,
-            throttling=None if quota == "none" else (10, 3, 5),
-        )
-        for arm, median in MEDIANS_US.items()
-        for block in range(blocks)
-        for quota in ("none", "50%")
-    ]
-    cost = [
-        FakeRun(arm, {1_000_000: [1_000_000 + median * 10] * 50}, block, load="sleepers:50", cpu_ns=median * 1000)
-        for arm, median in MEDIANS_US.items()
-        for block in range(blocks)
-    ]
-    return quiet + cost
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return write_result(tmp_path / "result", _runs(), ABOUT)
+    return write_result(tmp_path / "result", example_runs(), ABOUT)
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """A folder with its report, and the summary: drawn once, and not to be changed."""
-    folder = write_result(tmp_path_factory.mktemp("written") / "result", _runs(), ABOUT)
+    folder = write_result(tmp_path_factory.mktemp("written") / "result", example_runs(), ABOUT)
     return folder, write_report(folder)
 
 
@@ -127,7 +105,7 @@ def test_the_page_needs_nothing_but_itself(written: Written) -> None:
     folder, _ = written
     page = _page(folder)
     assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object"}
-    sources = [value for _, attributes in page.tags for name in ("src", "srcset") if (value := attributes.get(name))]
+    sources = [value for _, attributes in page.tags if (value := attributes.get("src"))]
     assert len(sources) == 2 * len(FIGURES)
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     links = [value for _, attributes in page.tags if (value := attributes.get("href"))]
@@ -142,7 +120,7 @@ def test_the_page_needs_nothing_but_itself(written: Written) -> None:
 def test_every_image_says_what_is_seen_with_its_key_figures(written: Written) -> None:
     folder, _ = written
     alts = [attributes["alt"] or "" for tag, attributes in _page(folder).tags if tag == "img"]
-    assert len(alts) == len(FIGURES)
+    assert len(alts) == 2 * len(FIGURES)
     assert all(re.search(r"\d", alt) and "netpoll+slack1" in alt for alt in alts if not alt.startswith("Time asked"))
     assert any("stock Go: 1.10 ms for 100 µs" in alt for alt in alts)
     assert any("netpoll+slack1 0.13 [0.13, 0.13]" in alt for alt in alts)
@@ -155,9 +133,7 @@ def test_the_page_names_the_binaries_and_the_raw_files_by_their_hashes(written: 
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() in said
 
 
-def test_the_headline_is_the_ratio_with_its_interval_or_what_was_measured(
-    written: Written, tmp_path: Path
-) -> None:
+def test_the_headline_is_the_ratio_with_its_interval_or_what_was_measured(written: Written, tmp_path: Path) -> None:
     answer = headline(written[1])
     assert answer.sentence.startswith("In stock Go a sleep of 100 µs lasts 7.81 × [7.81, 7.81] as long as in the patch")
     assert "1.10 ms and 141 µs" in answer.behind
@@ -199,7 +175,7 @@ def test_the_page_says_verdicts_before_tables_and_how_to_repeat_it(written: Writ
 
 
 def test_text_from_a_foreign_result_stays_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runs = _runs(1)
+    runs = example_runs(1)
     for run in runs:
         if run.arm == "netpoll":
             run.arm = EVIL
@@ -265,6 +241,22 @@ def test_the_terminals_lines_fit_and_nothing_is_cut(written: Written, capsys: py
         assert verdict["question"] in shown
 
 
+def test_long_names_and_every_column_fit_the_terminal_too(written: Written, capsys: pytest.CaptureFixture[str]) -> None:
+    summary = copy.deepcopy(written[1])
+    for row in [*summary["cells"], *summary["costs"]]:
+        row["arm"] = "netpoll+slack1+quantum" if row["arm"] == "netpoll" else row["arm"]
+    for cell in summary["cells"]:
+        cell["p99_ci"] = [157_000.0, 12_345_678.0]
+    for row in summary["costs"]:
+        row |= {"syscalls_per_sleep": 12.34, "epoll_per_second": 23_557.0, "counter": "perf", "cpu_over_rebuilt": 1.01}
+    answers.cache_clear()
+    print_summary(summary, "report: here")
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert "netpoll+slack1+quantum" in shown
+    assert max(len(line.rstrip()) for line in shown.splitlines()) <= 112
+
+
 def test_arms_are_shown_in_their_own_order(written: Written) -> None:
     rows = full_tables(written[1])[0].sections[0].rows
     assert [row[0] for row in rows] == [arm for arm in ARM_NAMES if arm in MEDIANS_US]
@@ -288,6 +280,13 @@ def test_one_arm_and_one_duration_make_a_report_too(tmp_path: Path) -> None:
 )
 def test_conditions_are_titled_for_a_person(quota: str, load: str, title: str) -> None:
     assert condition_title({"quota": quota, "load": load}) == title
+
+
+def test_an_interval_is_written_in_its_times_unit() -> None:
+    assert time_with(409_000, [157_000, 1_070_000]) == "409 [157, 1070] µs"
+    assert time_with(-2_790, [-12_700, 9_080]) == "−2.79 [−12.7, 9.08] µs"
+    assert time_with(1_000_000, None) == "1.00 ms"
+    assert time_with(None, [1, 2]) == "–"
 
 
 def test_durations_are_written_with_a_unit() -> None:
