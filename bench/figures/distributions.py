@@ -119,7 +119,7 @@ def _legend(figure: Figure, panels: Panels, cells: Sequence[Cell], what: str) ->
 def _style(cell: Cell, position: int, cells: Sequence[Cell]) -> dict[str, Any]:
     arm, arms = cell.key.arm, [each.key.arm for each in cells]
     if not strong(arm, arms):
-        return {"color": colour(arm), "linestyle": dash(arm), "linewidth": 0.9, "alpha": 0.45, "zorder": 1.5}
+        return {"color": colour(arm), "linestyle": dash(arm), "linewidth": 1.0, "alpha": 0.55, "zorder": 1.5}
     # Where arms coincide, as stock and usleep must, the ones drawn before show on both sides of the later.
     width = 3.2 - 1.8 * position / max(len(cells) - 1, 1)
     return {"color": colour(arm), "linestyle": dash(arm), "linewidth": width}
