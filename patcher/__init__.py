@@ -7,10 +7,11 @@ from patcher.inspection import Inspection, inspect
 from patcher.manifest import Manifest
 from patcher.patching import DEFAULT_STRATEGY, STRATEGIES, Patched, default_output, patch
 from patcher.undoing import Reverted, Verified, revert, verify
-from patcher.wait import RECOMMENDED_QUANTUM_NS, RECOMMENDED_SPIN_NS, Wait
+from patcher.wait import RECOMMENDED_DENSE_NS, RECOMMENDED_QUANTUM_NS, RECOMMENDED_SPIN_NS, Wait
 
 __all__ = [
     "DEFAULT_STRATEGY",
+    "RECOMMENDED_DENSE_NS",
     "RECOMMENDED_QUANTUM_NS",
     "RECOMMENDED_SPIN_NS",
     "STRATEGIES",

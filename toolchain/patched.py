@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nanonap.errors import NanonapError
 from nanonap.paths import BUILD, PATCHED
-from patcher import RECOMMENDED_QUANTUM_NS, RECOMMENDED_SPIN_NS, Patched, Wait, patch
+from patcher import RECOMMENDED_DENSE_NS, RECOMMENDED_QUANTUM_NS, RECOMMENDED_SPIN_NS, Patched, Wait, patch
 from patcher.errors import UnsupportedGo
 from patcher.wait import PRECISE, WaitFields, check_wait
 from toolchain.build import SLACKEXEC
@@ -46,7 +46,7 @@ VARIANTS = (
     Variant("netpoll", "netpoll", None),
     Variant("netpoll+slack1", "netpoll", 1),
     Variant("netpoll+slack1+spin", "netpoll", 1, Wait(spin_ns=RECOMMENDED_SPIN_NS)),
-    Variant("netpoll+slack1+quantum", "netpoll", 1, Wait(quantum_ns=RECOMMENDED_QUANTUM_NS)),
+    Variant("netpoll+slack1+quantum", "netpoll", 1, Wait(RECOMMENDED_QUANTUM_NS, RECOMMENDED_DENSE_NS)),
     Variant("stock+slack1", "slack", 1),
 )
 

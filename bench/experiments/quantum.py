@@ -23,6 +23,7 @@ from bench.resampling import quantile
 from bench.runner import measure
 from bench.schedule import Run
 from bench.tables import Table
+from patcher import RECOMMENDED_DENSE_NS
 from toolchain.patched import patch_quanta
 from toolchain.wheels import DEFAULT_GO
 
@@ -43,8 +44,8 @@ SCHEMA = pl.Schema(
         "epoll_per_second": pl.Float64,  # of one run apart, the same in every row of the arm and load
     }
 )
-DENSE_NS = 32_768
-"""Shorter than a thread takes to wake up; a power of two is the cheapest to test for."""
+DENSE_NS = RECOMMENDED_DENSE_NS
+"""About what a thread takes to wake up; a power of two is the cheapest to test for."""
 LONE, FEW, MANY = "quiet", "sleepers:10", "sleepers:50"
 _US = 1_000
 _LONE_NS = 100 * _US
@@ -61,8 +62,8 @@ class _Plan:
 
 _QUICK = _Plan((500 * _US,), (500 * _US,), 3, 100_000_000)
 _FULL = _Plan(
-    tuple(each * _US for each in (50, 100, 200, 300, 400, 500, 700, 1_000)),
-    tuple(each * _US for each in (200, 300, 400, 500, 700, 1_000)),
+    tuple(each * _US for each in (50, 100, 200, 300, 400, 500, 600, 700, 800, 1_000)),
+    tuple(each * _US for each in (200, 300, 400, 500, 600, 700, 800, 1_000)),
     10,
     250_000_000,
 )
