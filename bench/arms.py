@@ -60,6 +60,8 @@ DEFAULT_ARMS = (
 """What a bench of three minutes compares; `--full` and `--arms all` take every one."""
 PRECISE = "netpoll+slack1"
 """The arm that a user would take who wants short sleeps."""
+QUANTUM, SPIN = f"{PRECISE}+quantum", f"{PRECISE}+spin"
+"""The same with an opt-in: for many timers, and for few that must be on time."""
 CONTROL = "control"
 """An idle raw sleep in every block, to see what the machine does by itself. Compared with nothing."""
 

@@ -213,9 +213,15 @@ def _about(arms: Sequence[Arm], usable: Sequence[Condition], choice: Choice, not
 
 
 def _arm(arm: Arm) -> dict[str, Any]:
-    # No folder outside of the project is named: a result may be published.
-    path = arm.path.relative_to(PROJECT) if arm.path.is_relative_to(PROJECT) else Path(arm.path.name)
-    return {**asdict(arm), "path": str(path)}
+    return {**asdict(arm), "path": _shown(str(arm.path)), "before": [_shown(word) for word in arm.before]}
+
+
+def _shown(word: str) -> str:
+    """A word of a command without the folder of the project: a result may be published."""
+    path = Path(word)
+    if not path.is_absolute():
+        return word
+    return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else path.name
 
 
 def _command(mode: str, options: dict[str, str | None]) -> str:

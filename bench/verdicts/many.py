@@ -1,18 +1,17 @@
 """Many sleepers at once: what precision costs, and how that is bettered."""
 
-from bench.arms import PRECISE, in_order
+from bench.arms import PRECISE, QUANTUM, SPIN, in_order
 from bench.cells import Cells, Key
 from bench.resampling import interval, mean_distribution, quantile
 from bench.verdicts.judging import COST, Costs, Figure, Verdict, cost_ratio, judge, not_measured, say
 from nanonap.durations import format_ns
 
-QUANTUM = "netpoll+slack1+quantum"
 MOST_QUANTUM_RATIO = 1.5
 MOST_MORE_THREADS = 0.5
 """Half a thread, on the mean over runs: whoever has one thread more in every run has more."""
 _THREADS = ("none", "sleepers:10000")
 _SLEEPERS_NS = 1_000_000
-_TOLD = ("usleep", "sleep", "netpoll", PRECISE, QUANTUM)
+_TOLD = ("usleep", "sleep", "netpoll", PRECISE, QUANTUM, SPIN)
 
 
 def price(costs: Costs) -> Verdict:

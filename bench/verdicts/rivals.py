@@ -1,6 +1,6 @@
 """The patched program against one whose runtime was rebuilt from changed source, and against its own spinning form."""
 
-from bench.arms import PRECISE
+from bench.arms import PRECISE, SPIN
 from bench.cells import Cells, Key
 from bench.effects import ratio_of
 from bench.resampling import interval
@@ -22,7 +22,6 @@ from bench.verdicts.judging import (
 from nanonap.durations import format_ns
 
 REBUILT = "rebuilt+slack1"
-SPIN = "netpoll+slack1+spin"
 EQUIVALENT_WITHIN = 0.05
 EQUIVALENCE_CONFIDENCE = 0.90
 """Two one-sided tests at 5 % each reject iff the 90 % interval lies within the margins (Schuirmann 1987)."""

@@ -91,6 +91,14 @@ def _check_runs(folder: Path, backend: str) -> None:
     assert "/tmp" not in text  # noqa: S108 - no path of this machine may be in it
 
 
+def test_an_arm_that_is_started_by_a_wrapper_names_no_folder_of_this_machine(bench: Bench) -> None:
+    folder = Path(json.loads(bench(as_json=True, quota="none", load="quiet", arms="stock+prctl").stdout)["result"])
+    [arm] = json.loads((folder / "bench.json").read_text())["arms"]
+    assert arm["before"] == ["slackexec", "1"]
+    # The wrapper did what it is for.
+    assert {run["timer_slack_ns"] for run in load(folder).runs} == {1}
+
+
 def test_tables_go_to_stdout_and_messages_to_stderr(bench: Bench) -> None:
     done = bench(quota="none", load="quiet")
     assert done.returncode == 0, done.stderr
