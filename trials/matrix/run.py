@@ -5,6 +5,7 @@ import os
 import signal
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from datetime import UTC, datetime
 from functools import cache
@@ -16,7 +17,7 @@ from nanonap.paths import ARTIFACTS, PROJECT
 from toolchain.build import build_one
 from toolchain.go import Toolchain
 from toolchain.modes import MODES
-from toolchain.patched import VARIANTS
+from toolchain.patched import VARIANTS, Variant
 from toolchain.progress import progress_bar
 from toolchain.releases import release_toolchain
 from trials.matrix.cells import Cell
@@ -71,8 +72,18 @@ def _run_in_worker(cell: Cell, toolchain: Toolchain, *, again: bool, folder: Pat
         os._exit(Interrupted.exit_code)
 
 
-def run_cell(cell: Cell, toolchain: Toolchain, *, again: bool = False, folder: Path = FOLDER) -> Result:
-    """Build a cell's programs and take every arm through its steps, unless a kept result still holds."""
+def run_cell(
+    cell: Cell,
+    toolchain: Toolchain,
+    *,
+    again: bool = False,
+    folder: Path = FOLDER,
+    variants: Sequence[Variant] = VARIANTS,
+) -> Result:
+    """Build a cell's programs and take every arm through its steps, unless a kept result still holds.
+
+    A result of fewer ``variants`` than all is not kept.
+    """
     began = time.monotonic()
     try:
         built = {
@@ -92,9 +103,10 @@ def run_cell(cell: Cell, toolchain: Toolchain, *, again: bool = False, folder: P
         except Unsound as error:
             return _result(cell, key, hashes, began, (), f"the stock program does not run: {error}")
         programs = Programs(built["sleepbench"].path, built["survive"].path, ended)
-        arms = tuple(ArmRun(variant, programs, Path(work)).run() for variant in VARIANTS)
+        arms = tuple(ArmRun(variant, programs, Path(work)).run() for variant in variants)
     result = _result(cell, key, hashes, began, arms)
-    keep_result(folder, cell, result)
+    if tuple(variants) == VARIANTS:
+        keep_result(folder, cell, result)
     return result
 
 
