@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -463,6 +463,15 @@ def test_the_two_tasks(folder: Path, tmp_path: Path) -> None:
     assert not list(temporary.iterdir())
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Children take SIGINT, also where the tests run in the background of a shell, which ignores it for them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_bundle_leaves_nothing(folder: Path, tmp_path: Path, number: signal.Signals) -> None:
     where, temporary = tmp_path / "where", tmp_path / "temporary"
