@@ -17,8 +17,8 @@ from nanonap.errors import UsageError
         "requested": "only these durations, by commas, as in 50us,1ms (default: 50us … 100ms)",
         "quota": "only these quotas, by commas: none, 50% of a CPU, 500m, 2cpu, 20%/10ms (with its period), "
         "50%+burst=50ms (default: none,50%)",
-        "load": "only these loads, by commas: quiet, burn:1, sibling:1, gc:1, sleepers:50 (none in step), aligned:50 (all "
-        "in step), idle (default: quiet,burn:1 and, without quota, sleepers:50)",
+        "load": "only these loads, by commas: quiet, burn:1, sibling:1, gc:1, sleepers:50 (none in step), aligned:50 "
+        "(all in step), idle (default: quiet,burn:1 and, without quota, sleepers:50)",
         "gomaxprocs": "only these GOMAXPROCS, by commas (default: the CPUs there are)",
         "conditions": "a named set of quotas and loads: article, kubernetes, cost",
         "backend": "how to set the quota: auto, cgroup2, cgroup1, systemd, systemd-user, docker, podman, guest, "
