@@ -19,6 +19,7 @@ from typing import Any
 from rich.markup import escape
 
 from bench.record import BENCH, PARTS, RUNS
+from bench.report import write_report
 from bench.result import Result, load
 from nanonap import __version__
 from nanonap.errors import OutputExists
@@ -84,8 +85,6 @@ def code_sha256() -> str:
 
 def _result_files(folder: Path) -> dict[str, bytes]:
     """The raw data of a result and all that is drawn of them, by their names in the folder."""
-    from bench.report import write_report  # noqa: PLC0415 - SciPy and Matplotlib: no error should wait for them
-
     with tempfile.TemporaryDirectory(prefix="nanonap-bundle-") as name:
         stage = Path(name) / RESULT
         raw = [folder / RUNS, folder / BENCH, *folder.glob("*.parquet"), *(folder / PARTS).glob("*.parquet")]

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from bench.conditions import Load, load_label
@@ -19,7 +20,6 @@ from bench.tables import (
 )
 
 Row = dict[str, Any]
-Column = tuple[str, str, Callable[[Row], str]]
 
 
 def cost_tables(summary: Summary, *, narrow: bool = False) -> list[Table]:
@@ -53,51 +53,54 @@ def _rate(value: float | None) -> str:
     return NONE if value is None else f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
-# Heading, the field that fills it, and how a row is written.
-_NARROW: tuple[Column, ...] = (
-    ("late p50", "late_p50_ns", lambda row: time_text(row["late_p50_ns"])),
-    ("late p99", "late_p99_ns", lambda row: time_text(row["late_p99_ns"])),
-    ("CPU", "cpu_ns_per_sleep", lambda row: time_text(row["cpu_ns_per_sleep"])),
-    ("× stock", "cpu_over_stock", lambda row: ratio_text(row["cpu_over_stock"])),
-    ("× rebuilt", "cpu_over_rebuilt", lambda row: ratio_text(row["cpu_over_rebuilt"])),
-    ("wake-ups/s", "wakeups_per_second", lambda row: _rate(row["wakeups_per_second"])),
-    ("calls/sleep", "syscalls_per_sleep", lambda row: ratio_text(row["syscalls_per_sleep"])),
-    ("epoll/s", "epoll_per_second", lambda row: _rate(row["epoll_per_second"])),
-    ("threads", "threads_peak", lambda row: str(row["threads_peak"])),
-)
-_WIDE: tuple[Column, ...] = (
-    *_NARROW[:2],
-    (
-        "CPU [95 %]",
-        "cpu_ns_per_sleep",
-        lambda row: time_with(row["cpu_ns_per_sleep"], row["cpu_ns_per_sleep_ci"]),
-    ),
-    ("× stock", "cpu_over_stock", lambda row: ratio_with(row["cpu_over_stock"], row.get("cpu_over_stock_ci"))),
-    ("× rebuilt", "cpu_over_rebuilt", lambda row: ratio_with(row["cpu_over_rebuilt"], row.get("cpu_over_rebuilt_ci"))),
-    ("of a core", "cpu_share", lambda row: _share(row["cpu_share"])),
-    ("wake-ups/s", "wakeups_per_second", lambda row: _rate(row["wakeups_per_second"])),
-    ("CPU/wake-up", "cpu_ns_per_wakeup", lambda row: time_text(row["cpu_ns_per_wakeup"])),
-    ("calls/sleep", "syscalls_per_sleep", lambda row: ratio_text(row["syscalls_per_sleep"])),
-    ("epoll/s", "epoll_per_second", lambda row: _rate(row["epoll_per_second"])),
-    ("switches/sleep", "switches_per_sleep", lambda row: ratio_text(row["switches_per_sleep"])),
-    ("involuntary/sleep", "involuntary_per_sleep", lambda row: ratio_text(row["involuntary_per_sleep"])),
-    ("threads", "threads_peak", lambda row: str(row["threads_peak"])),
+@dataclass(frozen=True)
+class _Column:
+    """``field`` fills it, ``show`` writes it, ``with_interval`` where there is room for one; ``wide``: only there."""
+
+    heading: str
+    field: str
+    show: Callable[[float | None], str]
+    with_interval: Callable[[float | None, list[float] | None], str] | None = None
+    wide: bool = False
+
+    def cell(self, row: Row, narrow: bool) -> str:
+        """What stands in a row."""
+        value = row.get(self.field)
+        if value is None:
+            return NONE
+        if self.with_interval is None or narrow:
+            return self.show(value)
+        return self.with_interval(value, row.get(f"{self.field}_ci"))
+
+
+_COLUMNS = (
+    _Column("late p50", "late_p50_ns", time_text),
+    _Column("late p99", "late_p99_ns", time_text),
+    _Column("CPU", "cpu_ns_per_sleep", time_text, time_with),
+    _Column("× stock", "cpu_over_stock", ratio_text, ratio_with),
+    _Column("× rebuilt", "cpu_over_rebuilt", ratio_text, ratio_with),
+    _Column("of a core", "cpu_share", _share, wide=True),
+    _Column("wake-ups/s", "wakeups_per_second", _rate),
+    _Column("CPU/wake-up", "cpu_ns_per_wakeup", time_text, wide=True),
+    _Column("calls/sleep", "syscalls_per_sleep", ratio_text),
+    _Column("epoll/s", "epoll_per_second", _rate),
+    _Column("switches/sleep", "switches_per_sleep", ratio_text, wide=True),
+    _Column("involuntary/sleep", "involuntary_per_sleep", ratio_text, wide=True),
+    _Column("threads", "threads_peak", _rate),
 )
 
 
 def _cost(rows: list[Row], narrow: bool) -> Table:
-    columns = [each for each in (_NARROW if narrow else _WIDE) if any(row.get(each[1]) is not None for row in rows)]
-    if narrow and any(filled == "syscalls_per_sleep" for _, filled, _ in columns):
-        columns = [each for each in columns if each[1] != "epoll_per_second"]
-    cells = [
-        [row["arm"], *(show(row) if row.get(filled) is not None else NONE for _, filled, show in columns)]
-        for row in rows
-    ]
+    filled = {each.field for each in _COLUMNS if any(row.get(each.field) is not None for row in rows)}
+    if narrow and "syscalls_per_sleep" in filled:
+        filled.discard("epoll_per_second")
+    columns = [each for each in _COLUMNS if each.field in filled and not (narrow and each.wide)]
+    cells = [[row["arm"], *(each.cell(row, narrow) for each in columns)] for row in rows]
     title = f"The price: {condition_title(rows[0]['condition'])}"
-    return Table(title, ("arm", *(name for name, _, _ in columns)), [Section("", cells)], _notes(rows, columns))
+    return Table(title, ("arm", *(each.heading for each in columns)), [Section("", cells)], _notes(rows, filled))
 
 
-def _notes(rows: list[Row], columns: list[Column]) -> list[str]:
+def _notes(rows: list[Row], filled: set[str]) -> list[str]:
     kind, _, count = rows[0]["condition"]["load"].partition(":")
     phase_ns = Load(kind, int(count)).phase_ns
     apart = f"{asked(phase_ns)} apart" if phase_ns else "all due at the same instants"
@@ -106,7 +109,7 @@ def _notes(rows: list[Row], columns: list[Column]) -> list[str]:
     )
     many = "" if count == "1" else "s"
     notes = [f"{count} sleeper{many} on absolute schedules{each}. late: after the deadline. CPU: per sleep."]
-    if any(filled in ("wakeups_per_second", "cpu_ns_per_wakeup", "switches_per_sleep") for _, filled, _ in columns):
+    if filled & {"wakeups_per_second", "cpu_ns_per_wakeup", "switches_per_sleep"}:
         notes.append("wake-ups, switches: a thread gave up its CPU to wait.")
     counters = {row["counter"] for row in rows if row["counter"]}
     if counters:

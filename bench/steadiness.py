@@ -1,7 +1,7 @@
 """Whether an arm's runs agree: too few, spread, drift from block to block, clusters. Part of a result's warnings."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -24,29 +24,27 @@ def of_runs(cells: Cells) -> Iterator[str]:
         yield f"fewer than {ENOUGH_RUNS} runs an arm, so the intervals are rough: {'; '.join(few)}"
     for (quota, load), members in by_condition.items():
         where = f"quota {quota}, load {load}"
-        unstable = [(cell.spread, key) for key, cell in members if cell.spread >= UNSTABLE_FROM]
-        if unstable:
-            spread, key = max(unstable)
-            yield (
-                f"{where}: in {len(unstable)} of {len(members)} cells the runs' medians spread by 10 % or more "
-                f"(most: {spread:.0%}, {key.arm} at {asked(key.requested_ns)})"
-            )
-        drifting = [(abs(change), key) for key, cell in members if abs(change := _drift(cell)) >= UNSTABLE_FROM]
-        if drifting:
-            change, key = max(drifting)
-            yield (
-                f"{where}: in {len(drifting)} of {len(members)} cells the later half of the blocks differs from the "
-                f"earlier by 10 % or more (most: {change:.0%}, {key.arm} at {asked(key.requested_ns)})"
-            )
+        for share_of, what in _OF_RUNS:
+            found = [(share, key) for key, cell in members if (share := share_of(cell)) >= UNSTABLE_FROM]
+            if found:
+                share, key = max(found)
+                most = f"most: {share:.0%}, {key.arm} at {asked(key.requested_ns)}"
+                yield f"{where}: in {len(found)} of {len(members)} cells {what} by 10 % or more ({most})"
 
 
 def _drift(cell: Cell) -> float:
-    """The later half's median over the earlier's, minus 1; 0 for too few runs to tell."""
+    """By how much the later half's median differs from the earlier's, as a share; 0 for too few runs to tell."""
     medians = cell.run_medians
     if medians.size < _LEAST_FOR_DRIFT:
         return 0.0
     half = medians.size // 2
-    return float(np.median(medians[half:]) / np.median(medians[:half])) - 1
+    return abs(float(np.median(medians[half:]) / np.median(medians[:half])) - 1)
+
+
+_OF_RUNS: tuple[tuple[Callable[[Cell], float], str], ...] = (
+    (lambda cell: cell.spread, "the runs' medians spread"),
+    (_drift, "the later half of the blocks differs from the earlier"),
+)
 
 
 def of_spread(cells: Cells) -> Iterator[str]:

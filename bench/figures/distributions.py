@@ -51,7 +51,7 @@ def ecdf_figure(cells: Sequence[Cell]) -> Drawn:
     figure, panels = _panels(cells)
     for axes, requested_ns, own in panels:
         _ecdf_panel(axes, requested_ns, own, scheduled)
-        if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
+        if _is_leftmost(axes):
             axes.set_ylabel("wake-ups no later" if scheduled else "sleeps no longer than this", fontsize=SMALL)
         if _is_lowest(axes, panels):
             axes.set_xlabel("lateness" if scheduled else "time the sleep took", fontsize=SMALL)
@@ -66,7 +66,7 @@ def percentile_figure(cells: Sequence[Cell]) -> Drawn:
     figure, panels = _panels(cells)
     for axes, requested_ns, own in panels:
         _percentile_panel(axes, requested_ns, own)
-        if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
+        if _is_leftmost(axes):
             axes.set_ylabel(f"{measure} at most", fontsize=SMALL)
         if _is_lowest(axes, panels):
             axes.set_xlabel("percentile", fontsize=SMALL)
@@ -91,6 +91,11 @@ def _panels(cells: Sequence[Cell]) -> tuple[Figure, Panels]:
         (axes, each, [cell for cell in cells if cell.key.requested_ns == each])
         for axes, each in zip(grid.flat, durations, strict=False)
     ]
+
+
+def _is_leftmost(axes: Axes) -> bool:
+    place = axes.get_subplotspec()
+    return place is not None and place.is_first_col()
 
 
 def _is_lowest(axes: Axes, panels: Panels) -> bool:

@@ -4,11 +4,9 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.artist import Artist, getp
 from matplotlib.collections import Collection
 from matplotlib.colors import to_hex, to_rgba_array
 from matplotlib.figure import Figure
@@ -37,6 +35,9 @@ _DARK = {
     "#d55e00": "#f08045",
     "#009e73": "#23b88d",
 }
+
+
+Colour = tuple[float, float, float, float]
 
 
 class Drawn(NamedTuple):
@@ -77,10 +78,9 @@ def paint(drawn: Drawn, path: Path, footnote: str) -> Picture:
 
 def _png(figure: Figure) -> bytes:
     """Few colours are in a figure: with a palette its file is a third as long."""
-    canvas, small = FigureCanvasAgg(figure), io.BytesIO()
-    canvas.draw()  # type: ignore[no-untyped-call]
-    drawn = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
-    image = Image.fromarray(drawn).convert("RGB")
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", pil_kwargs={"compress_level": 1})
+    image = Image.open(drawn).convert("RGB")
     image.quantize(_COLOURS_KEPT, method=_METHOD, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
     return small.getvalue()
 
@@ -110,14 +110,14 @@ def _artists(figure: Figure) -> Iterator[Artist]:
             yield artist.arrow_patch
 
 
-def _change(artist: Any, name: str) -> None:  # noqa: ANN401 - the setters are of the kinds of artists above
-    old = getattr(artist, f"get_{name}")()
+def _change(artist: Artist, name: str) -> None:
+    old = getp(artist, name)
     if isinstance(old, str) and old in ("none", "auto"):
         return
-    new = [_dark(rgba) for rgba in to_rgba_array(old)]
+    new = [_dark((red, green, blue, alpha)) for red, green, blue, alpha in to_rgba_array(old).tolist()]
     if new:
-        getattr(artist, f"set_{name}")(new[0] if len(new) == 1 else new)
+        artist.set(**{name: new[0] if len(new) == 1 else new})
 
 
-def _dark(rgba: Any) -> tuple[str, float]:  # noqa: ANN401 - a row of numpy floats
-    return _DARK.get(to_hex(rgba), to_hex(rgba)), float(rgba[3])
+def _dark(rgba: Colour) -> tuple[str, float]:
+    return _DARK.get(to_hex(rgba), to_hex(rgba)), rgba[3]
