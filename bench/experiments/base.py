@@ -35,7 +35,8 @@ class Setting:
     """What an experiment gets: how much to do, where, and how to say what it does.
 
     ``program`` is the measured program as built; ``patched`` names patched copies of it by arm. ``say`` shows a line
-    of progress; ``stop`` runs children and raises Interrupted where the user wants to stop.
+    of progress; ``stop`` runs children and raises Interrupted where the user wants to stop. ``folder`` keeps what else
+    a person may want to open (traces); no verdict may rest on a file of it.
     """
 
     quick: bool
@@ -44,6 +45,7 @@ class Setting:
     patched: dict[str, Path]
     stop: Stop
     say: Callable[[str], None]
+    folder: Path
 
 
 class Experiment(ABC):
@@ -55,6 +57,10 @@ class Experiment(ABC):
     expects: ClassVar[str]
     #: Arms that are needed beside the stock program.
     arms: ClassVar[tuple[str, ...]] = ()
+    #: Whether it needs a backend that can set a quota.
+    limits: ClassVar[bool] = True
+    #: Whether its full form takes at most half a minute: `invoke claims` then runs it each time.
+    cheap: ClassVar[bool] = False
 
     @abstractmethod
     def run(self, setting: Setting) -> pl.DataFrame:

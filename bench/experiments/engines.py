@@ -49,6 +49,7 @@ class Engines(Experiment):
     """Claim E1."""
 
     name = "engines"
+    limits = False
     question = "What can be set by cgroup files, systemd and container engines here, and changed while in use?"
     expects = (
         "quota, period, cpu.weight and memory.max by all of them, burst by cgroup files alone (systemd and container "

@@ -39,12 +39,14 @@ EXPERIMENTS = {
     "stretch": "bench.experiments.stretch:Stretch",
     "attribution": "bench.experiments.attribution:Attributed",
     "quantum": "bench.experiments.quantum:Quantum",
+    "clocks": "bench.experiments.clocks:Clocks",
+    "path": "bench.experiments.path:SleepPath",
+    "handoff": "bench.experiments.handoff:Handoff",
+    "skew": "bench.experiments.skew:Skew",
+    "minimum": "bench.experiments.minimum:Minimum",
+    "article-patch": "bench.experiments.article_patch:ArticlePatch",
 }
 DATA, ABOUT, PICTURE = "data.parquet", "experiment.json", "picture.png"
-
-
-#: What needs no backend that can set a quota.
-_WITHOUT = ("engines", "quantum")
 
 
 def make_experiment(name: str) -> Experiment:
@@ -65,7 +67,7 @@ def run_experiment(
     """
     experiment = make_experiment(name)
     choice = choose(backend)
-    if name not in _WITHOUT and not choice.limits:
+    if experiment.limits and not choice.limits:
         refusal = choice.refusal(Limits(parse_quota("50%")))
         if refusal is not None:
             raise refusal
@@ -75,7 +77,9 @@ def run_experiment(
         with stop.listening(), messages().status(name) as status:
             files = {arm.name: arm.path for arm in discover(BUILD, PATCHED, go, names=("stock", *experiment.arms))}
             program = files.pop("stock")
-            setting = Setting(quick, choice.backend, program, files, stop, lambda text: status.update(escape(text)))
+            setting = Setting(
+                quick, choice.backend, program, files, stop, lambda text: status.update(escape(text)), folder
+            )
             started = datetime.now(UTC).isoformat(timespec="seconds")
             data = experiment.run(setting)
             facts = {**host.facts(), **choice.backend.facts()}

@@ -73,6 +73,7 @@ class Quantum(Experiment):
     """No claim of others': which quantum to take."""
 
     name = "quantum"
+    limits = False
     question = "What does rounding waits up save, with many timers and with few, and how late do sleeps end for it?"
     expects = (
         "fifty sleepers out of step wake the program some 20,000 times a second, each wake-up costs tens of "

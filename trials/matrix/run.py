@@ -78,11 +78,11 @@ def run_cell(
     *,
     again: bool = False,
     folder: Path = FOLDER,
-    variants: Sequence[Variant] = VARIANTS,
+    variants: Sequence[Variant] | None = None,
 ) -> Result:
     """Build a cell's programs and take every arm through its steps, unless a kept result still holds.
 
-    A result of fewer ``variants`` than all is not kept.
+    A result of chosen ``variants`` is not kept: the default, None, is all of them.
     """
     began = time.monotonic()
     try:
@@ -103,9 +103,11 @@ def run_cell(
         except Unsound as error:
             return _result(cell, key, hashes, began, (), f"the stock program does not run: {error}")
         programs = Programs(built["sleepbench"].path, built["survive"].path, ended)
-        arms = tuple(ArmRun(variant, programs, Path(work)).run() for variant in variants)
+        arms = tuple(
+            ArmRun(variant, programs, Path(work)).run() for variant in (VARIANTS if variants is None else variants)
+        )
     result = _result(cell, key, hashes, began, arms)
-    if tuple(variants) == VARIANTS:
+    if variants is None:
         keep_result(folder, cell, result)
     return result
 

@@ -27,7 +27,7 @@ METHOD = "tracepoints+cpu.stat"
 def test_the_known_causes_are_found_in_real_runs(backend: Backend, build_program: BuildProgram, tmp_path: Path) -> None:
     needs_tracing()
     experiment = KnownAnswers()
-    setting = Setting(True, backend, build_program("sleepbench"), {}, Stop(), lambda _: None)
+    setting = Setting(True, backend, build_program("sleepbench"), {}, Stop(), lambda _: None, tmp_path)
     data = experiment.run(setting)
     (verdict,) = experiment.judge(data)
     assert verdict.outcome == "holds", verdict.sentence
@@ -41,9 +41,11 @@ def test_the_known_causes_are_found_in_real_runs(backend: Backend, build_program
     assert save(figure, tmp_path / "known.png", "a host").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_backend_whose_threads_are_elsewhere_is_refused(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_whose_threads_are_elsewhere_is_refused(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(type(backend), "elsewhere", True)
-    setting = Setting(True, backend, Path("sleepbench"), {}, Stop(), lambda _: None)
+    setting = Setting(True, backend, Path("sleepbench"), {}, Stop(), lambda _: None, tmp_path)
     with pytest.raises(QuotaUnavailable, match="cgroup1"):
         KnownAnswers().run(setting)
 

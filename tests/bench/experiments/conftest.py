@@ -11,8 +11,8 @@ from tests.conftest import BuildProgram
 
 
 @pytest.fixture
-def setting(backend: Backend, build_program: BuildProgram) -> Setting:
-    return Setting(True, backend, build_program("sleepbench"), {}, Stop(), lambda text: None)
+def setting(backend: Backend, build_program: BuildProgram, tmp_path: Path) -> Setting:
+    return Setting(True, backend, build_program("sleepbench"), {}, Stop(), lambda text: None, tmp_path)
 
 
 @pytest.fixture
