@@ -44,6 +44,7 @@ EXPERIMENTS = {
     "handoff": "bench.experiments.handoff:Handoff",
     "skew": "bench.experiments.skew:Skew",
     "minimum": "bench.experiments.minimum:Minimum",
+    "polling": "bench.experiments.polling:Polling",
     "article-patch": "bench.experiments.article_patch:ArticlePatch",
 }
 DATA, ABOUT, PICTURE = "data.parquet", "experiment.json", "picture.png"
