@@ -1,4 +1,4 @@
-"""The tasks of the measuring side: bench, compare, predict, quota, report, bundle, experiment."""
+"""The tasks of the measuring side: bench, compare, predict, quota, report, bundle, experiment, claims."""
 
 from pathlib import Path
 
@@ -210,3 +210,30 @@ def experiment(
         Path(folder) if folder else run_experiment(name, quick=quick, backend=backend, out=Path(out) if out else None)
     )
     show_json(judged(where)) if json else show(where)
+
+
+@task(
+    help={
+        "rerun": "run every experiment anew (most of an hour); default: only those of at most half a minute",
+        "redraw": "run nothing: compute the verdicts anew from the recorded data and write the page again",
+        "only": "only these claims or experiments, by commas: D1,clocks",
+        "quick": "quick forms; needs --out",
+        "out": "folder for page and data (default: the project's docs/)",
+        "json": JSON_HELP,
+    }
+)
+@front_door
+def claims(
+    _: Context,
+    rerun: bool = False,
+    redraw: bool = False,
+    only: str | None = None,
+    quick: bool = False,
+    out: str | None = None,
+    json: bool = False,
+) -> None:
+    """Write the table of published claims: each with its experiment's data and verdict."""
+    from bench.claims.main import run_claims, show_claims
+
+    document = run_claims(rerun=rerun, redraw=redraw, quick=quick, only=only, out=Path(out) if out else None)
+    show_json(document) if json else show_claims(document)

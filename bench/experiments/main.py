@@ -3,6 +3,7 @@
 import importlib
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,7 +103,7 @@ def run_experiment(
     }
     (folder / "parts").rmdir()
     with beside(folder / DATA) as temporary:
-        data.write_parquet(temporary)
+        data.write_parquet(temporary, compression="zstd", compression_level=19)
         temporary.chmod(0o644)
     write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
     return folder
@@ -156,14 +157,33 @@ def show(folder: Path) -> None:
         console.print(f"picture: {document['picture']}", highlight=False)
 
 
-def _load(folder: Path) -> tuple[dict[str, Any], pl.DataFrame]:
+def kept_runs(root: Path) -> Iterator[tuple[dict[str, Any], Path]]:
+    """(experiment.json, folder) of every kept run under the folder; one that is none is named on stderr."""
+    for path in sorted(root.glob(f"*/{ABOUT}")):
+        try:
+            yield about_of(path.parent), path.parent
+        except BadResult as error:
+            messages().print(f"[yellow]left out:[/] {escape(str(error))}", highlight=False)
+
+
+def about_of(folder: Path) -> dict[str, Any]:
+    """What experiment.json says of kept data. Raises BadResult."""
     try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        data = pl.read_parquet(folder / DATA)
-        if about["schema"] != SCHEMA or not isinstance(about["backend"], dict) or not isinstance(about["host"], dict):
+        about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        if about["schema"] != SCHEMA or not isinstance(about["backend"]["name"], str):
+            raise BadResult(f"{folder}: not of schema {SCHEMA}")
+        if not isinstance(about["host"], dict) or not isinstance(about["started_utc"], str):
             raise BadResult(f"{folder}: not of schema {SCHEMA}")
         if about["experiment"] not in EXPERIMENTS:
             raise BadResult(f"{folder}: of an experiment that this version does not know ({about['experiment']})")
-    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadResult(f"{folder}: not an experiment's folder ({str(error).splitlines()[0]})") from error
-    return about, data
+    return about
+
+
+def _load(folder: Path) -> tuple[dict[str, Any], pl.DataFrame]:
+    about = about_of(folder)
+    try:
+        return about, pl.read_parquet(folder / DATA)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise BadResult(f"{folder}: not an experiment's folder ({str(error).splitlines()[0]})") from error

@@ -1,0 +1,128 @@
+"""`invoke claims`: run what is cheap (or all), take the newest data of the rest, write the page."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from bench.claims.answers import answers
+from bench.claims.page import as_list, as_markdown, with_list
+from bench.claims.records import HOST, Record, Source, adopt, read
+from bench.claims.rows import ROWS, SOURCES
+from bench.experiments.main import make_experiment, run_experiment
+from bench.tables import Section, Table
+from bench.terminal import print_table
+from nanonap.errors import Interrupted, NanonapError, UsageError
+from nanonap.files import write_text
+from nanonap.paths import PROJECT, RESULTS
+from nanonap.terminal import messages
+from toolchain.releases import NEWEST
+
+PAGE, FOLDER = "claims.md", "claims"
+DOCS, README = PROJECT / "docs", PROJECT / "README.md"
+EXPERIMENTS = RESULTS / "experiments"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A source that was to be run: ``problem`` says why there are no new data of it, empty if there are."""
+
+    source: Source
+    problem: str = ""
+
+
+def run_claims(
+    *, rerun: bool = False, redraw: bool = False, quick: bool = False, only: str | None = None, out: Path | None = None
+) -> dict[str, Any]:
+    """Write the page, and give its document: {``page``, ``claims`` [Answer], ``ran`` [{``command``, ``problem``}]}.
+
+    Runs the experiments that are cheap, or with ``rerun`` all, or with ``redraw`` none; ``only`` are claims or
+    experiments by commas. An experiment that cannot run here is told, and its recorded data stay. ``out`` is another
+    folder than docs/ for page and data; quick runs are only taken there. Raises UsageError, BadResult, Interrupted,
+    OutputNotWritable, DiskFull.
+    """
+    if rerun and redraw:
+        raise UsageError("--rerun and --redraw exclude each other")
+    if quick and out is None:
+        raise UsageError("the project's own page is not made of quick runs: give --out DIR with --quick")
+    sources = _chosen(only)
+    root = DOCS if out is None else out
+    with tempfile.TemporaryDirectory(prefix="nanonap-claims-") as folder:
+        results = Path(folder) if quick else EXPERIMENTS
+        ran = [] if redraw else [_run(each, quick, results) for each in sources if rerun or _is_cheap(each)]
+        if out is not None:
+            _begin(out)
+        if not redraw:
+            for source in sources:
+                adopt(root / FOLDER, source, results, quick=quick)
+    found = _read(root / FOLDER)
+    made = answers(found)
+    write_text(root / PAGE, as_markdown(made))
+    if out is None:
+        write_text(README, with_list(README.read_text(encoding="utf-8"), as_list(made)))
+    return {
+        "page": str(root / PAGE),
+        "claims": [each.to_json() for each in made],
+        "ran": [{"command": each.source.command, "problem": each.problem or None} for each in ran],
+    }
+
+
+def show_claims(document: dict[str, Any]) -> None:
+    """The table of verdicts, for a person; what could not be run goes to stderr."""
+    rows = [[each["claim"], each["outcome"], each["says"]] for each in document["claims"]]
+    print_table(Table("Published claims, and what the data say", ("claim", "verdict", "it says"), [Section("", rows)]))
+    for each in document["ran"]:
+        if each["problem"]:
+            text = escape(f"{each['command']}: {each['problem']}; its recorded data are shown")
+            messages().print(f"[yellow]not run:[/] {text}", highlight=False)
+    print(f"page: {document['page']}")
+
+
+def _chosen(only: str | None) -> Sequence[Source]:
+    """The sources of claims (``D1``) or experiments (``dilation``) by commas. Raises UsageError."""
+    if only is None:
+        return SOURCES
+    named = [word.strip() for word in only.split(",")]
+    known = {row.claim for row in ROWS} | {source.experiment for source in SOURCES} | {each.name for each in SOURCES}
+    unknown = [word for word in named if word not in known]
+    if unknown:
+        raise UsageError(
+            f"--only {', '.join(unknown)}: no such claim or experiment; there are {', '.join(sorted(known))}"
+        )
+    of_claims = {source for row in ROWS if row.claim in named for source in row.sources}
+    return [each for each in SOURCES if each in of_claims or each.experiment in named or each.name in named]
+
+
+def _is_cheap(source: Source) -> bool:
+    return source.backend == HOST and make_experiment(source.experiment).cheap
+
+
+def _run(source: Source, quick: bool, results: Path) -> Ran:
+    messages().print(f"{escape(source.command)}{' --quick' if quick else ''}", highlight=False)
+    out = None
+    if quick:
+        out = results / source.experiment / source.name
+        out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        run_experiment(source.experiment, quick=quick, backend=source.backend, out=out, go=NEWEST)
+    except (Interrupted, UsageError):
+        raise
+    except NanonapError as error:
+        return Ran(source, " ".join(str(error).split()))
+    return Ran(source)
+
+
+def _begin(out: Path) -> None:
+    """The folder with the recorded data in it, which what is run then replaces. Raises UsageError."""
+    if (out / PAGE).exists() or (out / FOLDER).exists():
+        return
+    shutil.copytree(DOCS / FOLDER, out / FOLDER) if (DOCS / FOLDER).exists() else (out / FOLDER).mkdir(parents=True)
+
+
+def _read(root: Path) -> dict[Source, Record]:
+    found = {source: read(root, source) for source in SOURCES}
+    return {source: record for source, record in found.items() if record is not None}

@@ -1,0 +1,88 @@
+"""Recorded data of experiments: a folder each, with the raw data and where they come from."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.experiments.base import Verdict
+from bench.experiments.main import ABOUT, DATA, PICTURE, about_of, judged, kept_runs
+from nanonap.files import beside
+
+HOST = "auto"
+
+
+@dataclass(frozen=True)
+class Source:
+    """An experiment and where it runs: ``backend`` is ``auto`` for this machine itself, else the backend's name."""
+
+    experiment: str
+    backend: str = HOST
+
+    @property
+    def name(self) -> str:
+        """Of its folder: ``dilation``, ``dilation-guest``."""
+        return self.experiment if self.backend == HOST else f"{self.experiment}-{self.backend}"
+
+    @property
+    def command(self) -> str:
+        """What runs it."""
+        where = "" if self.backend == HOST else f" --backend {self.backend}"
+        return f"invoke experiment {self.experiment}{where}"
+
+    def is_of(self, about: dict[str, Any]) -> bool:
+        """Whether an experiment.json is of this source."""
+        backend: str = about["backend"]["name"]
+        here = not backend.startswith("guest") if self.backend == HOST else backend == self.backend
+        return here and about["experiment"] == self.experiment
+
+
+@dataclass(frozen=True)
+class Record:
+    """Kept data, judged: ``about`` is experiment.json, ``verdicts`` are computed from the raw data by ``read``."""
+
+    source: Source
+    folder: Path
+    about: dict[str, Any]
+    verdicts: tuple[Verdict, ...]
+    picture: Path | None
+
+    @property
+    def mark(self) -> str | None:
+        """What must be said beside its figures (an emulated machine)."""
+        mark: str | None = self.about["backend"].get("mark")
+        return mark
+
+
+def read(root: Path, source: Source) -> Record | None:
+    """The record of a source under ``root``, judged anew; None where there is none. Raises BadResult."""
+    folder = root / source.name
+    if not (folder / ABOUT).exists():
+        return None
+    document = judged(folder)
+    about = about_of(folder)
+    verdicts = tuple(Verdict(**each) for each in document["verdicts"])
+    return Record(source, folder, about, verdicts, folder / PICTURE if document["picture"] else None)
+
+
+def adopt(root: Path, source: Source, results: Path, *, quick: bool = False) -> bool:
+    """Copy the newest kept run of a source into ``root``, if it is newer than what is there; whether it was.
+
+    ``results`` is the folder of experiments' results; with ``quick`` quick runs count too. Raises BadResult,
+    OutputNotWritable, DiskFull.
+    """
+    runs = [(about, folder) for about, folder in kept_runs(results / source.experiment) if source.is_of(about)]
+    found = max(((about["started_utc"], folder) for about, folder in runs if quick or not about["quick"]), default=None)
+    if found is None:
+        return False
+    target = root / source.name
+    started, folder = found
+    if (target / ABOUT).exists():
+        if about_of(target)["started_utc"] >= started:
+            return False
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (DATA, ABOUT):  # the data first: without them experiment.json means nothing
+        with beside(target / name) as temporary:
+            shutil.copyfile(folder / name, temporary)
+            temporary.chmod(0o644)
+    return True
