@@ -216,7 +216,7 @@ def experiment(
     help={
         "rerun": "run every experiment anew (most of an hour); default: only those of at most half a minute",
         "redraw": "run nothing: compute the verdicts anew from the recorded data and write the page again",
-        "only": "only these claims or experiments, by commas: D1,clocks",
+        "only": "run only what answers these claims, or these experiments, by commas: D1,clocks,clocks-guest",
         "quick": "quick forms; needs --out",
         "out": "folder for page and data (default: the project's docs/)",
         "json": JSON_HELP,

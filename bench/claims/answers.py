@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from bench import host
 from bench.claims.records import Record, Source
 from bench.claims.rows import ROWS, Row
 from bench.experiments.base import Outcome, Verdict
 
+Answered = Outcome | Literal["not recorded"]
 OPEN: Outcome = "cannot be tested here"
+UNKNOWN: Answered = "not recorded"
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Answer:
     """
 
     row: Row
-    outcome: Outcome
+    outcome: Answered
     found: tuple[tuple[Record, Verdict], ...]
     lacking: tuple[Source, ...]
 
@@ -28,6 +30,7 @@ class Answer:
         """For a program."""
         return {
             "claim": self.row.claim,
+            "short": self.row.short,
             "says": self.row.says,
             "outcome": self.outcome,
             "why": self.row.why,
@@ -68,9 +71,10 @@ def _answer(row: Row, records: Mapping[Source, Record]) -> Answer:
     return Answer(row, outcome, found, tuple(source for source in row.sources if source not in records))
 
 
-def combined(outcomes: Iterable[Outcome]) -> Outcome:
+def combined(outcomes: Iterable[Outcome]) -> Answered:
     """Of verdicts on one claim: what those that are settled agree on, else that it holds in part."""
-    settled = {each for each in outcomes if each != OPEN}
+    known = set(outcomes)
+    settled = known - {OPEN}
     if not settled:
-        return OPEN
+        return OPEN if known else UNKNOWN
     return settled.pop() if len(settled) == 1 else "holds in part"

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.markup import escape
+from rich.table import Table
 
 from bench.claims.answers import answers
 from bench.claims.page import as_list, as_markdown, with_list
 from bench.claims.records import HOST, Record, Source, adopt, read
 from bench.claims.rows import ROWS, SOURCES
 from bench.experiments.main import make_experiment, run_experiment
-from bench.tables import Section, Table
-from bench.terminal import print_table
+from bench.terminal import wide
 from nanonap.errors import Interrupted, NanonapError, UsageError
 from nanonap.files import write_text
 from nanonap.paths import PROJECT, RESULTS
@@ -41,7 +42,7 @@ def run_claims(
     """Write the page, and give its document: {``page``, ``claims`` [Answer], ``ran`` [{``command``, ``problem``}]}.
 
     Runs the experiments that are cheap, or with ``rerun`` all, or with ``redraw`` none; ``only`` are claims or
-    experiments by commas. An experiment that cannot run here is told, and its recorded data stay. ``out`` is another
+    sources by commas. An experiment that cannot run here is told, and its recorded data stay. ``out`` is another
     folder than docs/ for page and data; quick runs are only taken there. Raises UsageError, BadResult, Interrupted,
     OutputNotWritable, DiskFull.
     """
@@ -61,9 +62,9 @@ def run_claims(
                 adopt(root / FOLDER, source, results, quick=quick)
     found = _read(root / FOLDER)
     made = answers(found)
-    write_text(root / PAGE, as_markdown(made))
+    write_text(root / PAGE, as_markdown(made, FOLDER))
     if out is None:
-        write_text(README, with_list(README.read_text(encoding="utf-8"), as_list(made)))
+        write_text(README, with_list(README.read_text(encoding="utf-8"), as_list(made, f"docs/{PAGE}")))
     return {
         "page": str(root / PAGE),
         "claims": [each.to_json() for each in made],
@@ -73,8 +74,12 @@ def run_claims(
 
 def show_claims(document: dict[str, Any]) -> None:
     """The table of verdicts, for a person; what could not be run goes to stderr."""
-    rows = [[each["claim"], each["outcome"], each["says"]] for each in document["claims"]]
-    print_table(Table("Published claims, and what the data say", ("claim", "verdict", "it says"), [Section("", rows)]))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="Published claims, and what the data say")
+    for column in ("", "claim", "verdict"):
+        table.add_column(column, overflow="fold", no_wrap=column == "")
+    for each in document["claims"]:
+        table.add_row(each["claim"], escape(each["short"]), each["outcome"])
+    wide().print(table)
     for each in document["ran"]:
         if each["problem"]:
             text = escape(f"{each['command']}: {each['problem']}; its recorded data are shown")
@@ -83,18 +88,16 @@ def show_claims(document: dict[str, Any]) -> None:
 
 
 def _chosen(only: str | None) -> Sequence[Source]:
-    """The sources of claims (``D1``) or experiments (``dilation``) by commas. Raises UsageError."""
+    """The sources of claims (``D1``), or themselves (``dilation``, ``clocks-guest``), by commas. Raises UsageError."""
     if only is None:
         return SOURCES
     named = [word.strip() for word in only.split(",")]
-    known = {row.claim for row in ROWS} | {source.experiment for source in SOURCES} | {each.name for each in SOURCES}
+    known = [*(row.claim for row in ROWS), *(source.name for source in SOURCES)]
     unknown = [word for word in named if word not in known]
     if unknown:
-        raise UsageError(
-            f"--only {', '.join(unknown)}: no such claim or experiment; there are {', '.join(sorted(known))}"
-        )
+        raise UsageError(f"--only {', '.join(unknown)}: no such claim or experiment; there are {', '.join(known)}")
     of_claims = {source for row in ROWS if row.claim in named for source in row.sources}
-    return [each for each in SOURCES if each in of_claims or each.experiment in named or each.name in named]
+    return [each for each in SOURCES if each in of_claims or each.name in named]
 
 
 def _is_cheap(source: Source) -> bool:

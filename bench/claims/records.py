@@ -77,9 +77,8 @@ def adopt(root: Path, source: Source, results: Path, *, quick: bool = False) -> 
         return False
     target = root / source.name
     started, folder = found
-    if (target / ABOUT).exists():
-        if about_of(target)["started_utc"] >= started:
-            return False
+    if (target / ABOUT).exists() and about_of(target)["started_utc"] >= started:
+        return False
     target.mkdir(parents=True, exist_ok=True)
     for name in (DATA, ABOUT):  # the data first: without them experiment.json means nothing
         with beside(target / name) as temporary:

@@ -13,8 +13,8 @@ from bench.claims.records import HOST, Source
 class Row:
     """A claim. ``decided_by`` names the verdicts that decide it; others of the same claim stand beside them.
 
-    ``short`` is a clause for a list, ``says`` the claim as published, ``why`` the mechanism with its sources, ``picture``
-    the name of the source whose picture is shown, or empty.
+    ``short`` is a clause for a list, ``says`` the claim as published, ``why`` the mechanism with its sources,
+    ``picture`` the name of the source whose picture is shown, or empty.
     """
 
     claim: str

@@ -1,0 +1,197 @@
+"""The table of claims: complete, and nothing but what its recorded data say."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from bench.claims.answers import Answer, answers, combined
+from bench.claims.main import DOCS, FOLDER, PAGE, README, run_claims
+from bench.claims.page import BEGIN, END, as_list, as_markdown, with_list
+from bench.claims.records import Record, Source, adopt, read
+from bench.claims.rows import CAPTIONS, ROWS, SOURCES
+from bench.experiments.base import Outcome
+from bench.experiments.main import ABOUT, DATA
+from nanonap.errors import UsageError
+from nanonap.paths import PROJECT
+from tests.bench.experiments.test_quota_limits import made
+
+CLAIMS = [
+    "D1",
+    "D2",
+    "D3",
+    "D4",
+    "D5",
+    "T1",
+    "T2",
+    "T3",
+    "T4",
+    "T5",
+    "Q1",
+    "Q2",
+    "Q3",
+    "Q4",
+    "E1",
+    "E2",
+    "E3",
+    "P1",
+    "P2",
+    "P3",
+]
+INVOKE = str(Path(sys.executable).with_name("invoke"))
+LIMITS = Source("quota-limits")
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the recorded data: reading draws pictures beside them."""
+    return Path(shutil.copytree(DOCS / FOLDER, tmp_path_factory.mktemp("docs") / FOLDER))
+
+
+def records(root: Path) -> dict[Source, Record]:
+    found = {source: read(root, source) for source in SOURCES}
+    return {source: record for source, record in found.items() if record is not None}
+
+
+@pytest.fixture(scope="module")
+def made_of_them(recorded: Path) -> list[Answer]:
+    return answers(records(recorded))
+
+
+def test_every_published_claim_has_a_row_that_says_why() -> None:
+    assert [row.claim for row in ROWS] == CLAIMS
+    assert all(row.short and row.says and row.why.endswith((".", ")")) for row in ROWS)
+    assert {row.picture for row in ROWS if row.picture} <= {source.name for source in SOURCES} & set(CAPTIONS)
+
+
+def test_no_claim_is_without_a_verdict_from_data_of_full_runs(made_of_them: list[Answer]) -> None:
+    for each in made_of_them:
+        deciding = [verdict for _, verdict in each.found if each.row.decides(verdict.claim)]
+        assert deciding and not each.lacking, each.row.claim
+        assert all(verdict.sentence for verdict in deciding)
+        assert not any(record.about["quick"] for record, _ in each.found)
+
+
+def test_every_verdict_of_the_page_is_recomputed_from_the_raw_data(made_of_them: list[Answer]) -> None:
+    assert (DOCS / PAGE).read_text(encoding="utf-8") == as_markdown(made_of_them, FOLDER)
+
+
+def test_the_readme_lists_the_same_verdicts(made_of_them: list[Answer]) -> None:
+    text = README.read_text(encoding="utf-8")
+    assert BEGIN in text and END in text
+    assert with_list(text, as_list(made_of_them, f"docs/{PAGE}")) == text
+
+
+def test_other_data_give_another_verdict(recorded: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(recorded, tmp_path / FOLDER))
+    dilation = Source("dilation")
+    data = pl.read_parquet(root / dilation.name / DATA)
+    limited = (pl.col("part") == "sleep") & (pl.col("quota") == "50%")
+    changed = data.with_columns(elapsed_ns=pl.when(limited).then(2 * pl.col("elapsed_ns")).otherwise("elapsed_ns"))
+    changed.write_parquet(root / dilation.name / DATA)
+    before, after = (read(each, dilation) for each in (recorded, root))
+    assert before is not None and after is not None
+    outcomes = [next(each.outcome for each in record.verdicts if each.claim == "D1") for record in (before, after)]
+    assert outcomes == ["refuted", "holds"]
+
+
+def test_recorded_data_name_no_machine(recorded: Path) -> None:
+    for path in recorded.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert str(PROJECT).encode() not in content and os.uname().nodename.encode() not in content, path
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ((), "not recorded"),
+        (("refuted",), "refuted"),
+        (("refuted", "cannot be tested here"), "refuted"),
+        (("cannot be tested here",), "cannot be tested here"),
+        (("holds", "refuted"), "holds in part"),
+        (("holds", "holds"), "holds"),
+    ],
+)
+def test_verdicts_on_one_claim_make_one_outcome(outcomes: tuple[Outcome, ...], expected: str) -> None:
+    assert combined(outcomes) == expected
+
+
+def kept(folder: Path, started: str, *, quick: bool = False, backend: str = "cgroup1") -> Path:
+    """A kept run of quota-limits with the kernel's own answers."""
+    folder.mkdir(parents=True)
+    made({}).write_parquet(folder / DATA)
+    about = {"schema": 1, "experiment": "quota-limits", "started_utc": started, "quick": quick, "go_version": "1.27.3"}
+    (folder / ABOUT).write_text(json.dumps({**about, "backend": {"name": backend}, "host": {}}))
+    return folder
+
+
+def started(root: Path, source: Source = LIMITS) -> str:
+    record = read(root, source)
+    assert record is not None
+    return str(record.about["started_utc"])
+
+
+def test_the_newest_full_run_of_the_same_place_is_taken(tmp_path: Path) -> None:
+    root, results = tmp_path / FOLDER, tmp_path / "results"
+    assert not adopt(root, LIMITS, results)
+    kept(results / "quota-limits" / "a", "2026-01-01T00:00:00")
+    assert adopt(root, LIMITS, results) and started(root) == "2026-01-01T00:00:00"
+    kept(results / "quota-limits" / "b", "2026-01-03T00:00:00", quick=True)
+    kept(results / "quota-limits" / "c", "2026-01-02T00:00:00")
+    kept(results / "quota-limits" / "d", "2026-01-04T00:00:00", backend="guest")
+    assert adopt(root, LIMITS, results) and started(root) == "2026-01-02T00:00:00"
+    assert not adopt(root, LIMITS, results)
+    assert adopt(root, LIMITS, results, quick=True) and started(root) == "2026-01-03T00:00:00"
+    guest = Source("quota-limits", "guest")
+    assert adopt(root, guest, results) and started(root, guest) == "2026-01-04T00:00:00"
+
+
+def test_a_broken_kept_run_is_left_out_and_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    results = tmp_path / "results"
+    kept(results / "quota-limits" / "a", "2026-01-01T00:00:00")
+    (kept(results / "quota-limits" / "b", "2026-01-02T00:00:00") / ABOUT).write_text("{")
+    assert adopt(tmp_path / FOLDER, LIMITS, results)
+    assert started(tmp_path / FOLDER) == "2026-01-01T00:00:00"
+    assert "left out" in capfd.readouterr().err
+
+
+def test_a_claim_is_run_for_real_and_shown(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [INVOKE, "claims", "--rerun", "--quick", "--only", LIMITS.name, "--out", str(out), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PROJECT, timeout=120)
+    document = json.loads(done.stdout)
+    (q1,) = [each for each in document["claims"] if each["claim"] == "Q1"]
+    here = next(each for each in q1["verdicts"] if not each["backend"].startswith("guest"))
+    assert (here["outcome"], here["quick"]) == ("holds in part", True)
+    assert document["ran"] == [{"command": "invoke experiment quota-limits", "problem": None}]
+    assert ", quick form.*" in (out / PAGE).read_text(encoding="utf-8")
+
+
+def test_what_cannot_run_here_is_told_and_its_recorded_data_stay(tmp_path: Path, recorded: Path) -> None:
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    out = tmp_path / "out"
+    guest = "quota-limits-guest"
+    command = [INVOKE, "claims", "--rerun", "--quick", "--only", guest, "--out", str(out)]
+    environment = {**os.environ, "PATH": str(empty)}  # no QEMU there
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=PROJECT, timeout=120, env=environment
+    )
+    assert "not run: invoke experiment quota-limits --backend guest" in " ".join(done.stderr.split())
+    assert (out / FOLDER / guest / DATA).read_bytes() == (recorded / guest / DATA).read_bytes()
+
+
+def test_options_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="D1, D2"):
+        run_claims(only="D9", out=tmp_path)
+    with pytest.raises(UsageError, match="--out"):
+        run_claims(quick=True)
+    with pytest.raises(UsageError, match="exclude"):
+        run_claims(rerun=True, redraw=True)
+    assert not list(tmp_path.iterdir())
