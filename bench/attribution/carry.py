@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.attribution.errors import RecordingFailed, TracingUnavailable
 from bench.attribution.recorder import MODES
-from bench.attribution.recording import Recording
+from bench.attribution.recording import RECORDER, Recording
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,11 @@ class Carried:
     refusal: TracingUnavailable | None
 
 
-def options(program: str, stat: str | None, mode: str) -> list[str]:
-    """The arguments, up to the command."""
+def options(program: str, stat: str | None, mode: str, recorder: str = RECORDER) -> list[str]:
+    """The arguments, up to the command. They are Recording's."""
     stat_option = ["--stat", stat] if stat is not None else []
-    return ["-m", "bench.attribution.carry", "--program", program, "--mode", mode, *stat_option, "--"]
+    more = [*stat_option, "--recorder", recorder]
+    return ["-m", "bench.attribution.carry", "--program", program, "--mode", mode, *more, "--"]
 
 
 def unpack(data: bytes) -> Carried:
@@ -55,9 +56,10 @@ def main() -> int:
     parser.add_argument("--program", required=True)
     parser.add_argument("--stat", type=Path)
     parser.add_argument("--mode", choices=MODES, default="auto")
+    parser.add_argument("--recorder", default=RECORDER)
     parser.add_argument("command", nargs="+")
     chosen = parser.parse_args()
-    with Recording(chosen.program, chosen.stat, chosen.mode) as recording:
+    with Recording(chosen.program, chosen.stat, chosen.mode, chosen.recorder) as recording:
         done = subprocess.run(chosen.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
         record = zlib.compress(recording.stop().encode(), 1)
         refusal = recording.refusal

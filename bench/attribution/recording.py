@@ -16,6 +16,7 @@ from nanonap.paths import PROJECT
 TRACED = (KPROBES, TRACEPOINTS)
 #: From the best to the worst: what they can tell is in ``bench.attribution.attribute``.
 _STOP_S = 60.0
+RECORDER = "bench.attribution.recorder"
 
 
 class Recording:
@@ -24,14 +25,17 @@ class Recording:
     ``method`` names what is recorded, ``refusal`` why that is not the kernel's tracepoints (None if it is).
     """
 
-    def __init__(self, program: Path | str, stat: Path | None = None, mode: str = "auto") -> None:
+    def __init__(
+        self, program: Path | str, stat: Path | None = None, mode: str = "auto", recorder: str = RECORDER
+    ) -> None:
         """Start, for a program that is started after this, by the name of its file; returns when it records.
 
         ``stat`` is the cpu.stat of the group in which the program will run. ``mode`` ``auto`` takes the best method
         that works here, ``trace`` raises TracingUnavailable if that is not tracing, ``schedstat`` and ``counters`` do
-        without it. Raises RecordingFailed.
+        without it. ``recorder`` is a module that is run with the same options and writes in the same way. Raises
+        RecordingFailed.
         """
-        command = [sys.executable, "-m", "bench.attribution.recorder", "--program", Path(program).name, "--mode", mode]
+        command = [sys.executable, "-m", recorder, "--program", Path(program).name, "--mode", mode]
         self._process = subprocess.Popen(
             command if stat is None else [*command, "--stat", str(stat)],
             stdin=subprocess.PIPE,
