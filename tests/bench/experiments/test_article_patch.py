@@ -1,0 +1,207 @@
+"""article-patch: its verdict on made data, each way; its readers; and its quick form, run for real."""
+
+import hashlib
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from bench.experiments.article_patch import ArticlePatch
+from bench.experiments.article_patch_number import AS_CLAIMED, BUSY, ONLY_NUMBER, QUIETLY, STOCK, counts
+from bench.experiments.article_patch_patchelf import EDITS, code_at, patchelf_rows
+from bench.experiments.article_patch_runs import QUICK, SCHEMA
+from bench.experiments.base import Setting, Verdict
+from patcher.image import read_image
+from tests.conftest import BuildProgram
+
+
+def _rows(**steps: bool) -> list[dict[str, Any]]:
+    """What a machine would give on which each step does, or does not, what is claimed."""
+    function, patchelf, number, instruction = (
+        steps.get(each, False) for each in ("function", "patchelf", "number", "instruction")
+    )
+    made: list[dict[str, Any]] = [
+        {"part": "function", "subject": "sleepbench", "go": "1.27.3", "tried": "runtime.nanosleep", "found": function},
+        {"part": "patchelf option", "subject": "patchelf 9", "tried": "--set-rpath", "found": False, "message": "x"},
+        {"part": "table", "number": 241, "message": "clock_nanosleep" if number else "mq_unlink"},
+        {"part": "instruction", "subject": "go build", "tried": "CALL syscall(SB)", "found": instruction},
+        {"part": "instruction", "subject": "a copy", "tried": "CALL linux.Syscall6", "found": True, "runs": True},
+    ]
+    tried = {"part": "patchelf", "subject": "static", "tried": "--set-rpath x", "status": 0, "message": ""}
+    made += [{**tried, "changed": True, "code_same": not patchelf, "runs": True}]
+    return [*made, *_runs(number)]
+
+
+def _runs(number: bool, often: int = 1_000, blocks: int = 4) -> Iterator[dict[str, Any]]:
+    for block in range(blocks):
+        for load in (QUIETLY, BUSY):
+            for arm in (STOCK, ONLY_NUMBER, AS_CLAIMED):
+                called = "nanosleep" if arm == STOCK else "clock_nanosleep" if number else "mq_unlink"
+                calls = {"mq_unlink": 0, "nanosleep": 0, "clock_nanosleep": 0}
+                calls[called] = often + block if called == "mq_unlink" else 100 + block
+                row = {"part": "number", "subject": arm, "load": load, "block": block, "sleeps": 60}
+                took = {"wall_ns": 100_000_000, "cpu_ns": 50_000_000, "shortest_late_ns": 80_000}
+                results = "-1 ENOENT" if called == "mq_unlink" else None
+                yield {**row, **took, **calls, "traced": True, "epoll_waits": 60, "results": results}
+                yield {**row, **took, "traced": False}
+
+
+def _verdict(rows: list[dict[str, Any]]) -> Verdict:
+    (found,) = ArticlePatch().judge(pl.DataFrame(rows, schema=SCHEMA))
+    return found
+
+
+STEPS = ("function", "patchelf", "number", "instruction")
+
+
+def test_it_holds_where_every_step_does_what_is_claimed() -> None:
+    found = _verdict(_rows(**dict.fromkeys(STEPS, True)))
+    assert found.outcome == "holds", found.sentence
+    assert found.claim == "P3"
+
+
+@pytest.mark.parametrize("lacking", STEPS)
+def test_one_step_that_does_not_refutes_it(lacking: str) -> None:
+    found = _verdict(_rows(**{each: each != lacking for each in STEPS}))
+    assert found.outcome == "refuted", found.sentence
+    assert [name for name, each in found.figures.items() if not each["does"]] == [lacking]
+
+
+@pytest.mark.parametrize("part", ["function", "patchelf", "instruction"])
+def test_a_step_that_was_not_tried_leaves_it_open_and_says_what_is_missing(part: str) -> None:
+    rows = [each for each in _rows(**dict.fromkeys(STEPS, True)) if each["part"] != part]
+    found = _verdict([*rows, {"part": part, "missing": "no such tool; install it"}])
+    assert found.outcome == "cannot be tested here"
+    assert "no such tool; install it" in found.sentence
+
+
+def test_without_strace_the_kernels_table_decides_on_the_number() -> None:
+    for number, does in ((True, True), (False, False)):
+        rows = [each for each in _rows(number=number) if not each.get("traced")]
+        found = _verdict([*rows, {"part": "number", "missing": "there is no strace here"}])
+        assert found.figures["number"]["does"] is does
+        assert "there is no strace here" in found.sentence
+    rows = [each for each in rows if each["part"] not in ("table", "number")]
+    assert _verdict(rows).figures["number"]["does"] is None
+
+
+def test_an_option_that_is_not_known_leaves_open_whether_patchelf_edits_code() -> None:
+    unknown = {"part": "patchelf option", "subject": "patchelf 9", "tried": "--set-code"}
+    found = _verdict([*_rows(**{each: each != "patchelf" for each in STEPS}), unknown])
+    assert found.outcome == "cannot be tested here"
+    assert "--set-code" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("often", "blocks", "said"),
+    [(1_000, 4, "so it spins"), (100, 4, "does not spin"), (1_000, 2, "do not settle it")],
+)
+def test_what_the_number_brings_about_is_measured_against_stock(often: int, blocks: int, said: str) -> None:
+    rows = [each for each in _rows() if each["part"] != "number"]
+    assert said in _verdict([*rows, *_runs(False, often, blocks)]).sentence
+
+
+def test_calls_and_answers_are_read_from_what_strace_writes() -> None:
+    found = counts(
+        '7 mq_unlink("") = -1 ENOENT (No such file or directory)\n'
+        '8 mq_unlink("" <unfinished ...>\n'
+        "7 epoll_pwait(5, [], 128, 1, NULL, 0)    = 0\n"
+        "7 epoll_pwait(5,  <unfinished ...>\n"
+        "8 <... mq_unlink resumed>)          = -1 EFAULT (Bad address)\n"
+        "7 <... epoll_pwait resumed>[], 128, 2, NULL, 0) = 0\n"
+        "7 epoll_pwait(5, [], 128, 0, NULL, 0)    = 0\n"
+        "9 nanosleep({tv_sec=0, tv_nsec=20000}, NULL) = 0\n"
+        "8 mq_unlink(0x1 <unfinished ...>)         = ?\n"
+        '8 mq_unlink("")                     = 231\n'
+    )
+    assert (found["mq_unlink"], found["nanosleep"], found["clock_nanosleep"]) == (4, 1, 0)
+    assert found["epoll_waits"] == 2, "a poll that does not wait is no wait"
+    assert found["results"] == "-1 EFAULT, -1 ENOENT"
+
+
+def test_code_is_found_by_program_headers_alone(build_program: BuildProgram) -> None:
+    image = read_image(build_program("sleepbench"))
+    text = image.section(".text")
+    assert text is not None
+    data = image.data[0 : len(image.data)]
+    assert code_at(data, text.address, text.size) == image.read(text.address, text.size)
+    assert code_at(data, 0x10, 4) == b""
+
+
+@pytest.fixture
+def another_patchelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build_program: BuildProgram) -> None:
+    """A program of that name which does edit code: the last byte of .text."""
+    text = read_image(build_program("sleepbench")).section(".text")
+    assert text is not None
+    tool = tmp_path / "bin" / "patchelf"
+    tool.parent.mkdir()
+    tool.write_text(
+        "#!/bin/sh\n"
+        'case $1 in --version) echo "patchelf 9" ;; --help) echo "  [--set-rpath RPATH]\n  [--set-code CODE]" ;;\n'
+        '*) for file; do :; done; printf "\\001" |'
+        f' dd of="$file" bs=1 seek={text.offset + text.size - 1} conv=notrunc 2>&- ;; esac\n',
+        encoding="ascii",
+    )
+    tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tool.parent}:/usr/bin:/bin")
+
+
+@pytest.mark.usefixtures("another_patchelf")
+def test_a_tool_that_edits_code_is_found_out(setting: Setting, tmp_path: Path) -> None:
+    rows = list(patchelf_rows(setting, replace(QUICK, modes=()), tmp_path))
+    tried = [each for each in rows if each["part"] == "patchelf"]
+    assert all(each["changed"] and not each["code_same"] for each in tried)
+    options = {each["tried"]: each.get("found") for each in rows if each["part"] == "patchelf option"}
+    assert options == {"--set-rpath": False, "--set-code": None}
+    assert _verdict(rows).figures["patchelf"]["does"]
+
+
+def test_without_patchelf_it_says_how_to_get_it(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (row,) = patchelf_rows(setting, QUICK, tmp_path)
+    assert "apt-get install patchelf" in row["missing"]
+
+
+def test_its_quick_form_runs_and_is_judged(setting: Setting) -> None:
+    before = hashlib.sha256(setting.program.read_bytes()).hexdigest()
+    data = ArticlePatch().run(setting)
+    assert data.schema == SCHEMA
+    assert data["missing"].drop_nulls().to_list() == [], "patchelf, strace, gcc and linux-libc-dev are to be installed"
+    assert not list(setting.folder.iterdir()), "the copies are gone"
+    assert hashlib.sha256(setting.program.read_bytes()).hexdigest() == before, "the program itself is left alone"
+
+    functions = data.filter(pl.col("part") == "function", pl.col("subject") == setting.program.name)
+    assert dict(functions.select("tried", "found").iter_rows()) == {
+        "runtime.nanosleep": False, "runtime.usleep": True, "runtime.netpoll": True, "time.Sleep": True,
+    }  # fmt: skip
+    assert dict(functions.select("tried", "number").iter_rows())["runtime.usleep"] == 35
+
+    tried = data.filter(pl.col("part") == "patchelf")
+    assert set(tried["subject"]) == {"static", "external"}
+    assert tried["code_same"].all() and tried.filter(pl.col("subject") == "external")["changed"].any()
+    assert tried.filter(~pl.col("changed"))["runs"].all()
+    assert set(data.filter(pl.col("part") == "patchelf option")["tried"]) <= set(EDITS)
+
+    traced = data.filter(pl.col("part") == "number", pl.col("traced"))
+    edited, stock = (traced.filter((pl.col("subject") == STOCK) == wanted) for wanted in (False, True))
+    assert (edited["mq_unlink"] > 0).all() and edited.select("nanosleep", "clock_nanosleep").sum().row(0) == (0, 0)
+    assert (stock["mq_unlink"] == 0).all() and stock["nanosleep"].sum()
+    answers = dict(edited.select("subject", "results").unique().iter_rows())
+    assert answers == {ONLY_NUMBER: "-1 ENOENT", AS_CLAIMED: "-1 EFAULT"}
+    assert (traced["epoll_waits"] > 0).all() and (traced["shortest_late_ns"] >= 0).all()
+
+    builds = data.filter(pl.col("part") == "instruction", pl.col("runs").is_null())
+    assert set(builds.filter(pl.col("found"))["tried"]) == {"SYSCALL", "syscall"}
+    real = data.filter(pl.col("part") == "instruction", pl.col("runs").is_not_null())
+    assert real["runs"].to_list() == [True, False], "only the one without entersyscall can be called there"
+
+    found = _verdict(data.to_dicts())
+    assert found.outcome == "refuted"
+    assert not any(each["does"] for each in found.figures.values())
+    assert len(ArticlePatch().tables(data)) == 5
