@@ -1,0 +1,248 @@
+"""The runs of the experiment ``handoff``: one P and two goroutines, sleepers alone, two Ps under a quota."""
+
+import json
+import random
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bench.errors import QuotaUnavailable, RunFailed
+from bench.experiments.base import Setting
+from bench.experiments.handoff_trace import samples_of
+from bench.quota.base import Throttling
+from bench.quota.cgroup import ENTER_FAILED
+from bench.quota.limits import Limits, parse_quota
+from bench.quota.watchdog import guard
+from nanonap.paths import TRIED
+from patcher import patch
+from toolchain.build import build
+from toolchain.wheels import DEFAULT_GO
+
+Row = dict[str, Any]
+PROGRAM = "handoff"
+NONE, LIMITED = "none", "50%"
+QUOTAS = (NONE, LIMITED)
+SLEEP, CALL, DIRECT, NETPOLL = "time.Sleep", "system call", "patched: sleep", "patched: netpoll"
+METHODS = (SLEEP, CALL, DIRECT, NETPOLL)
+COMPUTE, PARK = "computing", "parked"
+HAND, IDLE, SHARE, QUIET = "hand", "idle", "share", "quiet"
+SCHEMA = pl.Schema(
+    {
+        "part": pl.String,  # hand, idle, share, quiet
+        "method": pl.String,  # of sleeping; in share also what the other goroutine does instead
+        "quota": pl.String,
+        "block": pl.Int64,
+        "gomaxprocs": pl.Int64,
+        "sleepers": pl.Int64,
+        "number": pl.Int64,  # of the sleep in its process
+        "requested_ns": pl.Int64,
+        "threads": pl.Int64,  # of the process: at the end (hand, quiet), or at the sample (idle)
+        # hand: a row a sleep
+        "gap_ns": pl.Int64,  # from just before the sleep until the P's other goroutine ran
+        "same_thread": pl.Boolean,  # whether it ran on the sleeper's thread
+        "actual_ns": pl.Int64,
+        "base_ns": pl.Int64,  # computing with nobody asleep, and the rounds done
+        "base_count": pl.Int64,
+        "sleep_ns": pl.Int64,  # computing while the other sleeps, from the moment that it fell asleep
+        "sleep_count": pl.Int64,
+        "not_in_go": pl.Int64,  # goroutines in system calls during the sleep (runtime/metrics)
+        # idle: a row a sample of the scheduler's trace
+        "idle_ps": pl.Int64,
+        "spinning": pl.Int64,
+        "idle_threads": pl.Int64,
+        "runqueue": pl.Int64,
+        "ps_with_m": pl.Int64,
+        "syscall_ticks": pl.Int64,
+        "sleeper_has_p": pl.Boolean,
+        # share and quiet: a row a run
+        "window_ns": pl.Int64,
+        "count": pl.Int64,
+        "other_count": pl.Int64,
+        "cpu_ns": pl.Int64,  # of the process in the window
+        "usage_ns": pl.Int64,  # of the group, the process's start included
+        "nr_periods": pl.Int64,
+        "nr_throttled": pl.Int64,
+        "throttled_ns": pl.Int64,
+    }
+)
+#: Of each group: other work on the machine is not to keep the program from its quota.
+_WEIGHT = 1_000
+_SEED = 1
+_TIMEOUT_S = 60.0
+_NAP_MS = 50  # of share: how long each of the sleeps lasts
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much to do, times in ms; a part's blocks come first, then the sleeps of a run and their length."""
+
+    hand: tuple[int, int, int]
+    idle: tuple[int, int, int]
+    idle_quotas: tuple[str, ...]
+    idle_shapes: tuple[tuple[int, int], ...]  # (GOMAXPROCS, sleepers)
+    share: tuple[int, int]  # blocks, window
+    beside: tuple[str, ...]
+    quiet: tuple[int, int]  # blocks, length of the one sleep
+
+
+# No multiples of sysmon's 10 ms, where its samples are to fall at all moments of a sleep.
+QUICK = Plan((3, 1, 30), (1, 2, 43), (NONE,), ((2, 1), (2, 20)), (3, 200), (COMPUTE, SLEEP, CALL), (1, 100))
+FULL = Plan((8, 6, 50), (4, 3, 103), QUOTAS, ((1, 1), (2, 1), (2, 20)), (8, 600), (COMPUTE, PARK, *METHODS), (8, 500))
+
+
+@dataclass(frozen=True)
+class _Job:
+    part: str
+    method: str
+    quota: str
+    block: int
+    length_ms: int
+    gomaxprocs: int = 2
+    sleepers: int = 1
+    options: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """For a person."""
+        return f"{self.part}, {self.method}, quota {self.quota}"
+
+
+@dataclass(frozen=True)
+class _Done:
+    answer: Mapping[str, Any]
+    stderr: str
+    grown: Throttling | None
+
+
+def rows(setting: Setting, plan: Plan) -> Iterator[Row]:
+    """Every run, in shuffled blocks. Raises RunFailed, QuotaUnavailable, Interrupted; also as ``build``, ``patch``."""
+    with _programs(setting) as files:
+        jobs = _jobs(plan)
+        for done, job in enumerate(jobs):
+            setting.say(f"run {done + 1} of {len(jobs)}: {job}")
+            yield from _READ[job.part](job, _run(setting, files, job), setting.folder)
+
+
+@contextmanager
+def _programs(setting: Setting) -> Iterator[dict[str, Path]]:
+    """The program of each method: as built, and patched copies of it."""
+    setting.say(f"building and patching {PROGRAM}")
+    built = build(DEFAULT_GO, programs=(PROGRAM,), out=TRIED)[0].path
+    with tempfile.TemporaryDirectory(prefix="nanonap-handoff-") as name:
+        folder = Path(name)
+        guard.watch_path(folder)
+        direct = patch(built, folder / "handoff.sleep", "sleep", accept_thread_cost=True).out
+        netpoll = patch(built, folder / "handoff.netpoll", "netpoll").out
+        yield {DIRECT: direct, NETPOLL: netpoll} | dict.fromkeys((SLEEP, CALL, COMPUTE, PARK), built)
+    guard.forget_path(folder)
+
+
+def _jobs(plan: Plan) -> list[_Job]:
+    dice = random.Random(_SEED)  # noqa: S311 - an order, not a secret
+    jobs: list[_Job] = []
+    more: tuple[str, ...]
+    for block in range(max(plan.hand[0], plan.idle[0], plan.share[0], plan.quiet[0])):
+        due: list[_Job] = []
+        if block < plan.hand[0]:
+            _, sleeps, length_ms = plan.hand
+            more = ("-sleeps", str(sleeps), "-seed", str(_SEED + block))
+            due += [_Job(HAND, *each, block, length_ms, 1, options=more) for each in product(METHODS, QUOTAS)]
+        if block < plan.idle[0]:
+            _, sleeps, length_ms = plan.idle
+            more = ("-trace", "-sleeps", str(sleeps))
+            for method, quota, shape in product(METHODS, plan.idle_quotas, plan.idle_shapes):
+                due.append(_Job(IDLE, method, quota, block, length_ms, *shape, options=more))
+        if block < plan.share[0]:
+            more = ("-window", f"{plan.share[1]}ms")
+            due += [_Job(SHARE, *each, block, _NAP_MS, options=more) for each in product(plan.beside, QUOTAS)]
+        if block < plan.quiet[0]:
+            due += [_Job(QUIET, each, LIMITED, block, plan.quiet[1]) for each in METHODS]
+        dice.shuffle(due)
+        jobs += due
+    return jobs
+
+
+def _run(setting: Setting, files: Mapping[str, Path], job: _Job) -> _Done:
+    argv = [str(files[job.method]), "-gomaxprocs", str(job.gomaxprocs), "-sleepers", str(job.sleepers)]
+    argv += ["-length", f"{job.length_ms}ms", *job.options]
+    if job.method == CALL:
+        argv += ["-method", "syscall"]
+    if job.part == SHARE:
+        argv += ["-beside", {COMPUTE: "compute", PARK: "park"}.get(job.method, "sleep")]
+    argv.append(IDLE if job.part == QUIET else job.part)
+    with setting.backend.open(Limits(parse_quota(job.quota), _WEIGHT)) as group:
+        before = group.counters()
+        finished = setting.stop.run(group.command(argv), _TIMEOUT_S)
+        after = group.counters()
+    if finished.status == ENTER_FAILED:
+        raise QuotaUnavailable(setting.backend.name, "a run could not enter its group", "run as root")
+    if finished.timed_out or finished.status != 0:
+        ending = f"still running after {_TIMEOUT_S:.0f} s" if finished.timed_out else f"exit status {finished.status}"
+        raise RunFailed(f"{PROGRAM} ({job}): {ending}; its stderr: {finished.stderr[-300:]}")
+    try:
+        answer = json.loads(finished.stdout)
+    except ValueError as error:
+        raise RunFailed(f"{PROGRAM} ({job}): its output is not JSON ({error})") from error
+    return _Done(answer, finished.stderr, after.since(before) if after is not None and before is not None else None)
+
+
+def _common(job: _Job) -> Row:
+    found: Row = {name: getattr(job, name) for name in ("part", "method", "quota", "block", "gomaxprocs", "sleepers")}
+    return {**found, "requested_ns": job.length_ms * 1_000_000}
+
+
+def _hand(job: _Job, done: _Done, _: Path) -> Iterator[Row]:
+    for number, each in enumerate(done.answer["sleeps"], start=1):
+        counted = each["during"]["not_in_go"]
+        yield {
+            **_common(job),
+            "number": number,
+            "gap_ns": each["first_ns"] - each["entered_ns"],
+            "not_in_go": None if counted < 0 else counted,
+            "threads": _known(done.answer["threads"]),
+            **{name: each[name] for name in ("same_thread", "actual_ns", "base_ns", "base_count", "sleep_ns")},
+            "sleep_count": each["sleep_count"],
+        }
+
+
+def _idle(job: _Job, done: _Done, folder: Path) -> Iterator[Row]:
+    if job.block == 0 and job.quota == NONE:
+        name = job.method.replace(": ", "-").replace(" ", "-")
+        kept = folder / f"schedtrace-{name}-{job.gomaxprocs}p-{job.sleepers}g.txt"
+        kept.write_text(done.stderr, encoding="utf-8")
+    for each in samples_of(done.stderr):
+        yield {**_common(job), **each}
+
+
+def _share(job: _Job, done: _Done, _: Path) -> Iterator[Row]:
+    names = ("window_ns", "count", "other_count", "cpu_ns")
+    yield {**_common(job), **{name: done.answer[name] for name in names}, **_counted(done)}
+
+
+def _quiet(job: _Job, done: _Done, _: Path) -> Iterator[Row]:
+    (rest,) = done.answer["rests"]
+    yield {
+        **_common(job),
+        "window_ns": rest["wall_ns"],
+        "cpu_ns": rest["cpu_ns"],
+        "threads": _known(done.answer["end"]["threads"]),
+        **_counted(done),
+    }
+
+
+_READ = {HAND: _hand, IDLE: _idle, SHARE: _share, QUIET: _quiet}
+
+
+def _known(count: int) -> int | None:
+    """Go before 1.26 has no count of threads, and says −1."""
+    return None if count < 0 else count
+
+
+def _counted(done: _Done) -> Row:
+    names = ("usage_ns", "nr_periods", "nr_throttled", "throttled_ns")
+    return {} if done.grown is None else {name: getattr(done.grown, name) for name in names}
