@@ -32,6 +32,10 @@ var methods = map[string]method{
 	"sleep-then-spin": {open: openSleepThenSpin},
 	"usleep":          {open: openUsleep, holdsThread: true},
 	"floor":           {open: openFloor, holdsThread: true},
+	// What timers are compared with: looking at the clock, every so often or all the time.
+	"poll1ms":  {open: openPolled(time.Millisecond)},
+	"poll10ms": {open: openPolled(10 * time.Millisecond)},
+	"busy":     {open: openPolled(0)},
 }
 
 func methodNames() []string {

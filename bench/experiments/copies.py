@@ -1,0 +1,43 @@
+"""The measured program patched on the spot, for experiments that need arms which are not among the built ones."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.arms import Arm
+from bench.experiments.base import Setting
+from bench.quota.watchdog import guard
+from patcher import patch
+from toolchain.patched import variants
+from toolchain.wheels import DEFAULT_GO
+
+STOCK = "stock"
+#: What "+slack1" stands for in an arm's name.
+_SLACK = "+slack1"
+
+
+@contextmanager
+def patched_arms(setting: Setting, names: Sequence[str]) -> Iterator[dict[str, Arm]]:
+    """Arms by name: ``stock``, a strategy (``netpoll``), and either with ``+slack1``; their files go with the block.
+
+    A name that begins with ``floor`` is stock's file with the raw system call. Raises what ``patch`` raises.
+    """
+    with tempfile.TemporaryDirectory(prefix="nanonap-arms-") as folder:
+        guard.watch_path(Path(folder))
+        setting.say("patching the program with every strategy")
+        yield {name: _arm(setting, name, Path(folder)) for name in names}
+    guard.forget_path(Path(folder))
+
+
+def _arm(setting: Setting, name: str, folder: Path) -> Arm:
+    base, slack_ns = name.removesuffix(_SLACK), 1 if name.endswith(_SLACK) else None
+    method = "floor" if base == "floor" else "sleep"
+    strategy = None if base in (STOCK, "floor") else base
+    if strategy is None and slack_ns is None:
+        return Arm(name, setting.program, method, None, None, DEFAULT_GO, "")
+    (variant,) = variants(strategy or "slack", slack_ns)
+    out = folder / f"{setting.program.name}.{variant.name}"
+    if not out.exists():  # stock and floor have theirs in common
+        patch(setting.program, out, variant.strategy, **variant.options, accept_thread_cost=True)
+    return Arm(name, out, method, variant.strategy, slack_ns, DEFAULT_GO, "")

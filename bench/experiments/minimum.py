@@ -1,0 +1,163 @@
+"""How short a sleep can be, and how much it varies: stock, every strategy, and the raw system call."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+
+from bench.arms import Arm
+from bench.conditions import QUIET, Condition, Load, parse_load
+from bench.experiments.base import Experiment, Setting, Verdict
+from bench.experiments.copies import patched_arms
+from bench.experiments.minimum_picture import picture
+from bench.experiments.minimum_samples import AFTER_IDLE, ARMS, FIRST, STEADY, STOCK, beside
+from bench.experiments.minimum_tables import tables
+from bench.experiments.minimum_verdicts import direct, shortest
+from bench.quota.limits import Quota
+from bench.quota.none import NoBackend
+from bench.runner import measure
+from bench.schedule import Run
+from bench.tables import Table
+
+SCHEMA = pl.Schema(
+    {
+        "state": pl.String(),  # what the process did before and beside the sleep: see minimum_samples
+        "arm": pl.String(),
+        "block": pl.Int64(),
+        "process": pl.Int64(),  # of the block and state: several where a process has only one such sleep
+        "requested_ns": pl.Int64(),
+        "actual_ns": pl.List(pl.Int64),  # ascending
+    }
+)
+_US, _MS = 1_000, 1_000_000
+_GOMAXPROCS = 2
+_SEED = 1
+_IDLE_NS = 20 * _MS
+#: A lone sleep is tried with these.
+_LONE = (50 * _US, 500 * _US)
+#: Arms that sleep after idling, and beside work: there the runtime's signals interrupt the patched waits.
+_IDLE_ARMS = (STOCK, "netpoll+slack1")
+_WORK_ARMS = (STOCK, "sleep+slack1", "netpoll+slack1")
+_LOADS = ("burn:1", "gc:1")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How much of each: sleeps of each duration in a run, and processes that sleep once."""
+
+    requested: tuple[int, ...]
+    blocks: int
+    samples: int
+    lone: int
+    processes: int
+    work_ns: int
+
+
+_FULL = _Plan(
+    (1 * _US, 10 * _US, 50 * _US, 100 * _US, 200 * _US, 500 * _US, 1 * _MS, 1_500 * _US, 2 * _MS, 5 * _MS),
+    *(12, 30, 8, 10, 300 * _MS),
+)
+_QUICK = _Plan((10 * _US, 100 * _US, 1_500 * _US), 3, 12, 3, 4, 120 * _MS)
+
+
+class Minimum(Experiment):
+    """Claims P1 and P2."""
+
+    name = "minimum"
+    limits = False
+    question = "How short can a Go program's sleep be, and how much does it vary: as built, patched, and in the kernel?"
+    expects = (
+        "an idle stock process waits whole milliseconds, and at least one: its sleeps end after 1.1 ms, whatever "
+        "shorter time was asked for. The minimum says less than that: where threads of the runtime happen to look for "
+        "work (just after the start, or beside busy goroutines) a timer is seen as soon as it is due, and one that is "
+        "due within microseconds is seen by the search that comes before the wait. Patched sleeps "
+        "take what the kernel takes: the time asked for, timer slack and a wake-up; none is shorter than asked for"
+    )
+
+    def run(self, setting: Setting) -> pl.DataFrame:
+        """Shuffled blocks, each with every arm in every state that it is tried in once."""
+        plan = _QUICK if setting.quick else _FULL
+        with patched_arms(setting, ARMS) as arms:
+            return pl.DataFrame(list(_rows(setting, plan, arms)), schema=SCHEMA)
+
+    def judge(self, data: pl.DataFrame) -> list[Verdict]:
+        """P1 from stock's sleeps in every state, P2 from those of 100 µs of every arm."""
+        return [shortest(data), direct(data)]
+
+    def tables(self, data: pl.DataFrame) -> Sequence[Table]:
+        """The sleep of 100 µs; every duration; and how many sleeps of stock are short."""
+        return tables(data)
+
+    def draw(self, data: pl.DataFrame) -> Figure | None:
+        """Actual over requested, a panel a strategy, and σ."""
+        return picture(data)
+
+
+class _Sleeps(Run):
+    """A run whose first sleep is recorded, where ``first``."""
+
+    first = False
+
+    def options(self, gomaxprocs: int) -> list[str]:
+        """The later option counts."""
+        return [*super().options(gomaxprocs), *(["-warmup", "0"] if self.first else [])]
+
+
+class _First(_Sleeps):
+    first = True
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A process to run: what it sleeps, and which of its sleeps are of the state."""
+
+    state: str
+    arm: str
+    process: int
+    plan: tuple[tuple[int, int], ...]
+    load: Load = QUIET
+    max_time_ns: int = 0
+
+
+def _tasks(plan: _Plan) -> list[_Task]:
+    steady = tuple((each, plan.samples) for each in plan.requested)
+    idle = (*((each, plan.lone) for each in _LONE), (_IDLE_NS, plan.lone * len(_LONE)))
+    # Sleeps beside work can be long: the time ends the run, not the count.
+    work = tuple((each, plan.work_ns // each) for each in _LONE)
+    return [
+        *(_Task(STEADY, arm, 0, steady) for arm in ARMS),
+        *(_Task(AFTER_IDLE, arm, 0, idle) for arm in _IDLE_ARMS),
+        *(_Task(FIRST, STOCK, number, ((_LONE[0], 1),)) for number in range(plan.processes)),
+        *(_Task(beside(load), arm, 0, work, parse_load(load), plan.work_ns) for load in _LOADS for arm in _WORK_ARMS),
+    ]
+
+
+def _rows(setting: Setting, plan: _Plan, arms: Mapping[str, Arm]) -> Iterator[dict[str, Any]]:
+    dice = random.Random(_SEED)  # noqa: S311 - an order, not a secret
+    for block in range(plan.blocks):
+        tasks = _tasks(plan)
+        dice.shuffle(tasks)
+        for number, task in enumerate(tasks):
+            setting.say(
+                f"block {block + 1} of {plan.blocks}, run {number + 1} of {len(tasks)}: {task.arm}, {task.state}"
+            )
+            kind = _First if task.state == FIRST else _Sleeps
+            condition = Condition(Quota(), task.load)
+            run = kind(block, arms[task.arm], condition, task.plan, task.max_time_ns, seed=dice.randrange(1, 2**31))
+            requested, actual, _, _ = measure(run, _GOMAXPROCS, NoBackend(), setting.stop).output.samples
+            counts = np.ones(requested.size, dtype=bool)
+            if task.state == AFTER_IDLE:  # the sleeper's own order is shuffled: those right behind a long sleep
+                counts = np.concatenate([[False], requested[:-1] == _IDLE_NS]) & (requested != _IDLE_NS)
+            for each in np.unique(requested[counts]):
+                yield {
+                    "state": task.state,
+                    "arm": task.arm,
+                    "block": block,
+                    "process": task.process,
+                    "requested_ns": int(each),
+                    "actual_ns": np.sort(actual[counts & (requested == each)]).tolist(),
+                }

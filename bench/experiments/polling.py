@@ -1,0 +1,130 @@
+"""Timers that wait for the next deadline, against looking at the clock at fixed intervals or all the time."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+
+from bench.arms import PRECISE, Arm
+from bench.conditions import Condition, Load
+from bench.experiments.base import Experiment, Setting, Verdict
+from bench.experiments.copies import STOCK, patched_arms
+from bench.experiments.polling_picture import picture
+from bench.experiments.polling_verdicts import WAYS, tables, verdicts
+from bench.quota.limits import Quota
+from bench.quota.none import NoBackend
+from bench.resampling import quantile
+from bench.runner import measure
+from bench.schedule import Run
+from bench.tables import Table
+
+SCHEMA = pl.Schema(
+    {
+        "way": pl.String,  # stock, netpoll+slack1: the runtime's timers; poll1ms, poll10ms, busy
+        "sleepers": pl.Int64,
+        "interval_ns": pl.Int64,  # from one deadline of a sleeper to its next
+        "block": pl.Int64,
+        "deadlines": pl.Int64,  # of all sleepers
+        "missed": pl.Int64,  # of them: had passed when the sleeper came round to waiting for them
+        "wall_ns": pl.Int64,
+        "cpu_ns": pl.Int64,  # of the process, by getrusage
+        "nvcsw": pl.Int64,
+        "late_p50_ns": pl.Int64,
+        "late_p99_ns": pl.Int64,
+    }
+)
+_US, _MS = 1_000, 1_000_000
+#: Who was woken runs where the waiting was done: what is compared is the waiting, not how work spreads over threads.
+_GOMAXPROCS = 1
+_SEED = 1
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """(sleepers, interval in ns) of each workload; a run lasts ``window_ns``, or a few deadlines if that is more."""
+
+    workloads: tuple[tuple[int, int], ...]
+    blocks: int
+    window_ns: int
+
+
+#: Of round intervals every deadline would fall at the same place between two ticks, and the figure would be that
+#: place. These wander through the ticks: the fractions of a tick that are left over are spread evenly.
+_INTERVALS = (107 * _US, 1_070 * _US, 2_570 * _US, 15_700 * _US)
+_IDLE = 157_300 * _US
+_FULL = _Plan((*((n, each) for n in (1, 50) for each in _INTERVALS), (1, _IDLE)), 8, 300 * _MS)
+_QUICK = _Plan(((1, 1_070 * _US), (1, 15_700 * _US), (50, 1_070 * _US)), 3, 150 * _MS)
+_LEAST_DEADLINES = 4
+
+
+class Polling(Experiment):
+    """The part of T1 that says why timers are precise: because they do not poll."""
+
+    name = "polling"
+    limits = False
+    question = "Are the runtime's timers more precise, and cheaper, than polling at fixed intervals or a busy loop?"
+    expects = (
+        "a busy loop is on time and takes a processor. Polling is late by half an interval at the median, whatever is "
+        "due. Stock waits until the next deadline, but in whole milliseconds: it is some ten times as precise as "
+        "polling at 10 ms, no more precise than polling at 1 ms, and cheaper than that only where little is due; the "
+        "same wait in nanoseconds is precise, and costs a wake-up a deadline"
+    )
+
+    def run(self, setting: Setting) -> pl.DataFrame:
+        """Shuffled blocks, each with every way under every workload once."""
+        plan = _QUICK if setting.quick else _FULL
+        with patched_arms(setting, (STOCK, PRECISE)) as arms:
+            return pl.DataFrame(list(_rows(setting, plan, _ways(arms))), schema=SCHEMA)
+
+    def judge(self, data: pl.DataFrame) -> list[Verdict]:
+        """From ratios of the stock timers to each other way, by blocks."""
+        return verdicts(data)
+
+    def tables(self, data: pl.DataFrame) -> Sequence[Table]:
+        """A table a number of sleepers, a section a workload, a row a way."""
+        return tables(data)
+
+    def draw(self, data: pl.DataFrame) -> Figure | None:
+        """Lateness against CPU."""
+        return picture(data)
+
+
+class _Paced(Run):
+    """Sleepers on absolute schedules, their deadlines spread evenly over the interval."""
+
+    def options(self, gomaxprocs: int) -> list[str]:
+        """The later option counts."""
+        ((interval_ns, _),) = self.plan
+        return [*super().options(gomaxprocs), "-phase", f"{interval_ns // self.condition.load.count}ns", "-warmup", "2"]
+
+
+def _ways(arms: Mapping[str, Arm]) -> dict[str, Arm]:
+    return {way: arms[way] if way in arms else replace(arms[STOCK], name=way, method=way) for way in WAYS}
+
+
+def _rows(setting: Setting, plan: _Plan, ways: Mapping[str, Arm]) -> Iterator[dict[str, Any]]:
+    dice = random.Random(_SEED)  # noqa: S311 - an order, not a secret
+    for block in range(plan.blocks):
+        runs = [(way, *workload) for way in ways for workload in plan.workloads]
+        dice.shuffle(runs)
+        for number, (way, sleepers, interval_ns) in enumerate(runs):
+            setting.say(f"block {block + 1} of {plan.blocks}, run {number + 1} of {len(runs)}: {way}")
+            deadlines = max(_LEAST_DEADLINES, plan.window_ns // interval_ns)
+            condition = Condition(Quota(), Load("sleepers", sleepers))
+            run = _Paced(block, ways[way], condition, ((interval_ns, deadlines),), 0, seed=_SEED + block)
+            output = measure(run, _GOMAXPROCS, NoBackend(), setting.stop).output
+            late = np.sort(output.samples[1] - output.samples[0])
+            yield {
+                "way": way,
+                "sleepers": sleepers,
+                "interval_ns": interval_ns,
+                "block": block,
+                "deadlines": output.header["n"],
+                **{name: output.header[name] for name in ("missed", "wall_ns", "cpu_ns", "nvcsw")},
+                "late_p50_ns": quantile(late, 0.5),
+                "late_p99_ns": quantile(late, 0.99),
+            }
