@@ -1,10 +1,12 @@
 """The tables of ``handoff``: who runs next, what Ps and threads do while all sleep, who gets the quota."""
 
+import numpy as np
 import polars as pl
 
 from bench.experiments.figures import Ratio
 from bench.experiments.handoff_runs import COMPUTE, HAND, IDLE, LIMITED, METHODS, NONE, PARK, QUIET, QUOTAS, SHARE
 from bench.experiments.handoff_verdicts import progress, share
+from bench.resampling import quantile
 from bench.tables import NONE as ABSENT
 from bench.tables import Section, Table, time_text
 
@@ -23,7 +25,7 @@ def _hand(data: pl.DataFrame) -> Table:
             own = data.filter(pl.col("part") == HAND, pl.col("method") == method, pl.col("quota") == quota)
             if own.is_empty():
                 continue
-            gaps = [own["gap_ns"].quantile(q, "nearest") for q in (0.5, 0.9, 1.0)]
+            gaps = [quantile(np.sort(own["gap_ns"].to_numpy()), q) for q in (0.5, 0.9, 1.0)]
             other = int((~own["same_thread"]).sum())
             speed = _text(progress(data, method)) if quota == NONE else ABSENT
             counts = [_most(own, "not_in_go"), _most(own, "threads")]
