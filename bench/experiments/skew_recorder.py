@@ -1,0 +1,140 @@
+"""The process that records wake-ups: a recorder for ``Recording`` (bench.attribution.recording), of other events.
+
+Options, standard input and output as of ``bench.attribution.recorder``; standard library only. Mode ``auto`` is
+bpftrace where it runs, else tracefs, mode ``trace`` tracefs, and mode ``bpftrace`` bpftrace or nothing. The record
+begins with ``@stat REASON`` where sched_stat_sleep cannot be had, and is then the script's output
+(``skew_scripts/wakeups.bt``), or the kernel's text.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from bench.attribution.errors import TracingUnavailable
+from bench.attribution.tracefs import COMM_LENGTH
+from bench.experiments.skew_tracefs import Wakeups
+
+SCRIPT = Path(__file__).parent / "skew_scripts" / "wakeups.bt"
+BPFTRACE, TRACEFS, NOTHING = "bpftrace", "tracefs", "none"
+MODES = ("auto", "trace", "bpftrace")
+#: It looks for events below debugfs or tracefs, by version; this mount namespace ends with it.
+_MOUNT = (
+    "[ -d /sys/kernel/debug/tracing/events ] || mount -t debugfs none /sys/kernel/debug; "
+    '[ -d /sys/kernel/tracing/events ] || mount -t tracefs none /sys/kernel/tracing; exec "$@"'
+)
+_PRIVATE = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", _MOUNT, "sh"]
+# It goes with this process, whatever ends that (PR_SET_PDEATHSIG, which execve(2) keeps).
+_WITH_ME = ["setpriv", "--pdeathsig", "KILL"]
+_READY = b"ready"
+_START_S = 30.0
+_STOP_S = 30.0
+_TAIL = 300
+
+
+class Bpftrace:
+    """bpftrace with the script, from its making to ``stop``; ``close`` ends it in any case."""
+
+    def __init__(self, program: str) -> None:
+        """Returns when it records. Raises TracingUnavailable."""
+        if shutil.which("bpftrace") is None:
+            raise TracingUnavailable("there is no bpftrace", "install it (Debian: apt-get install bpftrace)")
+        command = ["bpftrace", "-B", "line", str(SCRIPT), program[:COMM_LENGTH]]
+        # Files without a name (memfd_create(2)): a pipe would fill while nobody reads it.
+        self._output, self._errors = os.memfd_create("output"), os.memfd_create("errors")
+        self._process = subprocess.Popen(
+            [*_WITH_ME, *_PRIVATE, *command], stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._errors
+        )
+        try:
+            self._wait()
+        except BaseException:
+            self.close()
+            raise
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + _START_S
+        # The first line is that of the attached probes, the second the script's.
+        while _READY not in _text(self._output):
+            ended = self._process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                said = " ".join(_text(self._errors).decode(errors="replace").split())[-_TAIL:] or "without a word"
+                what = "ended" if ended else f"did not start in {_START_S:.0f} s"
+                raise TracingUnavailable(f"bpftrace {what} ({said})", "run as root, on a kernel with BPF and FTRACE")
+            time.sleep(0.005)
+
+    def stop(self) -> bytes:
+        """End it; returns what it wrote, its losses included. Raises subprocess.TimeoutExpired."""
+        self._process.send_signal(signal.SIGINT)  # it writes out what it has, and ends
+        self._process.wait(_STOP_S)
+        # ``Lost N events`` goes to either stream, by version.
+        return _text(self._output) + b"\n" + _text(self._errors)
+
+    def close(self) -> None:
+        """End it."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._output)
+        os.close(self._errors)
+
+
+def _text(descriptor: int) -> bytes:
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+
+
+def main() -> int:
+    """Record until standard input says stop, or ends."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--program", required=True)
+    parser.add_argument("--mode", choices=MODES, default="auto")
+    options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    refusals: list[TracingUnavailable] = []
+    with contextlib.ExitStack() as ends:
+        source = _begin(options.program, options.mode, refusals)
+        if source is not None:
+            ends.callback(source.close)
+        method = NOTHING if source is None else BPFTRACE if isinstance(source, Bpftrace) else TRACEFS
+        why = refusals[-1] if refusals else None
+        reason, remedy = (why.reason, why.remedy) if why else (None, None)
+        print(json.dumps({"method": method, "reason": reason, "remedy": remedy}), flush=True)
+        if source is None or sys.stdin.readline() != "stop\n":
+            return 0
+        lacking = source.lacking if isinstance(source, Wakeups) else None
+        text = source.stop()
+    sys.stdout.buffer.write((f"@stat {lacking}\n".encode() if lacking else b"") + text)
+    return 0
+
+
+def _begin(program: str, mode: str, refusals: list[TracingUnavailable]) -> Bpftrace | Wakeups | None:
+    if mode != "trace":
+        try:
+            return Bpftrace(program)
+        except TracingUnavailable as error:
+            refusals.append(error)
+    if mode != "bpftrace":
+        try:
+            instance = Wakeups(program)
+        except TracingUnavailable as error:
+            refusals.append(error)
+        else:
+            instance.start()
+            return instance
+    return None
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,182 @@
+"""The runs of the experiment ``skew``: recorded sleeps, and a program that arms a timerfd."""
+
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.arms import Arm
+from bench.attribution.carry import options, unpack
+from bench.attribution.errors import TracingUnavailable
+from bench.attribution.recording import Recording
+from bench.conditions import QUIET, Condition
+from bench.experiments.base import Setting
+from bench.experiments.skew_events import Wakes, parse_wakes
+from bench.experiments.skew_recorder import BPFTRACE, NOTHING
+from bench.experiments.skew_rows import TIMERFD, Row, counts, joined, lack, waits
+from bench.guest.backend import GuestBackend, client
+from bench.quota.limits import Quota
+from bench.quota.watchdog import guard
+from bench.runner import execute
+from bench.schedule import Run
+from nanonap.paths import PROJECT
+from toolchain.wheels import DEFAULT_GO
+
+ARMS = ("stock", "netpoll", "netpoll+slack1", "floor", "floor+slack1")
+_PYTHON = "python"
+RECORDER = "bench.experiments.skew_recorder"
+_PROBE = "bench.experiments.skew_probe"
+_GOMAXPROCS = 2
+_SEED = 1
+_US, _MS = 1_000, 1_000_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much to do: ``sleeps`` is ((requested_ns, how many), …) of a run, ``probed`` how many waits of 1 ms."""
+
+    sleeps: tuple[tuple[int, int], ...]
+    blocks: int
+    probed: int
+
+
+QUICK = Plan(((100 * _US, 60), (_MS, 40)), 3, 50)
+FULL = Plan(((100 * _US, 90), (_MS, 60), (5 * _MS, 20)), 12, 300)
+_QUICK_IN_GUEST = Plan(QUICK.sleeps, 3, 50)
+_FULL_IN_GUEST = Plan(FULL.sleeps, 8, 300)
+
+
+def rows(setting: Setting) -> Iterator[Row]:
+    """All of them. Raises TracingUnavailable, RecordingFailed, RunFailed, Interrupted."""
+    backend = setting.backend
+    said: set[str] = set()
+    with _named(setting) as (arms, python):
+        if isinstance(backend, GuestBackend):
+            found = _in_guest(setting, backend, _QUICK_IN_GUEST if setting.quick else _FULL_IN_GUEST, arms)
+        else:
+            found = _here(setting, QUICK if setting.quick else FULL, arms, python)
+        for row in found:
+            if row["part"] == "recording" and backend.elsewhere:
+                row["mark"] = backend.mark
+            if row["part"] != "lack" or row["what"] not in said:
+                yield row
+            said.add(row.get("what", ""))
+
+
+@contextmanager
+def _named(setting: Setting) -> Iterator[tuple[list[Arm], Path]]:
+    """The arms, and Python, all of one name that no other process has: by it the kernel tells which events to keep."""
+    files = {"stock": setting.program, **setting.patched, _PYTHON: Path(sys.executable)}
+    name = f"skew-{os.getpid()}"
+    with tempfile.TemporaryDirectory(prefix="nanonap-") as folder:
+        guard.watch_path(Path(folder))
+        links = {each: Path(folder, each, name) for each in (*ARMS, _PYTHON) if each in files}
+        for each, link in links.items():
+            link.parent.mkdir()
+            link.symlink_to(files[each])
+        python = links.pop(_PYTHON)
+        yield [_arm(each, link) for each, link in links.items()], python
+    guard.forget_path(Path(folder))
+
+
+def _arm(name: str, file: Path) -> Arm:
+    method = "floor" if name.startswith("floor") else "sleep"
+    return Arm(name, file, method, None, None, DEFAULT_GO, "")
+
+
+def _blocks(plan: Plan, arms: list[Arm]) -> Iterator[list[Run]]:
+    dice = random.Random(_SEED)  # noqa: S311 - an order, not a secret
+    for block in range(plan.blocks):
+        due = [Run(block, arm, Condition(Quota(), QUIET), plan.sleeps, 0, seed=_SEED + block) for arm in arms]
+        dice.shuffle(due)
+        yield due
+
+
+def _words(run: Run) -> list[str]:
+    return [*run.arm.words, *run.options(_GOMAXPROCS), "-trace-wakes"]
+
+
+def _here(setting: Setting, plan: Plan, arms: list[Arm], python: Path) -> Iterator[Row]:
+    methods = set()
+    for runs in _blocks(plan, arms):
+        setting.say(f"block {runs[0].block + 1} of {plan.blocks}: recording the wake-ups of {len(runs)} runs")
+        for row in _recorded(setting, runs, "auto"):
+            yield row
+            methods.add(row.get("method"))
+    try:
+        if BPFTRACE in methods:  # the other way once, to see whether they say the same
+            setting.say("the same, recorded by tracefs")
+            yield from _recorded(setting, next(_blocks(plan, arms)), "trace")
+        setting.say("waits on a timerfd")
+        yield from _probed_here(setting, plan, python)
+    except TracingUnavailable as refusal:
+        yield lack("tracefs", f"{refusal.reason}; {refusal.remedy}")
+
+
+def _recorded(setting: Setting, runs: list[Run], mode: str) -> list[Row]:
+    """One recording over several runs, one after the other; the last row is the recording's own."""
+    with Recording(runs[0].arm.path, None, mode, RECORDER) as recording:
+        _check(recording.method, recording.refusal)
+        outputs = [execute(_words(run), run, setting.stop).stdout for run in runs]
+        wakes = parse_wakes(recording.stop(), recording.method)
+    method, refusal = recording.method, recording.refusal
+    made = [] if refusal is None else [lack(BPFTRACE, f"{refusal.reason}; {refusal.remedy}")]
+    for run, output in zip(runs, outputs, strict=True):
+        made += joined(run, output, wakes, method)
+    return [*made, *counts(runs[0].block, sum(run.planned for run in runs), wakes, method)]
+
+
+def _check(method: str, refusal: TracingUnavailable | None) -> None:
+    if method == NOTHING and refusal is not None:
+        raise refusal
+
+
+def _probe(plan: Plan) -> list[str]:
+    return ["-m", _PROBE, str(_MS), str(plan.probed)]
+
+
+def _probed_here(setting: Setting, plan: Plan, python: Path) -> Iterator[Row]:
+    with Recording(python, None, "trace", RECORDER) as recording:
+        _check(recording.method, recording.refusal)
+        command = ["/usr/bin/env", f"PYTHONPATH={PROJECT}", str(python), *_probe(plan)]
+        execute(command, _probing(python), setting.stop)
+        wakes = parse_wakes(recording.stop(), recording.method)
+    yield from waits(wakes, _MS, recording.method)
+    yield counts(0, plan.probed, wakes, recording.method, TIMERFD)[-1]
+
+
+def _probing(python: Path) -> Run:
+    arm = Arm(TIMERFD, python, TIMERFD, None, None, "none", "")
+    return Run(0, arm, Condition(Quota(), QUIET), ((_MS, 1),), 0, _SEED)
+
+
+def _in_guest(setting: Setting, backend: GuestBackend, plan: Plan, arms: list[Arm]) -> Iterator[Row]:
+    lacking: Row | None = None
+    for runs in _blocks(plan, arms):
+        for number, run in enumerate(runs):
+            setting.say(f"block {run.block + 1} of {plan.blocks}, run {number + 1} of {len(runs)}: {run.arm.name}")
+            output, wakes, method = _carried(setting, backend, run, run.arm.path.name, _words(run))
+            yield from joined(run, output, wakes, method)
+            *lacks, counted = counts(run.block, run.planned, wakes, method)
+            lacking = lacks[0] if lacks else None
+            yield counted
+    if lacking is not None:
+        yield lacking
+    setting.say("waits on a timerfd")
+    _, wakes, method = _carried(setting, backend, _probing(Path("python3")), "python3", ["python3", *_probe(plan)])
+    yield from waits(wakes, _MS, method)
+    yield counts(0, plan.probed, wakes, method, TIMERFD)[-1]
+
+
+def _carried(
+    setting: Setting, backend: GuestBackend, run: Run, program: str, command: Sequence[str]
+) -> tuple[bytes, Wakes, str]:
+    """Recorded where it runs: what the command wrote, its wake-ups and how they were recorded."""
+    carrier = ["python3", *options(program, None, "trace", RECORDER), *command]
+    carried = unpack(execute([*client(backend.machine), "0", "--", *carrier], run, setting.stop).stdout)
+    _check(carried.method, carried.refusal)
+    return carried.output, parse_wakes(carried.text, carried.method), carried.method

@@ -1,0 +1,65 @@
+"""The events of a timer's wake-up in a private instance of tracefs: what is recorded where there is no bpftrace.
+
+Standard library only, so that it runs in a guest too. The kernel's text has whole microseconds.
+"""
+
+import contextlib
+from pathlib import Path
+
+from bench.attribution.tracefs import COMM_LENGTH, Instance
+
+#: What a wait begins and ends with; of timerfd_settime and read for a program that waits so (``skew_probe``).
+BEGINS = ("epoll_pwait", "epoll_pwait2", "clock_nanosleep", "timerfd_settime")
+ENDS = ("epoll_pwait", "epoll_pwait2", "clock_nanosleep", "read")
+STAT = "sched_stat_sleep"
+#: 0 or 1: whether the scheduler counts for sched_stat_* (Documentation/admin-guide/sysctl/kernel.rst).
+SWITCH = Path("/proc/sys/kernel/sched_schedstats")
+
+
+class Wakeups(Instance):
+    """Timers, wake-ups, switches to the program's threads, their waiting calls, and sched_stat_sleep where it is.
+
+    The scheduler's own switch for the last is set back by ``close``.
+    """
+
+    #: What the switch was, where it has been changed.
+    _before: str | None = None
+
+    def _prepare(self, program: str) -> None:
+        (self.folder / "tracing_on").write_text("0", encoding="ascii")
+        (self.folder / "trace_clock").write_text("mono", encoding="ascii")
+        (self.folder / "options/overwrite").write_text("0", encoding="ascii")
+        comm = f'comm == "{program[:COMM_LENGTH]}"'
+        self._enable("sched/sched_switch", f"next_{comm}")
+        self._enable("sched/sched_wakeup", comm)
+        self._enable("timer/hrtimer_start", comm)
+        self._enable("timer/hrtimer_expire_entry")  # it comes in another's context, and names a timer only
+        for name in BEGINS:
+            self._enable(f"syscalls/sys_enter_{name}", comm)
+        for name in ENDS:
+            self._enable(f"syscalls/sys_exit_{name}", comm)
+        if (self.folder / "events/sched" / STAT).exists() and SWITCH.exists():
+            self._before = SWITCH.read_text(encoding="ascii")
+            SWITCH.write_text("1", encoding="ascii")
+            self._enable(f"sched/{STAT}", comm)
+
+    def _enable(self, event: str, condition: str | None = None) -> None:
+        place = self.folder / "events" / event
+        if condition is not None:
+            (place / "filter").write_text(condition, encoding="ascii")
+        (place / "enable").write_text("1", encoding="ascii")
+
+    @property
+    def lacking(self) -> str | None:
+        """Why sched_stat_sleep cannot be had; None if it is recorded."""
+        if not (self.folder / "events/sched" / STAT).exists():
+            return f"there is no tracepoint sched:{STAT}: this kernel is built without CONFIG_SCHEDSTATS"
+        return None if SWITCH.exists() else f"there is no {SWITCH}"
+
+    def close(self) -> None:
+        """Remove it, as every instance; the scheduler counts no longer if it did not before."""
+        super().close()
+        before, self._before = self._before, None
+        if before is not None:
+            with contextlib.suppress(OSError):
+                SWITCH.write_text(before, encoding="ascii")
