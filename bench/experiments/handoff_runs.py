@@ -198,12 +198,11 @@ def _common(job: _Job) -> Row:
 
 def _hand(job: _Job, done: _Done, _: Path) -> Iterator[Row]:
     for number, each in enumerate(done.answer["sleeps"], start=1):
-        counted = each["during"]["not_in_go"]
         yield {
             **_common(job),
             "number": number,
             "gap_ns": each["first_ns"] - each["entered_ns"],
-            "not_in_go": None if counted < 0 else counted,
+            "not_in_go": _known(each["during"]["not_in_go"]),
             "threads": _known(done.answer["threads"]),
             **{name: each[name] for name in ("same_thread", "actual_ns", "base_ns", "base_count", "sleep_ns")},
             "sleep_count": each["sleep_count"],
@@ -239,7 +238,7 @@ _READ = {HAND: _hand, IDLE: _idle, SHARE: _share, QUIET: _quiet}
 
 
 def _known(count: int) -> int | None:
-    """Go before 1.26 has no count of threads, and says −1."""
+    """A count of runtime/metrics: Go before 1.26 has none, and the program says −1."""
     return None if count < 0 else count
 
 
