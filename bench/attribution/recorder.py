@@ -27,8 +27,8 @@ SCHEDSTAT, COUNTERS, NOTHING = "schedstat sampling", "counters", "none"
 MODES = ("auto", "trace", "schedstat", "counters")
 
 
-def main() -> int:
-    """Record until standard input says stop, or ends."""
+def main(kind: type[Instance] = Instance) -> int:
+    """Record until standard input says stop, or ends, with an instance of that kind."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--program", required=True)
     parser.add_argument("--stat", type=Path)
@@ -42,7 +42,7 @@ def main() -> int:
         refusal = None
         if options.mode in ("auto", "trace"):
             try:
-                instance = Instance(options.program)
+                instance = kind(options.program)
             except TracingUnavailable as error:
                 refusal = error
         method = instance.method if instance is not None else _without_tracing(options.mode, options.stat)

@@ -95,6 +95,7 @@ func measure(o *options) (h *header, sleepers []*sleeper, done []int64) {
 	h.TimerSlackNs = <-slack
 	waitUnless(interrupted, &warm)
 
+	endTrace := startTrace(o.trace)
 	before := readCounters()
 	w.t0 = nanotime()
 	if o.traceWakes {
@@ -117,6 +118,7 @@ func measure(o *options) (h *header, sleepers []*sleeper, done []int64) {
 		h.Missed += s.missed.Load()
 	}
 	h.Truncated = h.N < int64(o.perSleeper())*int64(o.sleepers)
+	endTrace()
 	close(leave)
 	return h, sleepers, done
 }

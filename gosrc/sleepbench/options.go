@@ -32,6 +32,7 @@ type options struct {
 	samples                            int
 	planText                           string
 	traceWakes                         bool
+	trace                              string
 }
 
 const usage = `sleepbench measures sleeps: one JSON line, then the columns requested_ns, actual_ns, start_ns and sleeper (int64, little-endian).
@@ -58,6 +59,7 @@ func parseOptions(arguments []string, help io.Writer) (*options, error) {
 	set.Int64Var(&o.seed, "seed", 1, "seed of each sleeper's order of the durations")
 	set.DurationVar(&o.maxTime, "max-time", 0, "start no new sleep after this much measured time; 0: no limit")
 	set.BoolVar(&o.traceWakes, "trace-wakes", false, "add the column tid (the thread on which each sleep ended) and the window's start on the clock")
+	set.StringVar(&o.trace, "trace", "", "write an execution trace (runtime/trace) of the measured window to this `file`")
 	if err := set.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprint(help, usage)

@@ -1,0 +1,29 @@
+"""The recorder of ``bench.attribution``, with the system calls that wait and the kernel's timers beside the threads.
+
+Run as ``python -m bench.experiments.path_recorder`` by ``Recording``; standard library only.
+"""
+
+from bench.attribution.recorder import main
+from bench.attribution.tracefs import COMM_LENGTH, Instance
+
+WAITS = ("epoll_pwait", "epoll_pwait2", "nanosleep", "clock_nanosleep")
+#: In the program's own threads. A timer is armed in the context of the thread that is to wait for it.
+_OWN = (*(f"syscalls/sys_{end}_{name}" for name in WAITS for end in ("enter", "exit")), "timer/hrtimer_start")
+#: A timer expires in an interrupt, in the context of whatever task the CPU runs.
+_EVERY = ("timer/hrtimer_expire_entry",)
+
+
+class Waits(Instance):
+    """Of the programs that are named as this one."""
+
+    def _prepare(self, program: str) -> None:
+        super()._prepare(program)
+        for event in (*_OWN, *_EVERY):
+            place = self.folder / "events" / event
+            if event in _OWN:
+                (place / "filter").write_text(f'comm == "{program[:COMM_LENGTH]}"', encoding="ascii")
+            (place / "enable").write_text("1", encoding="ascii")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Waits))

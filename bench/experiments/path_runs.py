@@ -1,0 +1,187 @@
+"""The runs of the experiment ``path``: each arm's sleeps under the kernel's tracepoints and runtime/trace together."""
+
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.attribution.errors import TracingUnavailable
+from bench.attribution.record import Record, parse_record
+from bench.attribution.recording import Recording
+from bench.attribution.threads import Threads, threads_of
+from bench.errors import RunFailed
+from bench.experiments.base import Setting
+from bench.experiments.path_calls import Call, Row, call_rows, sleep_row
+from bench.experiments.path_data import MANY, RUNTIME, SHOWN_NS, STRACED, TRACEPOINTS
+from bench.experiments.path_kernel import read_calls
+from bench.experiments.path_programs import FILE, Program, Ran, linked, run
+from bench.experiments.path_shown import Shown, median, span_rows, whole
+from bench.experiments.path_told import TELLERS, told_rows
+from bench.experiments.path_trace import Trace, parse_trace, sleeper, state_row
+from bench.quota.watchdog import guard
+from toolchain.releases import release_toolchain
+from toolchain.wheels import DEFAULT_GO
+
+_US = 1_000
+_SHORT = (50 * _US, SHOWN_NS, 500 * _US, 1_500 * _US, 2_500 * _US, 5_000 * _US)
+_LONG = 100_000 * _US
+_MANY_PLAN = ((2_000 * _US, 5),)
+_TIMEOUT_S = 120.0
+_RECORDER = "bench.experiments.path_recorder"
+NAME, KNOWN = "timerproc", "findRunnable"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much: sleeps of each short duration in a run; blocks; runs under strace; under perf trace, of stock more."""
+
+    short: int
+    blocks: int
+    straced: int
+    perf_stock: int
+    perf_others: int
+
+    @property
+    def durations(self) -> tuple[tuple[int, int], ...]:
+        """(requested_ns, how often) of one run."""
+        return (*((each, self.short) for each in _SHORT), (_LONG, 1))
+
+
+QUICK = Plan(3, 3, 1, 3, 1)
+FULL = Plan(5, 8, 3, 8, 3)
+
+
+def rows(setting: Setting, plan: Plan) -> Iterator[Row]:
+    """All rows; leaves a trace an arm in the setting's folder. Raises RunFailed, RecordingFailed, Interrupted."""
+    files = {"stock": setting.program, **setting.patched}
+    yield from (_names(arm, path) for arm, path in files.items())
+    with _folder() as folder:
+        programs = [linked(folder, arm, path) for arm, path in files.items()]
+        shown: dict[str, list[Shown]] = {}
+        dice = random.Random(1)  # noqa: S311 - an order, not a secret
+        for block in range(plan.blocks):
+            setting.say(f"block {block + 1} of {plan.blocks}: tracepoints and runtime/trace")
+            dice.shuffle(programs)
+            yield from _block(setting, plan, block, programs, folder, shown)
+        for teller in TELLERS:
+            setting.say(f"the same under {teller.source}")
+            runs = {each.arm: plan.straced if teller.source == STRACED else plan.perf_others for each in programs}
+            if teller.source != STRACED:
+                runs["stock"] = plan.perf_stock
+            chosen = [(each, runs[each.arm]) for each in programs]
+            yield from told_rows(teller, chosen, plan.durations, folder, setting.stop)
+        for arm in files:
+            kept = folder / f"{arm}-0.out"
+            if arm in shown:
+                best = median(shown[arm])
+                yield from span_rows(best, arm)
+                kept = best.file
+            shutil.copyfile(kept, setting.folder / f"trace-{arm}.out")
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="nanonap-path-") as name:
+        guard.watch_path(Path(name))
+        yield Path(name)
+    guard.forget_path(Path(name))
+
+
+def _names(arm: str, path: Path) -> Row:
+    """The table of functions (pclntab) holds every name as text, in a stripped program too."""
+    content = path.read_bytes()
+    counted = {"timerproc": content.count(f"runtime.{NAME}".encode()), "known": content.count(KNOWN.encode())}
+    return {"kind": "run", "source": "file", "arm": arm, **counted}
+
+
+def _block(
+    setting: Setting, plan: Plan, block: int, programs: Sequence[Program], folder: Path, shown: dict[str, list[Shown]]
+) -> Iterator[Row]:
+    """Each arm once with runtime/trace, under one recording of the kernel's where it can be had; then many sleepers."""
+
+    def traced() -> list[tuple[Ran, Path]]:
+        files = [folder / f"{each.arm}-{block}.out" for each in programs]
+        return [
+            (run(each, plan.durations, block, setting.stop, "-trace", str(file)), file)
+            for each, file in zip(programs, files, strict=True)
+        ]
+
+    record, calls = None, []
+    try:
+        with Recording(FILE, None, "trace", _RECORDER) as recording:
+            done = traced()
+            text = recording.stop()
+        record, calls = parse_record(text), read_calls(text)
+    except TracingUnavailable as error:
+        if block == 0:
+            yield {"kind": "missing", "source": TRACEPOINTS, "missing": str(error)}
+        done = traced()
+    for ran, file in done:
+        kernel = None if record is None else _seen(record, calls, ran)
+        if isinstance(kernel, str):
+            about = {"source": TRACEPOINTS, "arm": ran.program.arm, "block": block}
+            yield {"kind": "missing", **about, "missing": kernel}
+            kernel = None
+        yield from _joined(block, ran, file, _parsed(setting, file), kernel, shown)
+    for each in programs:
+        many = run(each, _MANY_PLAN, block, setting.stop, "-sleepers", str(MANY))
+        about = {"source": FILE, "arm": each.arm, "block": block, "sleepers": MANY}
+        yield {"kind": "run", **about, "threads": many.header["threads_peak"]}
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """What the kernel recorded of one run."""
+
+    threads: Threads
+    calls: list[Call]
+
+
+def _seen(record: Record, calls: Sequence[Call], ran: Ran) -> _Kernel | str:
+    """The run in the record, or why it is not there."""
+    threads = threads_of(record, int(ran.header["pid"]))
+    own = [call for call in calls if call.tid in threads.own]
+    if not own:
+        return "the record has no call of the program's: its number is of another PID namespace"
+    if record.complete_until_ns < max(sleep.end_ns for sleep in ran.sleeps):
+        return f"the record had no room for {record.lost} events: free some memory"
+    return _Kernel(threads, own)
+
+
+def _joined(
+    block: int, ran: Ran, file: Path, trace: Trace, kernel: _Kernel | None, shown: dict[str, list[Shown]]
+) -> Iterator[Row]:
+    arm, spans = ran.program.arm, sleeper(trace, ran.sleeps)
+    about = {"source": RUNTIME if kernel is None else TRACEPOINTS, "arm": arm, "block": block}
+    for sleep in ran.sleeps:
+        key = {**about, "index": sleep.index, "requested_ns": sleep.requested_ns}
+        row = {"kind": "sleep", **key, "actual_ns": sleep.end_ns - sleep.start_ns, **state_row(spans, sleep)}
+        if kernel is None:
+            yield row
+            continue
+        monitor = kernel.threads.sysmon
+        yield {**row, **sleep_row(sleep, kernel.calls, monitor)}
+        yield from ({"kind": "call", **key, **each} for each in call_rows(sleep, kernel.calls, monitor))
+        if sleep.requested_ns == SHOWN_NS:
+            found = whole(sleep, kernel.calls, monitor, spans, kernel.threads, file, block)
+            if found is not None:
+                shown.setdefault(arm, []).append(found)
+    counted = {"traced_threads": len(trace.threads), "processors": len(trace.processors), "timerproc": trace.named}
+    yield {"kind": "run", **about, "sleepers": 1, "threads": ran.header["threads_peak"], **counted}
+
+
+def _parsed(setting: Setting, file: Path) -> Trace:
+    """By ``go tool trace``, which go builds from its own source where that was not done yet. Raises RunFailed."""
+    toolchain = release_toolchain(DEFAULT_GO)
+    kept = [f"{name}={value}" for name, value in toolchain.environment().items() if name.startswith(("GO", "CGO_"))]
+    command = ["/usr/bin/env", *kept, str(toolchain.go), "tool", "trace", "-d=parsed", str(file)]
+    done = setting.stop.run(command, _TIMEOUT_S)
+    try:
+        if done.status != 0:
+            raise ValueError(f"exit status {done.status}; its stderr: {done.stderr[-300:]}")
+        return parse_trace(done.stdout.decode(errors="replace"), NAME)
+    except ValueError as error:
+        raise RunFailed(f"`go tool trace -d=parsed` of a trace of sleepbench: {error}") from error

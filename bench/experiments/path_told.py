@@ -1,0 +1,85 @@
+"""The sleeps under strace and under perf trace: runs of their own, since both slow a program down."""
+
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import RunFailed
+from bench.experiments.path_calls import Log, Row, call_rows, sleep_row, system_monitor, wall_to_wall
+from bench.experiments.path_data import PERFED, STRACED
+from bench.experiments.path_programs import Durations, Program, run
+from bench.experiments.path_strace import PERF, STRACE, read_perf, read_strace
+from bench.interrupt import Stop
+from bench.syscalls import PRIVATE_TRACEFS
+
+_WORKS_S = 20.0
+
+
+@dataclass(frozen=True)
+class Teller:
+    """A tracer: commands that may work (given its file next, then the program), its reader, and what it needs."""
+
+    source: str
+    commands: tuple[tuple[str, ...], ...]
+    read: Callable[[str], Log]
+    remedy: str
+
+    def command(self, folder: Path) -> tuple[str, ...] | None:
+        """The first command that traces a harmless program here."""
+        return next((command for command in self.commands if _works(command, folder)), None)
+
+
+TELLERS = (
+    Teller(STRACED, (STRACE,), read_strace, "install strace, where ptrace is permitted"),
+    Teller(
+        PERFED,
+        ((*PRIVATE_TRACEFS, *PERF), PERF),
+        read_perf,
+        "run as root with perf installed (Debian: linux-perf)",
+    ),
+)
+
+
+def _works(command: Sequence[str], folder: Path) -> bool:
+    out = folder / "tried"
+    out.unlink(missing_ok=True)
+    try:
+        done = subprocess.run(
+            [*command, str(out), "true"], capture_output=True, stdin=subprocess.DEVNULL, check=False, timeout=_WORKS_S
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0 and out.exists()
+
+
+def told_rows(
+    teller: Teller, programs: Sequence[tuple[Program, int]], durations: Durations, folder: Path, stop: Stop
+) -> Iterator[Row]:
+    """A row a sleep of each program's runs (so many), or why there is none. Raises RunFailed, Interrupted."""
+    command = teller.command(folder)
+    if command is None:
+        missing = f"`{teller.source}` does not run here; {teller.remedy}"
+        yield {"kind": "missing", "source": teller.source, "missing": missing}
+        return
+    out = folder / "told"
+    for program, runs in programs:
+        for block in range(runs):
+            out.unlink(missing_ok=True)
+            ran = run(program, durations, block, stop, before=(*command, str(out)))
+            try:
+                log = teller.read(out.read_text(encoding="utf-8", errors="replace"))
+            except OSError as error:
+                raise RunFailed(f"{teller.source} left no record of {program.arm} ({error.strerror})") from error
+            about: Row = {"source": teller.source, "arm": program.arm, "block": block}
+            pid = int(ran.header["pid"])
+            sleeps = wall_to_wall(log, ran.sleeps, pid)
+            if sleeps is None:
+                yield {"kind": "missing", **about, "missing": "its record does not show the end of every sleep"}
+                continue
+            monitor = system_monitor(log.calls, pid)
+            for sleep in sleeps:
+                key = {**about, "index": sleep.index, "requested_ns": sleep.requested_ns}
+                actual_ns = sleep.end_ns - sleep.start_ns
+                yield {"kind": "sleep", **key, "actual_ns": actual_ns, **sleep_row(sleep, log.calls, monitor)}
+                yield from ({"kind": "call", **key, **each} for each in call_rows(sleep, log.calls, monitor))

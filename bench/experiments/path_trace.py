@@ -1,0 +1,113 @@
+"""An execution trace (runtime/trace) as goroutines' states, from ``go tool trace -d=parsed``.
+
+That is the toolchain's own parser; its text is described by ``go tool trace -help`` as parsed events, one a line, and
+by the String methods in src/internal/trace. A line: ``M=123 P=0 G=23 StateTransition Time=NS GoID=23 Running->Waiting
+Reason="sleep"``: on which thread, with which P, in whose context, which goroutine changed. Its clock and
+CLOCK_MONOTONIC are read together by each Sync event.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from bench.experiments.path_calls import Row, Sleep
+
+_SYNC = re.compile(r"M=.* Sync Time=\d+ N=\d+ Trace=(\d+) Mono=(\d+)")
+_CHANGE = re.compile(
+    r"M=(-?\d+) P=(-?\d+) G=(-?\d+) StateTransition Time=(\d+) (GoID|ProcID)=(\d+) (\w+)->(\w+) Reason=\"(.*)\""
+)
+RUNNING, WAITING, RUNNABLE, SYSCALL = "Running", "Waiting", "Runnable", "Syscall"
+#: What an arrow between states looks like in the data.
+TO = " → "
+NOBODY = -1
+
+
+class Span(NamedTuple):
+    """A goroutine's state; ``reason`` as the runtime gives it (``sleep``), ``by`` the goroutine that began the state.
+
+    ``by`` is NOBODY where the scheduler did, on thread ``m``.
+    """
+
+    state: str
+    reason: str
+    start_ns: int
+    end_ns: int
+    m: int
+    by: int
+
+    @property
+    def label(self) -> str:
+        """``Waiting (sleep)``."""
+        return f"{self.state} ({self.reason})" if self.state == WAITING and self.reason else self.state
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Spans by goroutine, ascending; which threads and Ps were seen; how often a name of the kind looked for was."""
+
+    goroutines: dict[int, list[Span]]
+    threads: frozenset[int]
+    processors: frozenset[int]
+    named: int
+
+
+def parse_trace(text: str, name: str) -> Trace:
+    """Read ``-d=parsed``; ``name`` is looked for in the stacks. Raises ValueError for text that is no such trace."""
+    sync = _SYNC.search(text)
+    if sync is None:
+        raise ValueError("it has no Sync event with the monotonic clock")
+    offset_ns = int(sync[2]) - int(sync[1])
+    goroutines: dict[int, list[Span]] = {}
+    threads, processors = set(), set()
+    for line in text.splitlines():
+        match = _CHANGE.match(line)
+        if match is None:
+            continue
+        m, p, by, ns, number = int(match[1]), int(match[2]), int(match[3]), int(match[4]) + offset_ns, int(match[6])
+        threads.add(m)
+        processors.add(p if match[5] == "GoID" else number)
+        if match[5] == "GoID":
+            spans = goroutines.setdefault(number, [])
+            if spans:
+                spans[-1] = spans[-1]._replace(end_ns=ns)
+            spans.append(Span(match[8], match[9], ns, ns, m, by))
+    return Trace(goroutines, frozenset(threads - {-1}), frozenset(processors - {-1}), text.count(name))
+
+
+def sleeper(trace: Trace, sleeps: Sequence[Sleep]) -> list[Span]:
+    """The spans of the goroutine that sleeps: the one that came to rest within most of the sleeps. [] for none."""
+    rests: Counter[int] = Counter()
+    for number, spans in trace.goroutines.items():
+        begun = [span.start_ns for span in spans if span.state in (WAITING, SYSCALL)]
+        rests[number] = sum(any(sleep.start_ns <= ns < sleep.end_ns for ns in begun) for sleep in sleeps)
+    best = rests.most_common(1)
+    return trace.goroutines[best[0][0]] if best and best[0][1] else []
+
+
+def during(spans: Sequence[Span], sleep: Sleep) -> list[Span]:
+    """The part of a goroutine's spans that lies in a sleep, cut to it."""
+    return [
+        span._replace(start_ns=max(span.start_ns, sleep.start_ns), end_ns=min(span.end_ns, sleep.end_ns))
+        for span in spans
+        if span.start_ns < sleep.end_ns and span.end_ns > sleep.start_ns
+    ]
+
+
+def state_row(spans: Sequence[Span], sleep: Sleep) -> Row:
+    """A sleep as its goroutine's states: the columns ``states`` to ``by_goroutine`` of the data."""
+    inside = during(spans, sleep)
+    spent: Counter[str] = Counter()
+    for span in inside:
+        spent[span.state] += span.end_ns - span.start_ns
+    woken = [span.by for before, span in pairwise(inside) if before.state == WAITING]
+    return {
+        "states": TO.join(span.label for span in inside) or None,
+        "running_ns": spent[RUNNING],
+        "waiting_ns": spent[WAITING],
+        "runnable_ns": spent[RUNNABLE],
+        "syscall_ns": spent[SYSCALL],
+        "by_goroutine": any(by != NOBODY for by in woken) if woken else None,
+    }
