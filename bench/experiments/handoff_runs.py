@@ -84,7 +84,7 @@ class Plan:
 
     hand: tuple[int, int, int]
     idle: tuple[int, int, int]
-    idle_quotas: tuple[str, ...]
+    quotas: tuple[str, ...]  # of hand and idle; share is always with and without
     idle_shapes: tuple[tuple[int, int], ...]  # (GOMAXPROCS, sleepers)
     share: tuple[int, int]  # blocks, window
     beside: tuple[str, ...]
@@ -92,7 +92,7 @@ class Plan:
 
 
 # No multiples of sysmon's 10 ms, where its samples are to fall at all moments of a sleep.
-QUICK = Plan((3, 1, 30), (1, 2, 43), (NONE,), ((2, 1), (2, 20)), (3, 200), (COMPUTE, SLEEP, CALL), (1, 100))
+QUICK = Plan((3, 2, 30), (1, 2, 43), (NONE,), ((2, 1), (2, 20)), (3, 200), (COMPUTE, SLEEP, CALL), (1, 100))
 FULL = Plan((8, 6, 50), (4, 3, 103), QUOTAS, ((1, 1), (2, 1), (2, 20)), (8, 600), (COMPUTE, PARK, *METHODS), (8, 500))
 
 
@@ -151,11 +151,11 @@ def _jobs(plan: Plan) -> list[_Job]:
         if block < plan.hand[0]:
             _, sleeps, length_ms = plan.hand
             more = ("-sleeps", str(sleeps), "-seed", str(_SEED + block))
-            due += [_Job(HAND, *each, block, length_ms, 1, options=more) for each in product(METHODS, QUOTAS)]
+            due += [_Job(HAND, *each, block, length_ms, 1, options=more) for each in product(METHODS, plan.quotas)]
         if block < plan.idle[0]:
             _, sleeps, length_ms = plan.idle
             more = ("-trace", "-sleeps", str(sleeps))
-            for method, quota, shape in product(METHODS, plan.idle_quotas, plan.idle_shapes):
+            for method, quota, shape in product(METHODS, plan.quotas, plan.idle_shapes):
                 due.append(_Job(IDLE, method, quota, block, length_ms, *shape, options=more))
         if block < plan.share[0]:
             more = ("-window", f"{plan.share[1]}ms")

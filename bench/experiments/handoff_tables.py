@@ -30,7 +30,8 @@ def _hand(data: pl.DataFrame) -> Table:
             speed = _text(progress(data, method)) if quota == NONE else ABSENT
             counts = [_most(own, "not_in_go"), _most(own, "threads")]
             cells.append([method, f"{other} of {own.height}", *map(time_text, gaps), speed, *counts])
-        sections.append(Section(f"quota {quota}", cells))
+        if cells:
+            sections.append(Section(f"quota {quota}", cells))
     notes = [
         "One P; one goroutine falls asleep, another wants to compute. other thread: in how many of the sleeps this one "
         "first ran on a thread other than the sleeper's. p50, p90, max: from just before the sleep until it ran.",
