@@ -27,6 +27,9 @@ EXPECTED = {
     "poll10ms": (5_000.0, 0.01),
     "busy": (1.0, 1.0),
 }
+CHEAPER_THAN_BUSY = "less CPU than a busy loop"
+FINER_THAN_10_MS = "more precise than polling at 10 ms"
+CHEAPER_THAN_1_MS = "less CPU than polling at 1 ms where little is due"
 
 
 def frame(**changed: tuple[float, float]) -> pl.DataFrame:
@@ -59,6 +62,11 @@ def outcome(data: pl.DataFrame) -> Outcome:
     (found,) = Polling().judge(data)
     assert found.claim == "T1 polling"
     return found.outcome
+
+
+def true_parts(data: pl.DataFrame) -> set[str]:
+    (found,) = Polling().judge(data)
+    return {name for name, holds in found.figures["parts"].items() if holds}
 
 
 def test_every_way_waits_for_real(setting: Setting) -> None:
@@ -106,8 +114,16 @@ def test_a_polled_sleep_ends_at_a_tick_only(build_program: BuildProgram) -> None
     assert np.median(np.diff(ends)) >= 5_000 * US
 
 
+def test_a_tick_wakes_everyone_who_is_due(build_program: BuildProgram) -> None:
+    ends = ends_ns(build_program, "poll10ms", 50)
+    ticks = np.flatnonzero(np.diff(ends, prepend=-np.inf) > 2_000 * US)
+    # Whoever is left to the next tick would be late by the scheduler's order, not by polling.
+    assert np.median(np.diff(ticks, append=ends.size)) == 50
+
+
 def test_what_is_expected_holds_in_part() -> None:
     assert outcome(frame()) == "holds in part"
+    assert true_parts(frame()) == {CHEAPER_THAN_BUSY, FINER_THAN_10_MS, CHEAPER_THAN_1_MS}
 
 
 def test_it_holds_where_stock_is_more_precise_than_any_polling_and_cheap() -> None:
@@ -119,16 +135,17 @@ def test_it_is_refuted_where_stock_is_neither_precise_nor_cheap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "part"),
+    ("way", "figures", "part"),
     [
-        ((550.0, 1.5), "less CPU than a busy loop"),
-        ((5_500.0, 0.03), "more precise than polling at 10 ms"),
-        ((550.0, 0.06), "less CPU than polling at 1 ms where little is due"),
+        ("busy", (1.0, 0.02), CHEAPER_THAN_BUSY),
+        ("poll10ms", (600.0, 0.01), FINER_THAN_10_MS),
+        ("poll1ms", (520.0, 0.02), CHEAPER_THAN_1_MS),
     ],
 )
-def test_each_part_can_fail_alone(changed: tuple[float, float], part: str) -> None:
-    (found,) = Polling().judge(frame(stock=changed))
-    assert found.figures["parts"][part] is False
+def test_each_part_fails_alone(way: str, figures: tuple[float, float], part: str) -> None:
+    changed = frame(**{way: figures})
+    assert true_parts(frame()) - true_parts(changed) == {part}
+    assert true_parts(changed) <= true_parts(frame())
 
 
 def test_what_lies_on_the_limit_is_not_settled() -> None:
