@@ -128,8 +128,9 @@ def _counts(data: pl.DataFrame) -> Table:
         "by timer: sleeps that a timer's wake-up ended; whole: of those, seen until the thread ran (the others kept "
         "their CPU, or the kernel did not record the switch); otherwise: armed waits that something else ended; the "
         "next two: calls of timerfd_settime and events of sched_stat_sleep; lost: events without room.",
-        "Where both ways are, they record one after the other; on some kernels tracefs does not have what idle tasks "
-        "do. expiry → running: the median of stock's sleeps.",
+        "Neither way sees all: a script of bpftrace misses the events that interrupt it (such a wait counts as ended "
+        "otherwise), and tracefs on some kernels what idle tasks do, but on the first CPU. They record one after the "
+        "other. expiry → running: the median of stock's sleeps.",
         *(f"{what}: {missing}" for what, missing in lacks.select("what", "missing").iter_rows()),
     ]
     columns = ("", "sleeps", "by timer", "whole", "otherwise", "timerfd", "stat_sleep", "lost", FROM_EXPIRY)
