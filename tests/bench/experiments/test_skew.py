@@ -326,8 +326,8 @@ def made(expiry: tuple[float, ...], deadline: tuple[float, ...] | None = None, *
             running = late[short]
             head = {"part": "sleep", "method": BPFTRACE, "arm": "stock", "block": block, "requested_ns": 100_000}
             rest = late[long] - running if deadline else 0
-            rows.append({**head, "late_ns": number, "rounding_ns": 0, "expiry_ns": rest, "wakeup_ns": 0,
-                         "running_ns": running, "exit_ns": 0, "goroutine_ns": 0, "slack_ns": 1})  # fmt: skip
+            rows.append({**head, "late_ns": number, "rounding_ns": 0, "expiry_ns": rest, "wakeup_ns": running - 4_000,
+                         "running_ns": 4_000, "exit_ns": 0, "goroutine_ns": 0, "slack_ns": 1})  # fmt: skip
         rows.append({"part": "recording", "method": BPFTRACE, "block": block, "sleeps": 100, "timerfd": 0, **more})
     return pl.DataFrame(rows, schema=SCHEMA)
 
