@@ -7,6 +7,7 @@ from bench.experiments.path_recorder import WAITS
 from bench.experiments.path_strace import milliseconds
 
 _LINE = re.compile(r"\s*.*?-(\d+)\s+\[\d+\]\s+\S+\s+(\d+)\.(\d+): (sys_|hrtimer_start|hrtimer_expire_entry)(.*)")
+_EVENT = re.compile(": (?:sys|hrtimer)_")
 _CALL = re.compile(r"(\w+)(?:\((.*)\)| -> (\S+))")
 _TIMEOUT = re.compile(r"timeout: (\w+)")
 _TIMER = re.compile(r": hrtimer=(\w+) ")
@@ -33,7 +34,7 @@ def read_calls(text: str) -> list[Call]:
     begun: dict[int, _Open] = {}
     timers: dict[str, int] = {}
     for line in text.splitlines():
-        match = _LINE.match(line)
+        match = _LINE.match(line) if _EVENT.search(line) else None
         if match is None:
             continue
         tid, ns = int(match[1]), int(match[2]) * 1_000_000_000 + int(match[3].ljust(9, "0"))

@@ -91,6 +91,8 @@ def picture(data: pl.DataFrame) -> Figure | None:
         axes = figure.add_subplot(rows[row])
         _draw(axes, each, whole, 1.0)
         _plain(axes, each)
+        if each is patched:  # beside a short sleep there is room
+            axes.legend(handles=_legend(), loc="center right", frameon=False, fontsize=SMALL)
     widths = [high - low for low, high in zooms]
     below = rows[2].subgridspec(1, 2, width_ratios=widths)
     most = max(len(_named(each, zoom)) for each, zoom in zip(sleeps, zooms, strict=True))
@@ -102,7 +104,6 @@ def picture(data: pl.DataFrame) -> Figure | None:
         axes.set_title(f"{each.arm}: {part}, enlarged", fontsize=10, loc="left", fontweight="bold")
         if column:
             axes.set_yticklabels([])
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=5, frameon=False, fontsize=SMALL)
     figure.suptitle(_title(stock, patched), fontsize=12, fontweight="bold")
     return figure
 
@@ -128,7 +129,15 @@ def _draw(axes: Axes, sleep: _Sleep, limits: tuple[int, int], narrower: float) -
                 at = (begin + end) / 2
                 axes.text(at, row, words, ha="center", va="center", fontsize=SMALL, color="w" if dark else "k")
             elif lane == CALL and narrower == 1.0:
-                axes.text(end + width * 0.01, row, words, ha="left", va="center", fontsize=SMALL, color=_CALLS)
+                axes.text(
+                    max(end, sleep.actual_ns) + width * 0.008,
+                    row,
+                    words,
+                    ha="left",
+                    va="center",
+                    fontsize=SMALL,
+                    color=_CALLS,
+                )
     axes.axvline(sleep.requested_ns, color=_DEADLINE, linestyle="--", linewidth=1.4)
     axes.axvline(sleep.actual_ns, color="black", linewidth=1.2)
     axes.set_xlim(*limits)
@@ -146,7 +155,11 @@ def _plain(axes: Axes, sleep: _Sleep) -> None:
     """What a panel at full scale says: its title has the length, the lines their names."""
     title = f"{sleep.arm}: runs again after {format_ns(sleep.actual_ns)}"
     axes.set_title(title, fontsize=10, loc="left", fontweight="bold", pad=20)
-    axes.set_xlabel("since the request; both sleeps to one scale", fontsize=SMALL, color=FOOTNOTE)
+    axes.set_xlabel(
+        "since the request; both sleeps to one scale, and a little longer than without tracing",
+        fontsize=SMALL,
+        color=FOOTNOTE,
+    )
     late = format_ns(sleep.actual_ns - sleep.requested_ns)
     for at, words, colour, side in (
         (sleep.requested_ns, "deadline ", _DEADLINE, "right"),

@@ -21,6 +21,7 @@ from bench.experiments.path_programs import FILE, Program, Ran, linked, run
 from bench.experiments.path_shown import Shown, median, span_rows, whole
 from bench.experiments.path_told import TELLERS, told_rows
 from bench.experiments.path_trace import Trace, parse_trace, sleeper, state_row
+from bench.interrupt import Stop
 from bench.quota.watchdog import guard
 from toolchain.releases import release_toolchain
 from toolchain.wheels import DEFAULT_GO
@@ -29,7 +30,7 @@ _US = 1_000
 _SHORT = (50 * _US, SHOWN_NS, 500 * _US, 1_500 * _US, 2_500 * _US, 5_000 * _US)
 _LONG = 100_000 * _US
 _MANY_PLAN = ((2_000 * _US, 5),)
-_TIMEOUT_S = 120.0
+_BUILD_S, _PARSE_S = 600.0, 60.0
 _RECORDER = "bench.experiments.path_recorder"
 NAME, KNOWN = "timerproc", "findRunnable"
 
@@ -50,7 +51,16 @@ class Plan:
         return (*((each, self.short) for each in _SHORT), (_LONG, 1))
 
 
-QUICK = Plan(3, 3, 1, 3, 1)
+@dataclass(frozen=True)
+class _Work:
+    """Where temporary files go, what parses traces, who may stop it."""
+
+    folder: Path
+    tracer: str
+    stop: Stop
+
+
+QUICK = Plan(2, 3, 1, 3, 1)
 FULL = Plan(5, 8, 3, 8, 3)
 
 
@@ -60,12 +70,13 @@ def rows(setting: Setting, plan: Plan) -> Iterator[Row]:
     yield from (_names(arm, path) for arm, path in files.items())
     with _folder() as folder:
         programs = [linked(folder, arm, path) for arm, path in files.items()]
+        work = _Work(folder, _tracer(setting.stop), setting.stop)
         shown: dict[str, list[Shown]] = {}
         dice = random.Random(1)  # noqa: S311 - an order, not a secret
         for block in range(plan.blocks):
             setting.say(f"block {block + 1} of {plan.blocks}: tracepoints and runtime/trace")
             dice.shuffle(programs)
-            yield from _block(setting, plan, block, programs, folder, shown)
+            yield from _block(work, plan, block, programs, shown)
         for teller in TELLERS:
             setting.say(f"the same under {teller.source}")
             runs = {each.arm: plan.straced if teller.source == STRACED else plan.perf_others for each in programs}
@@ -98,14 +109,14 @@ def _names(arm: str, path: Path) -> Row:
 
 
 def _block(
-    setting: Setting, plan: Plan, block: int, programs: Sequence[Program], folder: Path, shown: dict[str, list[Shown]]
+    work: _Work, plan: Plan, block: int, programs: Sequence[Program], shown: dict[str, list[Shown]]
 ) -> Iterator[Row]:
     """Each arm once with runtime/trace, under one recording of the kernel's where it can be had; then many sleepers."""
 
     def traced() -> list[tuple[Ran, Path]]:
-        files = [folder / f"{each.arm}-{block}.out" for each in programs]
+        files = [work.folder / f"{each.arm}-{block}.out" for each in programs]
         return [
-            (run(each, plan.durations, block, setting.stop, "-trace", str(file)), file)
+            (run(each, plan.durations, block, work.stop, "-trace", str(file)), file)
             for each, file in zip(programs, files, strict=True)
         ]
 
@@ -125,9 +136,9 @@ def _block(
             about = {"source": TRACEPOINTS, "arm": ran.program.arm, "block": block}
             yield {"kind": "missing", **about, "missing": kernel}
             kernel = None
-        yield from _joined(block, ran, file, _parsed(setting, file), kernel, shown)
+        yield from _joined(block, ran, file, _parsed(work.tracer, file, work.stop), kernel, shown)
     for each in programs:
-        many = run(each, _MANY_PLAN, block, setting.stop, "-sleepers", str(MANY))
+        many = run(each, _MANY_PLAN, block, work.stop, "-sleepers", str(MANY))
         about = {"source": FILE, "arm": each.arm, "block": block, "sleepers": MANY}
         yield {"kind": "run", **about, "threads": many.header["threads_peak"]}
 
@@ -173,12 +184,22 @@ def _joined(
     yield {"kind": "run", **about, "sleepers": 1, "threads": ran.header["threads_peak"], **counted}
 
 
-def _parsed(setting: Setting, file: Path) -> Trace:
-    """By ``go tool trace``, which go builds from its own source where that was not done yet. Raises RunFailed."""
+def _tracer(stop: Stop) -> str:
+    """The file of ``go tool trace``, which go builds from its own source where that was not done yet.
+
+    ``go tool -n`` says what it would run, and running that is quicker. Raises RunFailed.
+    """
     toolchain = release_toolchain(DEFAULT_GO)
     kept = [f"{name}={value}" for name, value in toolchain.environment().items() if name.startswith(("GO", "CGO_"))]
-    command = ["/usr/bin/env", *kept, str(toolchain.go), "tool", "trace", "-d=parsed", str(file)]
-    done = setting.stop.run(command, _TIMEOUT_S)
+    done = stop.run(["/usr/bin/env", *kept, str(toolchain.go), "tool", "-n", "trace"], _BUILD_S)
+    if done.status != 0:
+        raise RunFailed(f"`go tool -n trace`: exit status {done.status}; its stderr: {done.stderr[-300:]}")
+    return done.stdout.decode().strip()
+
+
+def _parsed(tracer: str, file: Path, stop: Stop) -> Trace:
+    """A trace by its own toolchain. Raises RunFailed."""
+    done = stop.run([tracer, "-d=parsed", str(file)], _PARSE_S)
     try:
         if done.status != 0:
             raise ValueError(f"exit status {done.status}; its stderr: {done.stderr[-300:]}")

@@ -4,9 +4,9 @@ import os
 import re
 import signal
 import subprocess
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import polars as pl
 import pytest
@@ -100,10 +100,13 @@ def test_go_tool_trace_opens_what_is_kept(quick: tuple[pl.DataFrame, Path]) -> N
     ) as server:
         try:
             assert server.stderr is not None
-            address = next(filter(None, (re.search(r"http://[\d.:]+", line) for line in server.stderr)))
-            with urlopen(address[0], timeout=30) as page:
-                assert page.status == 200
-                assert b"trace" in page.read()
+            address = next(filter(None, (re.search(r"http://([\d.]+):(\d+)", line) for line in server.stderr)))
+            connection = HTTPConnection(address[1], int(address[2]), timeout=30)
+            connection.request("GET", "/")
+            page = connection.getresponse()
+            assert page.status == 200
+            assert b"trace" in page.read()
+            connection.close()
         finally:
             os.killpg(server.pid, signal.SIGKILL)
 
@@ -138,7 +141,7 @@ PERF = """\
   5.950 ( 0.152 ms): sleepbench/11 nanosleep(rqtp: 0x39d0d3679f00)                                       = 0
   5.903 ( 4.109 ms): sleepbench/15  ... [continued]: epoll_pwait())                                      = 0
  15.384 ( 0.028 ms): sleepbench.sle/11 epoll_pwait(epfd: 7, events: 0x337116ffb8cc, maxevents: 128)      = 0
- 15.500 ( 0.003 ms): sleepbench/15 gettid()                                                              = 15 (sleepbench)
+ 15.500 ( 0.003 ms): sleepbench/15 gettid()                                              = 15 (sleepbench)
  16.000 ( 0.200 ms): sleepbench/15 epoll_pwait2(epfd: 6, events: 0x2c, maxevents: 128, timeout: 0x2c392be4b6c0) = 0
 """
 KERNEL = """\
@@ -200,7 +203,7 @@ def test_a_trace_is_laid_on_the_monotonic_clock() -> None:
     row = state_row(sleeper(trace, [sleep]), sleep)
     assert (row["states"], row["by_goroutine"]) == (IN_ORDER, False)
     assert (row["running_ns"], row["waiting_ns"], row["runnable_ns"]) == (50 + 10, 600, 50)
-    assert (trace.threads, trace.processors, trace.named) == ({7, 8}, {0, 1}, 0)
+    assert (trace.threads, trace.processors, trace.named) == (frozenset({7, 8}), frozenset({0, 1}), 0)
     with pytest.raises(ValueError, match="Sync"):
         parse_trace("M=7 P=1 G=23 Label", "timerproc")
 
