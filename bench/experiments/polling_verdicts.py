@@ -164,8 +164,8 @@ _NOTES = (
     "its 95 % interval over runs.",
     "stock and netpoll+slack1 wait by the runtime's timers. polling: one thread waits in clock_nanosleep for the next "
     "point of a grid and looks at every sleeper's deadline, whether any is due or not; busy loop: the same without the "
-    "wait. In both the runtime's sysmon wakes up besides, at most a hundred times a second, since the processor is "
-    "never idle.",
+    "wait. In both the runtime's sysmon wakes up besides, some hundred times a second, since the processor is never "
+    "idle.",
 )
 
 

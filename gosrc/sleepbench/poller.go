@@ -15,10 +15,10 @@ const timerAbsTime = 1 // TIMER_ABSTIME of linux/include/uapi/linux/time.h
 // and wakes every sleeper whose deadline has passed. So its cost hardly depends on how many sleep, or for how long.
 //
 // It waits for the points of a grid, so that late wake-ups do not add up, in a raw system call. Were the scheduler
-// told of the call, sysmon would take the processor away every 10 ms and look for work every 20 µs afterwards
-// (retake, runtime/proc.go): that is no cost of polling. What remains is that sysmon wakes up at most every 10 ms,
-// since a processor is never idle. With -gomaxprocs 1 whom it wakes runs at once on its own thread, and no other
-// thread is woken up to do that.
+// told of the call, sysmon would take the processor away every 10 ms and wake up every 20 µs for a while afterwards
+// (retake, runtime/proc.go): that is no cost of polling. What remains is that sysmon wakes up some hundred times a
+// second, since a processor is never idle. With -gomaxprocs 1 whoever is woken runs on the poller's own thread, at
+// once, and no other thread is woken up for it.
 type poller struct {
 	mu      sync.Mutex
 	waiters []*waiter
