@@ -9,7 +9,7 @@ CLOCK_MONOTONIC are read together by each Sync event.
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ RUNNING, WAITING, RUNNABLE, SYSCALL = "Running", "Waiting", "Runnable", "Syscall
 #: What an arrow between states looks like in the data.
 TO = " → "
 NOBODY = -1
+#: The trace's clock ticks with the processor's counter, and agrees with CLOCK_MONOTONIC to less than this.
+CLOCKS_APART_NS = 2_000
 
 
 class Span(NamedTuple):
@@ -78,13 +80,19 @@ def parse_trace(text: str, name: str) -> Trace:
 
 
 def sleeper(trace: Trace, sleeps: Sequence[Sleep]) -> list[Span]:
-    """The spans of the goroutine that sleeps: the one that came to rest within most of the sleeps. [] for none."""
+    """The spans of the goroutine that sleeps: the one whose rests are most of the sleeps. [] for none."""
     rests: Counter[int] = Counter()
     for number, spans in trace.goroutines.items():
-        begun = [span.start_ns for span in spans if span.state in (WAITING, SYSCALL)]
-        rests[number] = sum(any(sleep.start_ns <= ns < sleep.end_ns for ns in begun) for sleep in sleeps)
+        resting = [span for span in spans if span.state in (WAITING, SYSCALL)]
+        rests[number] = sum(any(_alike(span, sleep) for span in resting) for sleep in sleeps)
     best = rests.most_common(1)
     return trace.goroutines[best[0][0]] if best and best[0][1] else []
+
+
+def _alike(span: Span, sleep: Sleep) -> bool:
+    """Whether what they have in common is half of either at least."""
+    common = min(span.end_ns, sleep.end_ns) - max(span.start_ns, sleep.start_ns)
+    return 2 * common >= max(span.end_ns - span.start_ns, sleep.end_ns - sleep.start_ns)
 
 
 def during(spans: Sequence[Span], sleep: Sleep) -> list[Span]:
@@ -96,9 +104,17 @@ def during(spans: Sequence[Span], sleep: Sleep) -> list[Span]:
     ]
 
 
+def _snapped(spans: Sequence[Span], sleep: Sleep) -> Sleep:
+    """The sleep from a moment to a moment at which its goroutine ran, as it did when it read the clock."""
+    running = [span for span in spans if span.state == RUNNING]
+    before = [span.end_ns - 1 for span in running if 0 <= sleep.start_ns - span.end_ns < CLOCKS_APART_NS]
+    after = [span.start_ns + 1 for span in running if 0 <= span.start_ns - sleep.end_ns < CLOCKS_APART_NS]
+    return replace(sleep, start_ns=max(before, default=sleep.start_ns), end_ns=min(after, default=sleep.end_ns))
+
+
 def state_row(spans: Sequence[Span], sleep: Sleep) -> Row:
     """A sleep as its goroutine's states: the columns ``states`` to ``by_goroutine`` of the data."""
-    inside = during(spans, sleep)
+    inside = during(spans, _snapped(spans, sleep))
     spent: Counter[str] = Counter()
     for span in inside:
         spent[span.state] += span.end_ns - span.start_ns

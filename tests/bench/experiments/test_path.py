@@ -204,6 +204,8 @@ def test_a_trace_is_laid_on_the_monotonic_clock() -> None:
     assert (row["states"], row["by_goroutine"]) == (IN_ORDER, False)
     assert (row["running_ns"], row["waiting_ns"], row["runnable_ns"]) == (50 + 10, 600, 50)
     assert (trace.threads, trace.processors, trace.named) == (frozenset({7, 8}), frozenset({0, 1}), 0)
+    early = Sleep(0, 500, 1_310, 1_940, 8)  # the program's clock is a little ahead of the trace's at both ends
+    assert state_row(sleeper(trace, [early]), early)["states"] == IN_ORDER
     with pytest.raises(ValueError, match="Sync"):
         parse_trace("M=7 P=1 G=23 Label", "timerproc")
 
