@@ -107,9 +107,14 @@ def during(spans: Sequence[Span], sleep: Sleep) -> list[Span]:
 def _snapped(spans: Sequence[Span], sleep: Sleep) -> Sleep:
     """The sleep from a moment to a moment at which its goroutine ran, as it did when it read the clock."""
     running = [span for span in spans if span.state == RUNNING]
-    before = [span.end_ns - 1 for span in running if 0 <= sleep.start_ns - span.end_ns < CLOCKS_APART_NS]
-    after = [span.start_ns + 1 for span in running if 0 <= span.start_ns - sleep.end_ns < CLOCKS_APART_NS]
-    return replace(sleep, start_ns=max(before, default=sleep.start_ns), end_ns=min(after, default=sleep.end_ns))
+    start_ns, end_ns = sleep.start_ns, sleep.end_ns
+    if not any(span.start_ns < start_ns < span.end_ns for span in running):
+        before = [span.end_ns - 1 for span in running if 0 <= start_ns - span.end_ns < CLOCKS_APART_NS]
+        start_ns = max(before, default=start_ns)
+    if not any(span.start_ns < end_ns <= span.end_ns for span in running):
+        after = [span.start_ns + 1 for span in running if 0 <= span.start_ns - end_ns < CLOCKS_APART_NS]
+        end_ns = min(after, default=end_ns)
+    return replace(sleep, start_ns=start_ns, end_ns=end_ns)
 
 
 def state_row(spans: Sequence[Span], sleep: Sleep) -> Row:

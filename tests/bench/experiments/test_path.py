@@ -45,13 +45,21 @@ def quick(build_program: BuildProgram, tmp_path_factory: pytest.TempPathFactory)
     return SleepPath().run(setting), folder
 
 
+def need_tracers(data: pl.DataFrame) -> None:
+    """Skip where a tracer cannot be had at all; a record that is there but does not add up is a failure."""
+    missing = data.filter(pl.col("kind") == "missing")
+    if missing.filter(pl.col("arm").is_null()).height:
+        pytest.skip("; ".join(missing["missing"].unique()))
+    assert missing["missing"].to_list() == []
+
+
 def verdict(claim: str, data: pl.DataFrame) -> Verdict:
     return next(each for each in SleepPath().judge(data) if each.claim == claim)
 
 
 def test_every_arm_waits_where_it_was_patched_to(quick: tuple[pl.DataFrame, Path]) -> None:
     data, _ = quick
-    assert data.filter(pl.col("kind") == "missing")["missing"].to_list() == []
+    need_tracers(data)
     sleeps = data.filter(pl.col("kind") == "sleep")
     waits = {"stock": "epoll_pwait", "usleep": "epoll_pwait", "sleep": "clock_nanosleep"}
     for arm in ("stock", *ARMS):
@@ -66,6 +74,7 @@ def test_every_arm_waits_where_it_was_patched_to(quick: tuple[pl.DataFrame, Path
 
 def test_what_runs_for_real_is_judged_drawn_and_shown(quick: tuple[pl.DataFrame, Path], tmp_path: Path) -> None:
     data, _ = quick
+    need_tracers(data)
     data.write_parquet(tmp_path / "data.parquet")
     again = pl.read_parquet(tmp_path / "data.parquet")
     assert SleepPath().judge(again) == SleepPath().judge(data)
@@ -77,6 +86,7 @@ def test_what_runs_for_real_is_judged_drawn_and_shown(quick: tuple[pl.DataFrame,
 
 
 def test_the_shown_sleep_is_one_story_on_one_clock(quick: tuple[pl.DataFrame, Path]) -> None:
+    need_tracers(quick[0])
     spans = quick[0].filter(pl.col("kind") == "span")
     for arm in ("stock", "netpoll+slack1"):
         of_arm = spans.filter(pl.col("arm") == arm)
