@@ -143,7 +143,8 @@ STRACE = """\
 12 100.000100 <... epoll_pwait2 resumed>[], 128, {tv_sec=0, tv_nsec=77398}, NULL, 0) = 0 <0.000090>
 12 100.000200 gettid()                  = 12 <0.000005>
 11 100.000300 epoll_pwait(6, [], 128, -1, NULL, 0) = 0 <0.000001>
-13 100.000400 clock_nanosleep(CLOCK_MONOTONIC, 0, {tv_sec=1, tv_nsec=5}, 0xc0) = 0 <1.000100>
+13 100.000400 clock_nanosleep(CLOCK_MONOTONIC, 0, {tv_sec=1, tv_nsec=5},  <unfinished ...>
+13 101.000500 <... clock_nanosleep resumed>0xc0) = 0 <1.000100>
 12 100.000500 futex(0x155cf2d9b160, FUTEX_WAIT_PRIVATE, 0, NULL) = ?
 """
 PERF = """\
