@@ -73,8 +73,7 @@ class Minimum(Experiment):
     expects = (
         "an idle stock process waits whole milliseconds, and at least one: its sleeps end after 1.1 ms, whatever "
         "shorter time was asked for. The minimum says less than that: where threads of the runtime happen to look for "
-        "work (just after the start, or beside busy goroutines) a timer is seen as soon as it is due, and one that is "
-        "due within microseconds is seen by the search that comes before the wait. Patched sleeps "
+        "work (just after the start, or beside busy goroutines) a timer is seen as soon as it is due. Patched sleeps "
         "take what the kernel takes: the time asked for, timer slack and a wake-up; none is shorter than asked for"
     )
 

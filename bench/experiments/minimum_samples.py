@@ -22,7 +22,8 @@ FIRST = "the first of a process"
 #: An idle stock program cannot wait for less: netpoll's timeouts are whole milliseconds (runtime/netpoll_epoll.go).
 MILLISECOND_NS = 1_000_000
 #: The scheduler's own search for work takes some microseconds: a timer that is due meanwhile is run without a wait
-#: (findRunnable, runtime/proc.go). Shorter sleeps than this may be of that kind.
+#: (findRunnable, runtime/proc.go). Shorter sleeps than this may be of that kind. Not foreseen: the first full run, with
+#: all durations together, showed a quarter of the sleeps below 1 ms, nearly all of them of 1 and 10 µs.
 SEARCH_NS = 20_000
 _QUANTILES = (0.01, 0.5, 0.99)
 _SEED = 1
