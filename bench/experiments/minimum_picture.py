@@ -53,7 +53,7 @@ def picture(data: pl.DataFrame) -> Figure:
         axes.set_ylabel("actual", fontsize=SMALL)
     for axes in panels[3:]:
         axes.set_xlabel("requested", fontsize=SMALL)
-    figure.legend(handles=_handles(), loc="outside lower center", ncols=6, frameon=False, fontsize=8)
+    figure.legend(handles=_handles(), loc="outside upper center", ncols=6, frameon=False, fontsize=8)
     figure.suptitle("What a sleep takes: as built, patched, and in the kernel", fontsize=12, fontweight="bold")
     return figure
 

@@ -38,7 +38,7 @@ def picture(data: pl.DataFrame) -> Figure:
             for interval_ns, marker in zip(intervals, _MARKERS, strict=False)
         ),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=SMALL)
+    figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False, fontsize=SMALL)
     figure.suptitle(
         "What being on time costs: timers, polling at fixed intervals, a busy loop",
         fontsize=12,
