@@ -1,6 +1,6 @@
 """What the records say to each claim: one outcome from the verdicts that decide it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -67,14 +67,28 @@ def _answer(row: Row, records: Mapping[Source, Record]) -> Answer:
         for verdict in records[source].verdicts
         if row.is_about(verdict.claim)
     )
-    outcome = combined(verdict.outcome for _, verdict in found if row.decides(verdict.claim))
+    deciding = [(verdict.claim, verdict.outcome) for _, verdict in found if row.decides(verdict.claim)]
+    outcome = combined(deciding)
     return Answer(row, outcome, found, tuple(source for source in row.sources if source not in records))
 
 
-def combined(outcomes: Iterable[Outcome]) -> Answered:
-    """Of verdicts on one claim: what those that are settled agree on, else that it holds in part."""
-    known = set(outcomes)
-    settled = known - {OPEN}
-    if not settled:
-        return OPEN if known else UNKNOWN
-    return settled.pop() if len(settled) == 1 else "holds in part"
+def combined(deciding: Sequence[tuple[str, Outcome]]) -> Answered:
+    """One outcome of (a verdict's name, its outcome) of a claim's parts, each perhaps from several places.
+
+    A part that is settled in one place is settled. Parts that differ make a claim that holds in part; one that is open
+    leaves the claim open, unless others differ already.
+    """
+    if not deciding:
+        return UNKNOWN
+    names = dict.fromkeys(name for name, _ in deciding)
+    parts = {_one({outcome for name, outcome in deciding if name == each} - {OPEN}) for each in names}
+    settled = parts - {OPEN}
+    if OPEN in parts and len(settled) < 2 and "holds in part" not in settled:
+        return OPEN
+    return _one(settled)
+
+
+def _one(outcomes: set[Outcome]) -> Outcome:
+    if len(outcomes) > 1:
+        return "holds in part"
+    return outcomes.pop() if outcomes else OPEN

@@ -1,8 +1,8 @@
 """`invoke claims`: run what is cheap (or all), take the newest data of the rest, write the page."""
 
-import shutil
+import contextlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,14 @@ from bench.claims.answers import answers
 from bench.claims.page import as_list, as_markdown, with_list
 from bench.claims.records import HOST, Record, Source, adopt, read
 from bench.claims.rows import ROWS, SOURCES
+from bench.claims.stage import FOLDER, PAGE, prepare, publish, staged
 from bench.experiments.main import make_experiment, run_experiment
 from bench.terminal import wide
 from nanonap.errors import Interrupted, NanonapError, UsageError
-from nanonap.files import write_text
 from nanonap.paths import PROJECT, RESULTS
 from nanonap.terminal import messages
 from toolchain.releases import NEWEST
 
-PAGE, FOLDER = "claims.md", "claims"
 DOCS, README = PROJECT / "docs", PROJECT / "README.md"
 EXPERIMENTS = RESULTS / "experiments"
 
@@ -43,33 +42,44 @@ def run_claims(
 
     Runs the experiments that are cheap, or with ``rerun`` all, or with ``redraw`` none; ``only`` are claims or
     sources by commas. An experiment that cannot run here is told, and its recorded data stay. ``out`` is another
-    folder than docs/ for page and data; quick runs are only taken there. Raises UsageError, BadResult, Interrupted,
-    OutputNotWritable, DiskFull.
+    folder than docs/ for page and data; quick runs are only taken there. Page and data are written together at the end,
+    or not at all. Raises UsageError, BadResult, Interrupted, OutputExists, OutputNotWritable, DiskFull.
     """
     if rerun and redraw:
         raise UsageError("--rerun and --redraw exclude each other")
+    if redraw and (quick or only):
+        raise UsageError("--redraw runs nothing: leave out --quick and --only")
     if quick and out is None:
         raise UsageError("the project's own page is not made of quick runs: give --out DIR with --quick")
     sources = _chosen(only)
     root = DOCS if out is None else out
-    with tempfile.TemporaryDirectory(prefix="nanonap-claims-") as folder:
-        results = Path(folder) if quick else EXPERIMENTS
+    prepare(root)
+    recorded = root / FOLDER if (root / FOLDER).is_dir() else DOCS / FOLDER
+    with staged(recorded) as stage, _results(quick) as results:
         ran = [] if redraw else [_run(each, quick, results) for each in sources if rerun or _is_cheap(each)]
-        if out is not None:
-            _begin(out)
         if not redraw:
             for source in sources:
-                adopt(root / FOLDER, source, results, quick=quick)
-    found = _read(root / FOLDER)
-    made = answers(found)
-    write_text(root / PAGE, as_markdown(made, FOLDER))
-    if out is None:
-        write_text(README, with_list(README.read_text(encoding="utf-8"), as_list(made, f"docs/{PAGE}")))
+                adopt(stage / FOLDER, source, results, quick=quick)
+        made = answers(_read(stage / FOLDER))
+        texts = {root / PAGE: as_markdown(made, FOLDER)}
+        if out is None:
+            texts[README] = with_list(README.read_text(encoding="utf-8"), as_list(made, f"docs/{PAGE}"))
+        publish(stage, root, texts)
     return {
         "page": str(root / PAGE),
         "claims": [each.to_json() for each in made],
         "ran": [{"command": each.source.command, "problem": each.problem or None} for each in ran],
     }
+
+
+@contextlib.contextmanager
+def _results(quick: bool) -> Iterator[Path]:
+    """Where runs are kept: quick ones only for this page."""
+    if not quick:
+        yield EXPERIMENTS
+        return
+    with tempfile.TemporaryDirectory(prefix="nanonap-claims-") as folder:
+        yield Path(folder)
 
 
 def show_claims(document: dict[str, Any]) -> None:
@@ -82,7 +92,7 @@ def show_claims(document: dict[str, Any]) -> None:
     wide().print(table)
     for each in document["ran"]:
         if each["problem"]:
-            text = escape(f"{each['command']}: {each['problem']}; its recorded data are shown")
+            text = escape(f"{each['command']}: {each['problem']}; what was recorded before is shown")
             messages().print(f"[yellow]not run:[/] {text}", highlight=False)
     print(f"page: {document['page']}")
 
@@ -117,13 +127,6 @@ def _run(source: Source, quick: bool, results: Path) -> Ran:
     except NanonapError as error:
         return Ran(source, " ".join(str(error).split()))
     return Ran(source)
-
-
-def _begin(out: Path) -> None:
-    """The folder with the recorded data in it, which what is run then replaces. Raises UsageError."""
-    if (out / PAGE).exists() or (out / FOLDER).exists():
-        return
-    shutil.copytree(DOCS / FOLDER, out / FOLDER) if (DOCS / FOLDER).exists() else (out / FOLDER).mkdir(parents=True)
 
 
 def _read(root: Path) -> dict[Source, Record]:

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
+from bench.errors import BadResult
 from bench.experiments.base import Verdict
 from bench.experiments.main import ABOUT, DATA, PICTURE, about_of, judged, kept_runs
-from nanonap.files import beside
+from nanonap.terminal import messages
 
 HOST = "auto"
 
@@ -68,20 +71,28 @@ def read(root: Path, source: Source) -> Record | None:
 def adopt(root: Path, source: Source, results: Path, *, quick: bool = False) -> bool:
     """Copy the newest kept run of a source into ``root``, if it is newer than what is there; whether it was.
 
-    ``results`` is the folder of experiments' results; with ``quick`` quick runs count too. Raises BadResult,
-    OutputNotWritable, DiskFull.
+    ``results`` is the folder of experiments' results; with ``quick`` quick runs count too. A run that cannot be judged
+    any more is named on stderr and left out. Raises BadResult for what is in ``root``.
     """
-    runs = [(about, folder) for about, folder in kept_runs(results / source.experiment) if source.is_of(about)]
-    found = max(((about["started_utc"], folder) for about, folder in runs if quick or not about["quick"]), default=None)
-    if found is None:
-        return False
     target = root / source.name
-    started, folder = found
-    if (target / ABOUT).exists() and about_of(target)["started_utc"] >= started:
+    there = about_of(target)["started_utc"] if (target / ABOUT).exists() else ""
+    runs = [(about, folder) for about, folder in kept_runs(results / source.experiment) if source.is_of(about)]
+    dated = [(about["started_utc"], folder) for about, folder in runs if quick or not about["quick"]]
+    for started, folder in sorted(dated, reverse=True):
+        if started <= there:
+            return False
+        if _can_be_judged(folder):
+            target.mkdir(parents=True, exist_ok=True)
+            for name in (DATA, ABOUT):
+                shutil.copyfile(folder / name, target / name)
+            return True
+    return False
+
+
+def _can_be_judged(folder: Path) -> bool:
+    try:
+        judged(folder)
+    except BadResult as error:
+        messages().print(f"[yellow]left out:[/] {escape(str(error))}", highlight=False)
         return False
-    target.mkdir(parents=True, exist_ok=True)
-    for name in (DATA, ABOUT):  # the data first: without them experiment.json means nothing
-        with beside(target / name) as temporary:
-            shutil.copyfile(folder / name, temporary)
-            temporary.chmod(0o644)
     return True

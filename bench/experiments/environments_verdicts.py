@@ -12,7 +12,9 @@ from bench.tables import Section, Table
 NONE, FAKE_BURST, BURST = "no limit", "max 100000", "50 % + burst 50 ms"
 LIMITED = "50%"
 LIMITED_BY = {1: "50 % by cgroup v1", 2: "50 % by cgroup v2"}
-#: Later than without a limit by this on average counts as late: a tick of 250 Hz is 4 ms. 40 ms are claimed.
+#: 39 and 45 ms are claimed: half as late on average as 40 ms is late as claimed, less is not.
+CLAIMED_NS = 40_000_000
+#: Later than without a limit by this on average is not as good as no limit: a tick of 250 Hz is 4 ms.
 LATE_NS = 5_000_000
 _SEED = 1
 
@@ -23,11 +25,11 @@ def ratio(data: pl.DataFrame, environment: str, load: str) -> Ratio | None:
     return ratio_by_block(data, "elapsed_ns", which, {**which, "environment": NONE})
 
 
-def _late(data: pl.DataFrame, environment: str, load: str) -> bool | None:
+def _late(data: pl.DataFrame, environment: str, load: str, by_ns: float = LATE_NS) -> bool | None:
     found = ratio(data, environment, load)
     if found is None:
         return None
-    return found.within(1 + LATE_NS / int(data["requested_ns"][0]), float("inf"))
+    return found.within(1 + by_ns / int(data["requested_ns"][0]), float("inf"))
 
 
 def _used_up(data: pl.DataFrame, environment: str) -> bool:
@@ -53,7 +55,7 @@ def _limited(data: pl.DataFrame, environment: str) -> Verdict:
     says = "under the quota `sleep` ends some 40 ms later on average than without a limit"
     if (reason := _missing(data, environment)) is not None:
         return Verdict(claim, says, "cannot be tested here", reason)
-    quiet, busy = _late(data, environment, "quiet"), _late(data, environment, "busy")
+    quiet, busy = (_late(data, environment, load, CLAIMED_NS / 2) for load in ("quiet", "busy"))
     if not _used_up(data, environment):
         busy = None
     outcome: Outcome = "refuted"

@@ -18,9 +18,10 @@ from bench.errors import BadResult
 from bench.experiments.base import Experiment, Setting
 from bench.interrupt import Stop
 from bench.look import save
-from bench.quota.choose import choose
+from bench.quota.choose import Choice, choose
 from bench.quota.limits import Limits, parse_quota
-from bench.record import new_folder
+from bench.quota.none import NoBackend
+from bench.record import PARTS, new_folder
 from bench.terminal import print_table, wide
 from nanonap import __version__
 from nanonap.errors import UsageError
@@ -68,15 +69,28 @@ def run_experiment(
     Raises UsageError, NothingBuilt, QuotaUnavailable, RunFailed, Interrupted, OutputExists.
     """
     experiment = make_experiment(name)
-    choice = choose(backend)
-    if experiment.limits and not choice.limits:
-        refusal = choice.refusal(Limits(parse_quota("50%")))
-        if refusal is not None:
-            raise refusal
     folder = new_folder(RESULTS / "experiments" / name, out)
+    try:
+        about, data = _run(experiment, folder, quick, backend, go)
+        (folder / PARTS).rmdir()
+        with beside(folder / DATA) as temporary:
+            data.write_parquet(temporary, compression="zstd", compression_level=19)
+            temporary.chmod(0o644)
+        write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    return folder
+
+
+def _run(
+    experiment: Experiment, folder: Path, quick: bool, backend: str, go: str
+) -> tuple[dict[str, Any], pl.DataFrame]:
+    """(experiment.json, the raw data)."""
+    choice = _choice(experiment, backend)
     stop = Stop()
     try:
-        with stop.listening(), messages().status(name) as status:
+        with stop.listening(), messages().status(experiment.name) as status:
             files = {arm.name: arm.path for arm in discover(BUILD, PATCHED, go, names=("stock", *experiment.arms))}
             program = files.pop("stock")
             setting = Setting(
@@ -85,28 +99,32 @@ def run_experiment(
             started = datetime.now(UTC).isoformat(timespec="seconds")
             data = experiment.run(setting)
             facts = {**host.facts(), **choice.backend.facts()}
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
     finally:
         choice.backend.close()
     about = {
         "schema": SCHEMA,
-        "experiment": name,
+        "experiment": experiment.name,
         "tool": __version__,
         "started_utc": started,
         "quick": quick,
-        "command": f"invoke experiment {name}{' --quick' if quick else ''} --backend {choice.backend.name}",
+        "command": f"invoke experiment {experiment.name}{' --quick' if quick else ''} --backend {choice.backend.name}",
         "backend": {"name": choice.backend.name, "why": choice.why, "mark": choice.backend.mark},
         "go_version": go,
         "host": facts,
     }
-    (folder / "parts").rmdir()
-    with beside(folder / DATA) as temporary:
-        data.write_parquet(temporary, compression="zstd", compression_level=19)
-        temporary.chmod(0o644)
-    write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
-    return folder
+    return about, data
+
+
+def _choice(experiment: Experiment, backend: str) -> Choice:
+    """The backend, ready; of itself an experiment that sets no quota runs in no group. Raises QuotaUnavailable."""
+    if backend == "auto" and not experiment.limits:
+        return Choice(NoBackend(), "this experiment sets no quota")
+    choice = choose(backend)
+    if experiment.limits and not choice.limits:
+        refusal = choice.refusal(Limits(parse_quota("50%")))
+        if refusal is not None:
+            raise refusal
+    return choice
 
 
 def judged(folder: Path) -> dict[str, Any]:
