@@ -26,6 +26,20 @@ class Answer:
     found: tuple[tuple[Record, Verdict], ...]
     lacking: tuple[Source, ...]
 
+    @property
+    def told(self) -> list[tuple[Record, Verdict]]:
+        """What there is to tell: not that a place cannot answer what another one does."""
+        return [(record, verdict) for record, verdict in self.found if not self._is_answered_elsewhere(verdict)]
+
+    @property
+    def left_open(self) -> list[tuple[Record, Verdict]]:
+        """The others."""
+        return [(record, verdict) for record, verdict in self.found if self._is_answered_elsewhere(verdict)]
+
+    def _is_answered_elsewhere(self, verdict: Verdict) -> bool:
+        same = [other.outcome for _, other in self.found if other.claim == verdict.claim]
+        return verdict.outcome == OPEN and set(same) != {OPEN}
+
     def to_json(self) -> dict[str, Any]:
         """For a program."""
         return {

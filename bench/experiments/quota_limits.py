@@ -34,6 +34,7 @@ class QuotaLimits(Experiment):
     """Claim Q1."""
 
     name = "quota-limits"
+    cheap = True
     question = "Which quotas and periods does the kernel take?"
     expects = (
         "quotas and periods from 1 ms on, periods up to 1 s, both ends included (tg_set_cfs_bandwidth in "

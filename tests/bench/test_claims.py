@@ -17,7 +17,7 @@ from bench.claims.page import BEGIN, END, as_list, as_markdown, with_list
 from bench.claims.records import Record, Source, adopt, read
 from bench.claims.rows import CAPTIONS, ROWS, SOURCES
 from bench.claims.stage import FOLDER, PAGE, prepare, publish, staged
-from bench.experiments.base import Outcome
+from bench.experiments.base import Outcome, Verdict
 from bench.experiments.main import ABOUT, DATA
 from bench.quota.base import Backend
 from nanonap.errors import OutputExists, OutputNotWritable, UsageError
@@ -130,6 +130,19 @@ def test_recorded_data_name_no_folder_of_a_machine(recorded: Path) -> None:
 )
 def test_verdicts_on_one_claim_make_one_outcome(deciding: list[tuple[str, Outcome]], expected: str) -> None:
     assert combined(deciding) == expected
+
+
+def test_what_one_place_cannot_answer_is_not_told_at_length_where_another_does() -> None:
+    def record(source: Source, outcome: Outcome) -> Record:
+        return Record(source, Path(), {}, (Verdict("Q1", "", outcome, ""), Verdict("Q1 more", "", OPEN, "")), None)
+
+    guest = Source("quota-limits", "guest")
+    made_records = {LIMITS: record(LIMITS, "refuted"), guest: record(guest, OPEN)}
+    (answer,) = answers(made_records, [row for row in ROWS if row.claim == "Q1"])
+    assert answer.outcome == "refuted"
+    told = [(each.source, verdict.claim) for each, verdict in answer.told]
+    assert told == [(LIMITS, "Q1"), (LIMITS, "Q1 more"), (guest, "Q1 more")]
+    assert [(each.source, verdict.claim) for each, verdict in answer.left_open] == [(guest, "Q1")]
 
 
 def kept(folder: Path, started: str, *, quick: bool = False, backend: str = "cgroup1") -> Path:
