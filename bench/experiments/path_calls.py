@@ -91,10 +91,9 @@ def sleep_row(sleep: Sleep, calls: Iterable[Call], monitor: int | None) -> Row:
     may have waited for the timer, and woken that one. But not of the system monitor, which naps whatever sleepers do.
     """
     overlapping = [call for call in calls if call.inside(sleep.start_ns, sleep.end_ns) > 0]
+    naps = [call for call in overlapping if call.tid == monitor and call.name not in EPOLL]  # it polls now and then
     others = [call for call in overlapping if call.tid != monitor]
-    own = [call for call in others if call.tid == sleep.tid]
-    if 2 * _union(sleep, own) < sleep.end_ns - sleep.start_ns:
-        own = others
+    own = _own(sleep, others)
     spent = {name: _union(sleep, [call for call in own if call.name == name]) for name in WAITS}
     name = max(spent, key=lambda each: spent[each]) if any(spent.values()) else None
     begun = [call for call in own if call.name == name and sleep.start_ns <= call.enter_ns and call.timeout_ns != 0]
@@ -105,8 +104,14 @@ def sleep_row(sleep: Sleep, calls: Iterable[Call], monitor: int | None) -> Row:
         "argument": " + ".join(limits) or None,
         "inside_ns": spent[name] if name is not None else 0,
         "nanosleep_ns": _union(sleep, [call for call in others if call.name == "nanosleep"]),
-        "monitor_ns": _union(sleep, [call for call in overlapping if call.tid == monitor]),
+        "monitor_ns": _union(sleep, naps),
     }
+
+
+def _own(sleep: Sleep, others: list[Call]) -> list[Call]:
+    """Of the calls in a sleep (none of the monitor's): its thread's, if that was in one for half of it at least."""
+    own = [call for call in others if call.tid == sleep.tid]
+    return own if 2 * _union(sleep, own) >= sleep.end_ns - sleep.start_ns else others
 
 
 def _counts(call: Call, sleep: Sleep) -> bool:
@@ -115,9 +120,13 @@ def _counts(call: Call, sleep: Sleep) -> bool:
 
 
 def call_rows(sleep: Sleep, calls: Iterable[Call], monitor: int | None) -> Iterator[Row]:
-    """Of each epoll call that began in the sleep and could wait: its time limit beside the time that was left."""
-    for call in calls:
-        if call.name in EPOLL and call.tid != monitor and _counts(call, sleep) and call.timeout_ns is not None:
+    """Of each epoll call that began in the sleep and could wait: its time limit beside the time that was left.
+
+    Of the sleep's own, as ``sleep_row`` has it: an idle thread's wait for another timer says nothing of this sleep.
+    """
+    others = [call for call in calls if call.tid != monitor and call.inside(sleep.start_ns, sleep.end_ns) > 0]
+    for call in _own(sleep, others):
+        if call.name in EPOLL and _counts(call, sleep) and call.timeout_ns is not None:
             until_ns = call.enter_ns + call.timeout_ns if call.armed_ns is None else call.armed_ns
             yield {
                 "call": call.name,

@@ -17,11 +17,11 @@ SCHEMA = pl.Schema(
         "argument": pl.String,
         "inside_ns": pl.Int64,  # how much of the sleep lies in that call
         "nanosleep_ns": pl.Int64,  # and in nanosleep, of any thread but the next
-        "monitor_ns": pl.Int64,  # meanwhile the runtime's system monitor napped, in whatever call
+        "monitor_ns": pl.Int64,  # meanwhile the system monitor napped (nanosleep; with usleep clock_nanosleep)
         # of a sleep: its goroutine's states, and ns in each
         "states": pl.String,
         "running_ns": pl.Int64,
-        "waiting_ns": pl.Int64,
+        "waiting_ns": pl.Int64,  # for the reason "sleep" alone
         "runnable_ns": pl.Int64,
         "syscall_ns": pl.Int64,
         "by_goroutine": pl.Boolean,  # whether a goroutine woke it, not the scheduler

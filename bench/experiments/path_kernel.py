@@ -11,7 +11,8 @@ _EVENT = re.compile(": (?:sys|hrtimer)_")
 _CALL = re.compile(r"(\w+)(?:\((.*)\)| -> (\S+))")
 _TIMEOUT = re.compile(r"timeout: (\w+)")
 _TIMER = re.compile(r": hrtimer=(\w+) ")
-_SET = re.compile(r"softexpires=(\d+)")
+#: The timer of a waiting thread (kernel/time/hrtimer.c): an interrupt may start others in the thread's context.
+_SET = re.compile(r"function=hrtimer_wakeup .*softexpires=(\d+)")
 
 
 class _Open:

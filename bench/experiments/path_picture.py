@@ -156,7 +156,7 @@ def _plain(axes: Axes, sleep: _Sleep) -> None:
     title = f"{sleep.arm}: runs again after {format_ns(sleep.actual_ns)}"
     axes.set_title(title, fontsize=10, loc="left", fontweight="bold", pad=20)
     axes.set_xlabel(
-        "since the request; both sleeps to one scale, and a little longer than without tracing",
+        "since the request; both sleeps to one scale, recorded under tracing",
         fontsize=SMALL,
         color=FOOTNOTE,
     )

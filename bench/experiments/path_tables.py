@@ -2,16 +2,23 @@
 
 import polars as pl
 
+from bench.experiments.path_calls import EPOLL
 from bench.experiments.path_data import MANY, PERFED, RUNTIME, SHOWN_NS, STRACED, TRACEPOINTS
-from bench.experiments.path_verdicts import (
+from bench.experiments.path_shares import (
     NEAR_NS,
     SHORT_NS,
+    arms_of,
     by_rule,
     calls_of,
+    mean,
     near,
+    quantile,
     share,
     sleeps_of,
+    states_of,
+    usual,
 )
+from bench.experiments.path_trace import ASLEEP
 from bench.look import short
 from bench.tables import NONE, Section, Table, asked
 from nanonap.durations import format_ns
@@ -28,27 +35,30 @@ def _calls(data: pl.DataFrame) -> Table:
     best = sleeps_of(data, TRACEPOINTS, STRACED, PERFED)
     others = {source: sleeps_of(data, source) for source in (STRACED, PERFED)}
     sections = []
-    for arm in _arms(best):
+    for arm in arms_of(best):
         rows = []
         for (requested_ns,), of_best in best.filter(pl.col("arm") == arm).group_by("requested_ns"):
             own = {
                 source: each.filter(pl.col("arm") == arm, pl.col("requested_ns") == requested_ns)
                 for source, each in others.items()
             }
-            row = [_part(of_best, "inside_ns"), _part(of_best, "nanosleep_ns"), _part(own[PERFED], "nanosleep_ns")]
+            call = usual(of_best["call"])
+            in_it = pl.when(pl.col("call") == call).then(pl.col("inside_ns")).otherwise(0)
+            nano = [_part(each, pl.col("nanosleep_ns")) for each in (of_best, own[PERFED])]
+            parts = [_part(of_best, in_it), *nano, _part(of_best, pl.col("monitor_ns"))]
             argued = own[STRACED] if own[STRACED].height else of_best
-            cells = [_usual(of_best, "call"), _limit(argued), *row, _part(of_best, "monitor_ns"), str(of_best.height)]
+            cells = [call or NONE, _limit(argued), *parts, str(of_best.height)]
             rows.append((int(str(requested_ns)), cells))
         sections.append(Section(arm, [[asked(each), *cells] for each, cells in sorted(rows)]))
     columns = ("asked for", "waits in", "time limits", "in it", "nanosleep", "by perf", "monitor", "n")
     source = best["source"][0] if best.height else NONE
     notes = [
-        f"waits in: the call that most of the sleeps spend most of their time in; in it: the share of the sleeps' time "
-        f"({source}). nanosleep, by perf: the share spent there, by {source} and by perf trace. monitor: the share "
-        "of the time in which the runtime's system monitor napped, whoever sleeps: beside the point, and easily taken "
-        "for the sleep. n: sleeps.",
+        f"waits in: the call that most of the sleeps spend most of their time in; in it: the share of all "
+        f"the sleeps' time that those spend there ({source}). nanosleep, by perf: the share spent there, by {source} "
+        "and by perf trace, by any thread but the runtime's system monitor. monitor: the share of the time in which "
+        "that napped, whoever sleeps: beside the point, and easily taken for the sleep. n: sleeps.",
         "time limits: as strace shows the calls' arguments, one call after the other; of those that differ each time, "
-        "one. epoll_pwait takes whole milliseconds.",
+        "one; ?: not shown (strace has none of a call that a signal ended). epoll_pwait takes whole milliseconds.",
         _SLOWED,
         *_missing(data),
     ]
@@ -56,44 +66,47 @@ def _calls(data: pl.DataFrame) -> Table:
 
 
 def _limits(data: pl.DataFrame) -> Table:
-    calls = calls_of(data)
+    calls, sleeps = calls_of(data), sleeps_of(data, TRACEPOINTS, STRACED, PERFED)
     every = pl.col("timeout_ns").is_not_null()
     rows = []
-    for arm in _arms(calls):
+    for arm in arms_of(calls):
+        if usual(sleeps.filter(pl.col("arm") == arm)["call"]) not in EPOLL:
+            continue  # what epoll calls there are wait for something else
         own = calls.filter(pl.col("arm") == arm)
         whole, close = share(calls, arm, by_rule(), every), share(calls, arm, near(), every)
-        past = own["past_ns"].drop_nulls()
-        spread = [_quantile(past, q) for q in (0.05, 0.5, 0.95)]
+        spread = [_time(own["past_ns"], q) for q in (0.05, 0.5, 0.95)]
         rule = NONE if whole is None or not own["call"].is_in(["epoll_pwait"]).all() else f"{whole.value:.1%}"
         rows.append([arm, str(own.height), rule, NONE if close is None else f"{close.value:.1%}", *spread])
     columns = ("arm", "calls", "whole ms left", f"within {short(NEAR_NS)}", "past it: p5", "p50", "p95")
     notes = [
-        f"Of the epoll calls of sleeps up to {asked(SHORT_NS)}. whole ms left: given the time left to the sleep's "
-        "deadline, cut to whole milliseconds, and at least one. within: the limit reaches to the deadline, so near. "
-        "past it: how far the limit reaches past the deadline (−: short of it; the scheduler then waits once more).",
-        "netpoll asks for 1/128 less than is left, because epoll adds slack to long waits. sleep's epoll calls are "
-        "those of idle threads: its own sleeps wait elsewhere.",
+        f"Of the epoll calls that sleeps up to {asked(SHORT_NS)} wait in. whole ms left: given the time left to the "
+        "sleep's deadline, cut to whole milliseconds, and at least one. within: the limit reaches to the deadline, so "
+        "near. past it: how far the limit reaches past the deadline (−: short of it; the scheduler then waits once "
+        "more).",
+        "netpoll asks for 1/128 less than is left, because epoll adds slack to long waits. sleep is not here: its "
+        "sleeps wait elsewhere.",
     ]
     return Table("epoll's time limit beside the time left", columns, [Section("", rows)], notes)
 
 
 def _states(data: pl.DataFrame) -> Table:
-    traced = sleeps_of(data, TRACEPOINTS, RUNTIME).filter(pl.col("states").is_not_null())
+    traced = states_of(data, TRACEPOINTS, RUNTIME)
     runs = data.filter(pl.col("kind") == "run")
     rows = []
-    for arm in _arms(traced):
+    for arm in arms_of(traced):
         own, of_arm = traced.filter(pl.col("arm") == arm), runs.filter(pl.col("arm") == arm)
-        usual = _usual(own, "states")
-        agree = own.filter(pl.col("states") == usual).height / own.height
-        woken = own["by_goroutine"].drop_nulls()
-        by = NONE if not woken.len() else "a goroutine" if woken.any() else "scheduler"
+        most = usual(own["states"])
+        agree = own.filter(pl.col("states") == most).height / own.height
+        by_goroutine = mean(own["by_goroutine"].cast(pl.Int64))
+        by = NONE if by_goroutine is None else f"{1 - by_goroutine:.1%}"
         one, many = (of_arm.filter(pl.col("sleepers") == count) for count in (1, MANY))
         counts = [_mean(one, "traced_threads"), _mean(one, "processors"), _mean(many, "threads")]
-        rows.append([arm, usual, f"{agree:.1%}", by, *counts])
-    columns = ("arm", "states of most sleeps", "of all", "woken by", "Ms", "Ps", f"of {MANY}")
+        rows.append([arm, most or NONE, f"{agree:.1%}", by, *counts])
+    columns = ("arm", "states of most sleeps", "of all", "scheduler", "Ms", "Ps", f"threads for {MANY}")
     notes = [
-        "By runtime/trace. of all: the share of the sleeps that went so. Ms, Ps: threads and processors that ran "
-        f"goroutines in a run with one sleeper. of {MANY}: threads of the process with {MANY} sleepers.",
+        "By runtime/trace. of all: the share of the sleeps that went so. scheduler: the share of the waiting sleeps "
+        "that it woke, and no goroutine. Ms, Ps: threads and processors that ran goroutines in a run with one sleeper. "
+        f"threads for {MANY}: of the process with {MANY} sleepers. The last three are means over runs.",
         "The folder of the result has a trace of each arm: `go tool trace trace-stock.out` opens it (with a Go release "
         "as new as the program's).",
     ]
@@ -101,33 +114,20 @@ def _states(data: pl.DataFrame) -> Table:
 
 
 def _durations(data: pl.DataFrame) -> Table:
-    traced = sleeps_of(data, TRACEPOINTS, RUNTIME).filter(
-        pl.col("states").is_not_null(), pl.col("requested_ns") == SHOWN_NS
-    )
+    traced = states_of(data, TRACEPOINTS, RUNTIME).filter(pl.col("requested_ns") == SHOWN_NS)
     rows = []
-    for arm in _arms(traced):
+    for arm in arms_of(traced):
         own = traced.filter(pl.col("arm") == arm)
         columns = ("actual_ns", "running_ns", "waiting_ns", "syscall_ns", "runnable_ns")
-        rows.append([arm, *(_quantile(own[column], 0.5) for column in columns)])
+        rows.append([arm, *(_time(own[column], 0.5) for column in columns)])
     notes = ["Medians. Runnable: its timer has run, and it waits for the thread to take it up.", _SLOWED]
     title = f"How long the states of a sleep of {asked(SHOWN_NS)} last"
-    return Table(title, ("arm", "the sleep", "Running", "Waiting", "Syscall", "Runnable"), [Section("", rows)], notes)
+    return Table(title, ("arm", "the sleep", "Running", ASLEEP, "Syscall", "Runnable"), [Section("", rows)], notes)
 
 
 def _missing(data: pl.DataFrame) -> list[str]:
     gone = data.filter(pl.col("kind") == "missing").select("source", "arm", "missing").unique(maintain_order=True)
     return [f"Missing: {source}{f', {arm}' if arm else ''}: {why}." for source, arm, why in gone.iter_rows()]
-
-
-def _arms(data: pl.DataFrame) -> list[str]:
-    order = ["stock", "usleep", "sleep", "netpoll", "netpoll+slack1"]
-    found = set(data["arm"].drop_nulls().to_list())
-    return [arm for arm in order if arm in found] + sorted(found.difference(order))
-
-
-def _usual(data: pl.DataFrame, column: str) -> str:
-    values = data[column].drop_nulls()
-    return str(values.mode().sort()[0]) if values.len() else NONE
 
 
 def _limit(sleeps: pl.DataFrame) -> str:
@@ -142,16 +142,19 @@ def _limit(sleeps: pl.DataFrame) -> str:
     return f"e.g. {arguments[(arguments.len() - 1) // 2]}"
 
 
-def _part(sleeps: pl.DataFrame, column: str) -> str:
-    values = sleeps.filter(pl.col(column).is_not_null())
-    return f"{int(values[column].sum()) / int(values['actual_ns'].sum()):.1%}" if values.height else NONE
+def _part(sleeps: pl.DataFrame, time_ns: pl.Expr) -> str:
+    seen = sleeps.filter(pl.col("inside_ns").is_not_null())
+    if not seen.height:
+        return NONE
+    part_ns, all_ns = seen.select(time_ns.sum().alias("part"), pl.col("actual_ns").sum()).row(0)
+    return f"{part_ns / all_ns:.1%}"
 
 
-def _quantile(values: pl.Series, q: float) -> str:
-    value = values.quantile(q)
+def _time(values: pl.Series, q: float) -> str:
+    value = quantile(values, q)
     return NONE if value is None else format_ns(value)
 
 
 def _mean(runs: pl.DataFrame, column: str) -> str:
-    value = runs[column].mean()
-    return f"{value:.1f}" if isinstance(value, int | float) else NONE
+    value = mean(runs[column])
+    return NONE if value is None else f"{value:.1f}"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.attribution.errors import RecordingFailed
 from bench.errors import RunFailed
 from bench.experiments.path_calls import Log, Row, call_rows, sleep_row, system_monitor, wall_to_wall
 from bench.experiments.path_data import PERFED, STRACED
@@ -56,7 +57,7 @@ def _works(command: Sequence[str], folder: Path) -> bool:
 def told_rows(
     teller: Teller, programs: Sequence[tuple[Program, int]], durations: Durations, folder: Path, stop: Stop
 ) -> Iterator[Row]:
-    """A row a sleep of each program's runs (so many), or why there is none. Raises RunFailed, Interrupted."""
+    """A row a sleep of each program's runs (so many), or why there is none. Raises Interrupted."""
     command = teller.command(folder)
     if command is None:
         missing = f"`{teller.source}` does not run here; {teller.remedy}"
@@ -66,12 +67,14 @@ def told_rows(
     for program, runs in programs:
         for block in range(runs):
             out.unlink(missing_ok=True)
-            ran = run(program, durations, block, stop, before=(*command, str(out)))
-            try:
-                log = teller.read(out.read_text(encoding="utf-8", errors="replace"))
-            except OSError as error:
-                raise RunFailed(f"{teller.source} left no record of {program.arm} ({error.strerror})") from error
             about: Row = {"source": teller.source, "arm": program.arm, "block": block}
+            try:
+                ran = run(program, durations, block, stop, before=(*command, str(out)))
+                log = teller.read(out.read_text(encoding="utf-8", errors="replace"))
+            except (RunFailed, RecordingFailed, OSError) as error:
+                # Without it the program has run: the other records stand.
+                yield {"kind": "missing", **about, "missing": f"`{teller.source}` fails with the program ({error})"}
+                break  # and so it would again
             pid = int(ran.header["pid"])
             sleeps = wall_to_wall(log, ran.sleeps, pid)
             if sleeps is None:

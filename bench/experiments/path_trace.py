@@ -20,10 +20,17 @@ _CHANGE = re.compile(
     r"M=(-?\d+) P=(-?\d+) G=(-?\d+) StateTransition Time=(\d+) (GoID|ProcID)=(\d+) (\w+)->(\w+) Reason=\"(.*)\""
 )
 RUNNING, WAITING, RUNNABLE, SYSCALL = "Running", "Waiting", "Runnable", "Syscall"
+#: The label of a goroutine in time.Sleep (waitReasonSleep in src/runtime/runtime2.go).
+ASLEEP = f"{WAITING} (sleep)"
 #: What an arrow between states looks like in the data.
 TO = " → "
 NOBODY = -1
-#: The trace's clock ticks with the processor's counter, and agrees with CLOCK_MONOTONIC to less than this.
+#: On Linux the trace's clock is CLOCK_MONOTONIC itself, divided by 64 (traceClockNow in src/runtime/tracetime.go: the
+#: processor's counter is for systems whose own clock is coarse). Laid on each other they are still apart: the division
+#: cuts off up to 63 ns of every moment, and a Sync event reads CLOCK_MONOTONIC a little before the trace's clock
+#: (time_now in traceSyncBatch), so that all moments of the trace come out early by what passes between the two, tens of
+#: ns, and more where the thread is interrupted there. This leaves room for an interrupt; a thread that lost its CPU
+#: just there would put its whole trace off by more.
 CLOCKS_APART_NS = 2_000
 
 
@@ -122,12 +129,12 @@ def state_row(spans: Sequence[Span], sleep: Sleep) -> Row:
     inside = during(spans, _snapped(spans, sleep))
     spent: Counter[str] = Counter()
     for span in inside:
-        spent[span.state] += span.end_ns - span.start_ns
-    woken = [span.by for before, span in pairwise(inside) if before.state == WAITING]
+        spent[span.label] += span.end_ns - span.start_ns
+    woken = [span.by for before, span in pairwise(inside) if before.label == ASLEEP]
     return {
         "states": TO.join(span.label for span in inside) or None,
         "running_ns": spent[RUNNING],
-        "waiting_ns": spent[WAITING],
+        "waiting_ns": spent[ASLEEP],
         "runnable_ns": spent[RUNNABLE],
         "syscall_ns": spent[SYSCALL],
         "by_goroutine": any(by != NOBODY for by in woken) if woken else None,
