@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.arms import Arm
+from bench.errors import QuotaUnavailable
 from bench.experiments.base import Setting
 from bench.quota.watchdog import guard
 from patcher import patch
@@ -21,8 +22,11 @@ _SLACK = "+slack1"
 def patched_arms(setting: Setting, names: Sequence[str]) -> Iterator[dict[str, Arm]]:
     """Arms by name: ``stock``, a strategy (``netpoll``), and either with ``+slack1``; their files go with the block.
 
-    A name that begins with ``floor`` is stock's file with the raw system call. Raises what ``patch`` raises.
+    A name that begins with ``floor`` is stock's file with the raw system call. They run on this machine: raises
+    QuotaUnavailable for a backend whose programs run elsewhere; besides what ``patch`` raises.
     """
+    if setting.backend.elsewhere:
+        raise QuotaUnavailable(setting.backend.name, "this machine's own waits are measured", "take --backend none")
     with tempfile.TemporaryDirectory(prefix="nanonap-arms-") as folder:
         guard.watch_path(Path(folder))
         setting.say("patching the program with every strategy")

@@ -78,13 +78,16 @@ class Minimum(Experiment):
     )
 
     def run(self, setting: Setting) -> pl.DataFrame:
-        """Shuffled blocks, each with every arm in every state that it is tried in once."""
+        """Shuffled blocks, each with every arm in every state that it is tried in once, on this machine.
+
+        Raises QuotaUnavailable for a backend whose programs run elsewhere.
+        """
         plan = _QUICK if setting.quick else _FULL
         with patched_arms(setting, ARMS) as arms:
             return pl.DataFrame(list(_rows(setting, plan, arms)), schema=SCHEMA)
 
     def judge(self, data: pl.DataFrame) -> list[Verdict]:
-        """P1 from stock's sleeps in every state, P2 from those of 100 µs of every arm."""
+        """P1 from stock's sleeps in an idle program, P2 from those of 100 µs of programs that call the kernel."""
         return [shortest(data), direct(data)]
 
     def tables(self, data: pl.DataFrame) -> Sequence[Table]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy import stats
 
 from bench.experiments.figures import Ratio, ratio_of
-from bench.resampling import interval, quantile, resample
+from bench.resampling import CONFIDENCE, interval, quantile, resample
 
 STOCK = "stock"
 STRATEGIES = (STOCK, "usleep", "sleep", "netpoll", "floor")
@@ -19,12 +20,10 @@ RAW = ("floor", "floor+slack1")
 STEADY = "one after the other"
 AFTER_IDLE = "after 20 ms of idling"
 FIRST = "the first of a process"
+IDLE = (STEADY, AFTER_IDLE)
+"""States in which the program does nothing but sleep."""
 #: An idle stock program cannot wait for less: netpoll's timeouts are whole milliseconds (runtime/netpoll_epoll.go).
 MILLISECOND_NS = 1_000_000
-#: The scheduler's own search for work takes some microseconds: a timer that is due meanwhile is run without a wait
-#: (findRunnable, runtime/proc.go). Shorter sleeps than this may be of that kind. Not foreseen: the first full run, with
-#: all durations together, showed a quarter of the sleeps below 1 ms, nearly all of them of 1 and 10 µs.
-SEARCH_NS = 20_000
 _QUANTILES = (0.01, 0.5, 0.99)
 _SEED = 1
 #: From fewer processes there is no interval, as in figures: it would settle what is not.
@@ -51,7 +50,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Sleeps:
-    """Sleeps of all runs together: how many, and what they took."""
+    """Sleeps of all runs together: how many, and what they took.
+
+    The least has no interval: drawing the runs again never gives a smaller one than was measured.
+    """
 
     count: int
     least: Estimate
@@ -63,21 +65,8 @@ class Sleeps:
 
 def chosen(data: pl.DataFrame, state: str, arm: str, requested_ns: int) -> pl.DataFrame:
     """The rows of a state, an arm and one duration."""
-    return _of(data, state, arm).filter(pl.col("requested_ns") == requested_ns)
-
-
-def short(data: pl.DataFrame, state: str, arm: str) -> pl.DataFrame:
-    """The rows of all durations shorter than a millisecond, but for those of ``tiny``."""
-    return _of(data, state, arm).filter(pl.col("requested_ns").is_between(SEARCH_NS, MILLISECOND_NS - 1))
-
-
-def tiny(data: pl.DataFrame, state: str, arm: str) -> pl.DataFrame:
-    """The rows of durations that can pass while the scheduler searches for work."""
-    return _of(data, state, arm).filter(pl.col("requested_ns") < SEARCH_NS)
-
-
-def _of(data: pl.DataFrame, state: str, arm: str) -> pl.DataFrame:
-    return data.filter(pl.col("state") == state, pl.col("arm") == arm)
+    wanted = {"state": state, "arm": arm, "requested_ns": requested_ns}
+    return data.filter(*(pl.col(name) == value for name, value in wanted.items()))
 
 
 def by_run(rows: pl.DataFrame) -> list[NDArray[np.int64]]:
@@ -97,16 +86,37 @@ def sleeps(rows: pl.DataFrame) -> Sleeps | None:
     p1, p50, p99 = (
         Estimate(quantile(pooled, q), None if drawn is None else interval(drawn.quantiles[q])) for q in _QUANTILES
     )
-    least = Estimate(int(pooled[0]), None if drawn is None else interval(drawn.least))
+    least = Estimate(int(pooled[0]), None)
     sigma_ns = float(pooled.std(ddof=1)) if pooled.size > 1 else 0.0
     sigma = Estimate(sigma_ns, None if drawn is None else interval(drawn.stdev))
     return Sleeps(pooled.size, least, p1, p50, p99, sigma)
 
 
 def share_below(rows: pl.DataFrame, limit_ns: int) -> Ratio | None:
-    """The share of the rows' sleeps that end before a limit, with its interval over processes."""
+    """The share of the rows' sleeps that end before a limit, with its interval over processes.
+
+    Where all processes are alike, drawing them again and again would know of no doubt: there it is Clopper and
+    Pearson's, of the sleeps.
+    """
     runs = by_run(rows)
-    return ratio_of([float((run < limit_ns).sum()) for run in runs], [float(run.size) for run in runs])
+    below, sizes = [int((run < limit_ns).sum()) for run in runs], [run.size for run in runs]
+    share = ratio_of(below, sizes)
+    count, total = sum(below), sum(sizes)
+    alike = all(own * total == count * size for own, size in zip(below, sizes, strict=True))
+    if share is None or share.interval is None or not alike:
+        return share
+    bounds = stats.binomtest(count, total).proportion_ci(CONFIDENCE, "exact")
+    return Ratio(share.value, [float(bounds.low), float(bounds.high)])
+
+
+def shares_below(data: pl.DataFrame, state: str, limit_ns: int) -> dict[int, Ratio]:
+    """Of stock's sleeps in a state that ask for less than a limit the share that end before it, by what they ask for.
+
+    Not of all together: where the time ends a run, there are ten times as many sleeps of a tenth of the duration.
+    """
+    asked = [each for each in requested(data, state) if each < limit_ns]
+    shares = {each: share_below(chosen(data, state, STOCK, each), limit_ns) for each in asked}
+    return {each: share for each, share in shares.items() if share is not None}
 
 
 def share_text(share: Ratio | None) -> str:

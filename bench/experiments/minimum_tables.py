@@ -12,13 +12,16 @@ from bench.experiments.minimum_samples import (
     chosen,
     early,
     requested,
-    share_below,
     share_text,
+    shares_below,
     sleeps,
     states_there,
 )
 from bench.experiments.minimum_verdicts import ASKED_NS, CLAIMED_LEAST_NS
 from bench.tables import NONE, Section, Table, asked, time_text, time_with
+
+#: Ascending. Below the first no idle program can wait; the second is claimed.
+_LIMITS = (MILLISECOND_NS, CLAIMED_LEAST_NS)
 
 
 def tables(data: pl.DataFrame) -> list[Table]:
@@ -35,10 +38,11 @@ def _claimed(data: pl.DataFrame) -> Table:
         too_short, count = early(data, [arm])
         figures = [time_text(found.least.value_ns), *(_text(each) for each in (found.p50, found.p99, found.sigma))]
         rows.append([arm, *figures, f"{too_short:,} of {count:,}"])
-    columns = ("arm", "min", "p50 [95 %]", "p99 [95 %]", "σ [95 %]", "shorter than asked")
+    columns = ("arm", "min", "p50 [95 %]", "p99 [95 %]", "σ [95 %]", "too short")
     notes = [
         "Without +slack1 the timer slack is the machine's own (50 µs by default), with it 1 ns. floor: the raw system "
-        "call clock_nanosleep. Intervals are over runs. shorter than asked: of all durations, in all states.",
+        "call clock_nanosleep. Intervals are over runs. too short: sleeps that ended before the time asked for, of all "
+        "durations, in all states.",
     ]
     return Table(f"Asked for {asked(ASKED_NS)}, one sleep after the other", columns, [Section("", rows)], notes)
 
@@ -67,17 +71,16 @@ def _short(data: pl.DataFrame) -> Table:
     sections = []
     for state in states_there(data):
         rows = []
-        for each in (each for each in requested(data, state) if each < MILLISECOND_NS):
-            own = chosen(data, state, STOCK, each)
-            if own.is_empty():
-                continue
-            count = sum(run.size for run in by_run(own))
-            least = min(int(run[0]) for run in by_run(own))
-            shares = [share_text(share_below(own, limit)) for limit in (MILLISECOND_NS, CLAIMED_LEAST_NS)]
-            rows.append([asked(each), str(count), time_text(least), *shares])
+        limits = [shares_below(data, state, limit_ns) for limit_ns in _LIMITS]
+        for each in limits[-1]:
+            runs = by_run(chosen(data, state, STOCK, each))
+            count, least = sum(run.size for run in runs), min(int(run[0]) for run in runs)
+            rows.append(
+                [asked(each), f"{count:,}", time_text(least), *(share_text(shares.get(each)) for shares in limits)]
+            )
         if rows:
             sections.append(Section(state, rows))
-    columns = ("asked for", "sleeps", "min", "below 1 ms [95 %]", "below 1.2 ms [95 %]")
+    columns = ("asked for", "sleeps", "min", *(f"below {asked(limit_ns)} [95 %]" for limit_ns in _LIMITS))
     notes = [
         "The state is what the process does before and beside the sleep. A thread of the runtime that looks for work "
         "runs the timers that are due: short sleeps happen where one looks. That is why a minimum says little."
