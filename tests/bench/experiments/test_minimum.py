@@ -246,3 +246,14 @@ def test_the_tables_say_how_many_sleeps_were_too_short_and_which_states_undercut
     assert list(every.columns) == ["", "100 µs"]
     assert [section.heading for section in short.sections] == [STEADY, BUSY]
     assert short.sections[1].rows[0][3] == "50.0% [43.5%, 56.5%]"
+
+
+def test_the_title_of_the_picture_stands_clear_of_its_legend() -> None:
+    figure = Minimum().draw(frame(*patched(180, 5)))
+    assert figure is not None
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    title, *words = [legend.get_title(), *legend.get_texts(), *figure.texts]
+    assert title.get_text().startswith("What ")
+    assert not any(title.get_window_extent().overlaps(each.get_window_extent()) for each in words)
+    assert not any(legend.get_window_extent().overlaps(each.get_window_extent()) for each in figure.texts)

@@ -232,3 +232,14 @@ def test_nothing_is_cut_in_the_terminal(capsys: pytest.CaptureFixture[str]) -> N
     assert " 100% " in shown
     assert " 0.90% " in shown
     assert "…" not in shown
+
+
+def test_the_title_of_the_picture_stands_clear_of_its_legend() -> None:
+    figure = Polling().draw(frame())
+    assert figure is not None
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    title, *words = [legend.get_title(), *legend.get_texts(), *figure.texts]
+    assert title.get_text().startswith("What ")
+    assert not any(title.get_window_extent().overlaps(each.get_window_extent()) for each in words)
+    assert not any(legend.get_window_extent().overlaps(each.get_window_extent()) for each in figure.texts)
