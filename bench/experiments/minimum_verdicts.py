@@ -98,6 +98,9 @@ def direct(data: pl.DataFrame) -> Verdict:
             known[arm].sigma.over(CLAIMED_SIGMA_NS).within(0, SIGMA_WITHIN) for arm in own
         ),
     }
+    *centre, _ = parts.values()
+    # Sleeps vary around a median: where that is another than claimed, how much they vary decides nothing.
+    deciding = centre if set(centre) == {False} else list(parts.values())
     said = [
         f"{too_short:,} of {count:,} sleeps of patched programs ended before their time",
         *(f"{arm}: {_told(known[arm])}, its median {_over(data, arm, STOCK, _raw(arm))}" for arm in own),
@@ -111,7 +114,7 @@ def direct(data: pl.DataFrame) -> Verdict:
         "sleeps": count,
         "by_arm": {arm: _figures(each) for arm, each in known.items()},
     }
-    return Verdict("P2", _P2, outcome_of(parts.values()), "; ".join(said), figures)
+    return Verdict("P2", _P2, outcome_of(deciding), "; ".join(said), figures)
 
 
 def _raw(arm: str) -> str:
