@@ -11,9 +11,11 @@ from pathlib import Path
 
 import polars as pl
 
+from bench.errors import QuotaUnavailable
+from bench.experiments.article_patch_functions import function_rows
 from bench.experiments.article_patch_number import number_rows, table_rows
 from bench.experiments.article_patch_patchelf import patchelf_rows
-from bench.experiments.article_patch_runs import FULL, QUICK, SCHEMA, function_rows, instruction_rows
+from bench.experiments.article_patch_runs import FULL, QUICK, SCHEMA, instruction_rows
 from bench.experiments.article_patch_tables import tables
 from bench.experiments.article_patch_verdicts import patched_as_described
 from bench.experiments.base import Experiment, Setting, Verdict
@@ -22,11 +24,10 @@ from bench.tables import Table
 
 
 class ArticlePatch(Experiment):
-    """Claim P3."""
+    """Claim P3. Quick enough for ``cheap``, and not so: what runs edited programs is not run on the way."""
 
     name = "article-patch"
     limits = False
-    cheap = True
     question = "Can time.Sleep be patched at runtime.nanosleep, by patchelf, with number 241 and CALL syscall?"
     expects = (
         "no: the Linux runtime has no function of that name, and time.Sleep enters no nanosleep; patchelf edits what "
@@ -36,6 +37,8 @@ class ArticlePatch(Experiment):
 
     def run(self, setting: Setting) -> pl.DataFrame:
         """Look-ups, then every step of the patch on a copy; ``--quick`` has fewer runs, and one dynamic program."""
+        if setting.backend.elsewhere:
+            raise QuotaUnavailable(setting.backend.name, "the copies run on this machine", "take --backend none")
         plan = QUICK if setting.quick else FULL
         with _folder(setting.folder) as folder:
             rows = [

@@ -14,10 +14,11 @@ from pathlib import Path
 from bench.arms import Arm
 from bench.conditions import QUIET, Condition, parse_load
 from bench.errors import RunFailed
-from bench.experiments.article_patch_runs import NUMBER, RUN_S, TABLE, WITHOUT_CORE, Plan, Row, edited
+from bench.experiments.article_patch_runs import NUMBER, RUN_S, TABLE, Plan, Row, edited, how_it_ended, run_bounded
 from bench.experiments.base import Setting
+from bench.interrupt import Finished
 from bench.quota.limits import Quota
-from bench.runner import execute, parse
+from bench.runner import parse
 from bench.schedule import Run
 from patcher.functions import Functions
 from patcher.image import read_image
@@ -74,7 +75,7 @@ def number_rows(setting: Setting, plan: Plan, folder: Path) -> Iterator[Row]:
         for arm, load, traced in tried:
             setting.say(f"block {block + 1} of {plan.blocks}: {arm}, {load}{', traced' if traced else ''}")
             row = {"part": NUMBER, "subject": arm, "load": load, "block": block, "traced": traced}
-            yield {**row, **_ran(setting, files[arm], load, plan.sleeps, folder / "traced" if traced else None)}
+            yield {**row, **ran(setting, files[arm], load, plan.sleeps, folder / "traced" if traced else None)}
 
 
 def _missing(setting: Setting) -> str | None:
@@ -87,27 +88,35 @@ def _missing(setting: Setting) -> str | None:
     return f"strace may not trace ({' '.join(done.stderr.split())[:120]}); allow ptrace, as root or with CAP_SYS_PTRACE"
 
 
-def _ran(setting: Setting, program: Path, load: str, sleeps: int, trace: Path | None) -> Row:
-    """The columns of one run. Raises RunFailed, Interrupted."""
+def ran(setting: Setting, program: Path, load: str, sleeps: int, trace: Path | None) -> Row:
+    """The columns of one run, however it ended, which an edited copy is free to do. Raises Interrupted."""
     arm = Arm(program.name, program, "sleep", None, None, DEFAULT_GO, "")
     condition = Condition(Quota(), QUIET if load == QUIETLY else parse_load(load))
     run = Run(0, arm, condition, ((_REQUESTED_NS, sleeps),), _WINDOW_NS, _SEED)
     argv = [*arm.words, *run.options(2), "-warmup", "0"]
     if trace is not None:
+        trace.unlink(missing_ok=True)
         which = ",".join((*CALLS, "epoll_pwait"))
         argv = ["strace", "-f", "-qq", "-e", f"trace={which}", "-e", "signal=none", "-o", str(trace), *argv]
-    finished = execute([*WITHOUT_CORE, *argv], run, setting.stop)
-    output = parse(finished.stdout, run)
-    counted = {} if trace is None else counts(trace.read_text(encoding="utf-8", errors="replace"))
+    finished = run_bounded(setting, argv)
+    counted = {}
+    if trace is not None and trace.exists():
+        counted = counts(trace.read_text(encoding="utf-8", errors="replace"))
+    return {"status": finished.status, **counted, **_measured(finished, run)}
+
+
+def _measured(finished: Finished, run: Run) -> Row:
+    """What the program measured; where it did not end well a ``message``, and no more than is known."""
+    if finished.timed_out or finished.status:
+        return {"message": how_it_ended(finished) or f"exit status {finished.status}"}
+    try:
+        output = parse(finished.stdout, run)
+    except RunFailed as error:
+        return {"message": str(error)}
+    row = {"sleeps": output.header["n"], "wall_ns": output.header["wall_ns"], "cpu_ns": output.header["cpu_ns"]}
     if not output.header["n"]:
-        raise RunFailed(f"{program.name}, {load}: no sleep ended within {_WINDOW_NS / 1e6:.0f} ms")
-    return {
-        "sleeps": output.header["n"],
-        "shortest_late_ns": int((output.samples[1] - output.samples[0]).min()),
-        "wall_ns": output.header["wall_ns"],
-        "cpu_ns": output.header["cpu_ns"],
-        **counted,
-    }
+        return {**row, "message": f"no sleep ended within {_WINDOW_NS / 1e6:.0f} ms"}
+    return {**row, "shortest_late_ns": int((output.samples[1] - output.samples[0]).min())}
 
 
 def counts(text: str) -> Row:

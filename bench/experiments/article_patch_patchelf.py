@@ -4,11 +4,11 @@ import hashlib
 import re
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.experiments.article_patch_runs import OPTION, PATCHELF, RUN_S, Plan, Row, first_line, run_copy
+from bench.experiments.article_patch_runs import OPTION, PATCHELF, Plan, Row, first_line, run_bounded, run_copy
 from bench.experiments.base import Setting
 from nanonap.errors import NanonapError
 from nanonap.paths import TRIED
@@ -54,7 +54,9 @@ EDITS = {
     "--version": _NOTHING,
     "--help": _NOTHING,
 }
-#: What is tried: all that could apply to a program. The libraries are libc's own, and there.
+_NAMES = "FILE"  # stands for one that maps a dynamic symbol's name to another
+#: What is tried where the installed patchelf lists it: all that edits or shows something of its own, and not only
+#: steers others. The libraries are libc's own, and there.
 TRIED_OPTIONS = (
     ("--print-interpreter",),
     ("--set-interpreter", "/lib64/../lib64/ld-linux-x86-64.so.2"),  # the same file by a longer name
@@ -71,11 +73,20 @@ TRIED_OPTIONS = (
     ("--print-needed",),
     ("--no-default-lib",),
     ("--clear-symbol-version", "pthread_create"),
+    ("--rename-dynamic-symbols", _NAMES),
+    ("--add-debug-tag",),
+    ("--build-resolution-cache",),
+    ("--print-execstack",),
+    ("--clear-execstack",),
+    ("--set-execstack",),
+    ("--print-os-abi",),
+    ("--set-os-abi", "linux"),
 )
 _OPTION = re.compile(r"^\s*\[?(?:-\w\|)?(--[\w-]+)", re.MULTILINE)
 _PHDR = struct.Struct("<IIQQQQQQ")  # type, flags, offset, address, physical, file size, memory size, alignment (elf(5))
 _PT_LOAD, _E_PHOFF, _E_PHNUM = 1, 32, 56
 REMEDY = "apt-get install patchelf"
+_MENDED = "apt-get install --reinstall patchelf"
 
 
 @dataclass(frozen=True)
@@ -88,17 +99,23 @@ class _Code:
 
 
 def patchelf_rows(setting: Setting, plan: Plan, folder: Path) -> Iterator[Row]:
-    """Its options; then each of TRIED_OPTIONS on copies of the static program and of dynamically linked ones."""
+    """Its options; then those of TRIED_OPTIONS on copies of the static program and of dynamically linked ones."""
     if shutil.which("patchelf") is None:
         yield {"part": PATCHELF, "missing": f"there is no patchelf here; {REMEDY}"}
         return
-    version = first_line(setting.stop.run(["patchelf", "--version"], RUN_S).stdout.decode(errors="replace"))
-    shown = setting.stop.run(["patchelf", "--help"], RUN_S)
-    for option in dict.fromkeys(_OPTION.findall(shown.stdout.decode(errors="replace") + shown.stderr)):
+    version = first_line(run_bounded(setting, ["patchelf", "--version"]).stdout.decode(errors="replace"))
+    shown = run_bounded(setting, ["patchelf", "--help"])
+    listed = list(dict.fromkeys(_OPTION.findall(shown.stdout.decode(errors="replace") + shown.stderr)))
+    if not listed:
+        why = first_line(shown.stderr) or f"exit status {shown.status}"
+        yield {"part": PATCHELF, "missing": f"patchelf is here, and lists no options ({why}); {_MENDED}"}
+        return
+    for option in listed:
         edits = EDITS.get(option)
         told = {} if edits is None else {"found": False, "message": edits}
         yield {"part": OPTION, "subject": version, "tried": option, **told}
-    yield from _tried(setting, setting.program, "static", folder)
+    tries = [words for words in TRIED_OPTIONS if words[0] in listed]
+    yield from _tried(setting, setting.program, "static", tries, folder)
     for name in plan.modes:
         mode = MODES[name]
         if lacking := mode.missing():
@@ -107,10 +124,12 @@ def patchelf_rows(setting: Setting, plan: Plan, folder: Path) -> Iterator[Row]:
             continue
         setting.say(f"building the program in mode {name}")
         built = build_one(release_toolchain(DEFAULT_GO), mode, setting.program.name, TRIED)
-        yield from _tried(setting, built.path, name, folder)
+        yield from _tried(setting, built.path, name, tries, folder)
 
 
-def _tried(setting: Setting, program: Path, subject: str, folder: Path) -> Iterator[Row]:
+def _tried(
+    setting: Setting, program: Path, subject: str, tries: Sequence[tuple[str, ...]], folder: Path
+) -> Iterator[Row]:
     image = read_image(program)
     text = image.section(".text")
     if text is None:
@@ -118,13 +137,16 @@ def _tried(setting: Setting, program: Path, subject: str, folder: Path) -> Itera
         return
     before = _Code(text.address, text.size, hashlib.sha256(image.read(text.address, text.size)).hexdigest())
     original = program.read_bytes()
-    copy = folder / "copy"
-    for words in TRIED_OPTIONS:
+    copy, names = folder / "copy", folder / "names"
+    names.write_text("pthread_create pthread_begin\n", encoding="ascii")
+    for words in tries:
         setting.say(f"patchelf {words[0]}, {subject}")
         copy.write_bytes(original)
         copy.chmod(0o755)
-        done = setting.stop.run(["patchelf", *words, str(copy)], RUN_S)
+        told = [str(names) if word == _NAMES else word for word in words]
+        done = run_bounded(setting, ["patchelf", *told, str(copy)])
         after = copy.read_bytes()
+        code = code_at(after, before.address, before.size)
         message = first_line(done.stderr or done.stdout.decode(errors="replace"))
         yield {
             "part": PATCHELF,
@@ -133,22 +155,26 @@ def _tried(setting: Setting, program: Path, subject: str, folder: Path) -> Itera
             "status": done.status,
             "message": message or _readable(copy),
             "changed": after != original,
-            "code_same": hashlib.sha256(code_at(after, before.address, before.size)).hexdigest() == before.sha256,
+            "code_same": hashlib.sha256(code).hexdigest() == before.sha256 if code else None,
             "runs": run_copy(setting, copy).status == 0,
         }
 
 
 def code_at(data: bytes, address: int, size: int) -> bytes:
-    """The bytes that the kernel maps at an address, by the program headers alone; b"" where it maps fewer.
+    """The bytes that the kernel maps at an address, by the program headers alone; b"" where there are not so many.
 
     patchelf may leave section headers that no reader takes (seen in a PIE: a section beyond the file's end).
     """
-    (table,) = struct.unpack_from("<Q", data, _E_PHOFF)
-    (count,) = struct.unpack_from("<H", data, _E_PHNUM)
-    for index in range(count):
-        kind, _, offset, start, _, length, _, _ = _PHDR.unpack_from(data, table + index * _PHDR.size)
+    try:
+        (table,) = struct.unpack_from("<Q", data, _E_PHOFF)
+        (count,) = struct.unpack_from("<H", data, _E_PHNUM)
+        headers = [_PHDR.unpack_from(data, table + index * _PHDR.size) for index in range(count)]
+    except struct.error:  # the file ends before they do
+        return b""
+    for kind, _, offset, start, _, length, _, _ in headers:
         if kind == _PT_LOAD and start <= address and address + size <= start + length:
-            return data[offset + address - start : offset + address - start + size]
+            found = data[offset + address - start : offset + address - start + size]
+            return found if len(found) == size else b""
     return b""
 
 

@@ -1,18 +1,17 @@
-"""The rows of ``article-patch``: which functions there are, and what ``CALL syscall`` is to assembler and linker."""
+"""The rows of ``article-patch`` on ``CALL syscall``, and how edited copies are made and run."""
 
-import re
+import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-import patcher
 from bench.experiments.base import Setting
 from bench.interrupt import Finished
-from nanonap.paths import TOOLCHAINS
 from patcher.asm import assemble
 from patcher.errors import ProofFailed
 from patcher.functions import Functions
@@ -20,10 +19,9 @@ from patcher.image import read_image
 from patcher.rewrite import apply
 from patcher.room import replace_run
 from patcher.strategies import usleep
-from patcher.strategies.netpoll_site import NETPOLL
-from patcher.syscalls import EPOLL_WAITS, PACKAGES
+from patcher.syscalls import PACKAGES
 from toolchain.go import Toolchain
-from toolchain.releases import SYSTEM, installed_releases, release_toolchain
+from toolchain.releases import release_toolchain
 from toolchain.wheels import DEFAULT_GO
 
 Row = dict[str, Any]
@@ -38,9 +36,9 @@ SCHEMA = pl.Schema(
         "tried": pl.String,
         "found": pl.Boolean,  # a function or source: there is one; an option: it edits code; an instruction: it builds
         "status": pl.Int64,  # exit status, negative: the signal
-        "message": pl.String,
+        "message": pl.String,  # of a run with number 241: why it did not end well
         "changed": pl.Boolean,  # the file, by patchelf
-        "code_same": pl.Boolean,  # its .text
+        "code_same": pl.Boolean,  # its .text; none where the file has no code at that address any more
         "runs": pl.Boolean,  # the copy: it sleeps, and ends well
         "number": pl.Int64,  # of a system call
         "load": pl.String,
@@ -59,12 +57,9 @@ SCHEMA = pl.Schema(
     }
 )
 CLAIMED = "runtime.nanosleep"
-#: What there is instead: who makes the system call nanosleep, where an idle program waits, what programs call.
-INSTEAD = (usleep.USLEEP, NETPOLL, "time.Sleep")
 CALL, SYSCALL = "CALL syscall(SB)", "SYSCALL"
 #: A limit of one byte keeps a crash from leaving a core file and from being piped to a program (fs/coredump.c).
-WITHOUT_CORE = ("prlimit", "--core=1:1")
-_SOURCE = re.compile(r"^(?:func |TEXT runtime·)nanosleep\b", re.MULTILINE)
+_CORE_BYTES = 1
 _ASSEMBLY = """#include "textflag.h"
 
 TEXT ·nap(SB), NOSPLIT, $0
@@ -75,6 +70,7 @@ TEXT ·nap(SB), NOSPLIT, $0
 _ANYWHERE = 0x400000
 RUN_S, _BUILD_S = 10.0, 120.0
 _LONGEST = 160
+_CANNOT_START = 126  # as a shell says it
 
 
 @dataclass(frozen=True)
@@ -90,50 +86,13 @@ QUICK = Plan(("external",), 3, 60)
 FULL = Plan(("external", "pie"), 5, 100)
 
 
-def function_rows(setting: Setting) -> Iterator[Row]:
-    """The function tables of the measured program and of each installed release's own `go`, and that release's source.
-
-    A release that would have to be fetched is left out.
-    """
-    yield from _functions(setting, setting.program)
-    for release in installed_releases(say=False):
-        if release in SYSTEM or (TOOLCHAINS / release).is_dir():
-            toolchain = release_toolchain(release)
-            yield from _functions(setting, toolchain.go)
-            yield _in_source(toolchain)
-
-
-def _functions(setting: Setting, program: Path) -> Iterator[Row]:
-    setting.say(f"the functions of {program.name}")
-    setting.stop.check()
-    functions = Functions(read_image(program))
-    calls = {each.function: each for each in patcher.inspect(program).syscalls}
-    row = {"part": FUNCTION, "subject": program.name, "go": functions.image.build.version.removeprefix("go")}
-    # The names of the table are also those of functions that stand nowhere but inlined in others.
-    yield {**row, "tried": CLAIMED, "found": functions.table.has_prefix(CLAIMED)}
-    wait = next((name for name in calls if name in EPOLL_WAITS), "")
-    for name in INSTEAD:
-        call = calls.get(wait if name == NETPOLL else name)
-        told = {"number": call.number, "message": call.name} if call else {}
-        yield {**row, "tried": name, "found": bool(functions.all(name)), **told}
-
-
-def _in_source(toolchain: Toolchain) -> Row:
-    """Whether the runtime's source for Linux defines it, in Go or in assembly."""
-    folder = toolchain.root() / "src" / "runtime"
-    files = [*folder.glob("*_linux*.go"), *folder.glob("*_linux*.s")]
-    found = any(_SOURCE.search(each.read_text(encoding="utf-8")) for each in files)
-    row = {"part": SOURCE, "subject": "runtime", "go": toolchain.version, "tried": CLAIMED}
-    return {**row, "found": found} if files else {**row, "missing": f"{folder} holds no source for Linux"}
-
-
 def instruction_rows(setting: Setting, folder: Path) -> Iterator[Row]:
     """``CALL syscall`` given to Go's assembler and linker, and to Keystone; then calls of what does exist, run."""
     toolchain = release_toolchain(DEFAULT_GO)
     for instruction in (CALL, "CALL syscall", SYSCALL):
         setting.say(f"go build of {instruction}")
         done = _built(setting, toolchain, folder, instruction)
-        told = {"found": done.status == 0, "status": done.status, "message": _told(done)}
+        told = {"found": done.status == 0, "status": done.status, "message": how_it_ended(done)}
         yield {"part": INSTRUCTION, "subject": "go build", "go": toolchain.version, "tried": instruction, **told}
     for instruction in ("call syscall", "syscall"):
         yield {"part": INSTRUCTION, "subject": "Keystone", "tried": instruction, **_assembled(instruction)}
@@ -182,7 +141,7 @@ def _called(setting: Setting, folder: Path) -> Iterator[Row]:
         setting.say(f"a copy whose usleep calls {name}")
         text = f"mov eax, 35\nmov rbx, rsp\nxor ecx, ecx\ncall {found[-1].start:#x}"
         done = run_copy(setting, edited(functions, text, folder / "called"))
-        yield {**row, "found": True, "status": done.status, "runs": done.status == 0, "message": _told(done)}
+        yield {**row, "found": True, "status": done.status, "runs": done.status == 0, "message": how_it_ended(done)}
 
 
 def edited(functions: Functions, text: str, out: Path) -> Path:
@@ -199,11 +158,35 @@ def edited(functions: Functions, text: str, out: Path) -> Path:
 
 
 def run_copy(setting: Setting, program: Path) -> Finished:
-    """Twenty sleeps of 100 µs, some milliseconds in all, ended after RUN_S. Leaves no core file."""
-    return setting.stop.run([*WITHOUT_CORE, str(program), "-plan", "100us*20"], RUN_S)
+    """Twenty sleeps of 100 µs, some milliseconds in all. As ``run_bounded``."""
+    return run_bounded(setting, [str(program), "-plan", "100us*20"])
 
 
-def _told(done: Finished) -> str:
+def run_bounded(setting: Setting, argv: Sequence[str]) -> Finished:
+    """Run what may crash, hang, or not start at all (then its status is 126): RUN_S at most, and without a core file.
+
+    Raises Interrupted.
+    """
+    try:
+        with _without_core():
+            return setting.stop.run(argv, RUN_S)
+    except OSError as error:  # an edited file may be none that the kernel takes
+        return Finished(_CANNOT_START, b"", f"{Path(argv[0]).name} cannot be started: {error.strerror}", False)
+
+
+@contextmanager
+def _without_core() -> Iterator[None]:
+    """What is started in the block has the limit as its own."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    least = _CORE_BYTES if hard == resource.RLIM_INFINITY else min(_CORE_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_CORE, (least, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+
+
+def how_it_ended(done: Finished) -> str:
     """Why it ended, or what it said first on stderr."""
     if done.timed_out:
         return f"still running after {RUN_S:.0f} s, ended"

@@ -1,6 +1,6 @@
 """The tables of ``article-patch``: a step each."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import polars as pl
@@ -65,10 +65,23 @@ def _patchelf(data: pl.DataFrame) -> Table:
     messages = said.select("subject", "message").unique(maintain_order=True).rows()
     notes = [
         "edits: what the option is for. The others: the program by its linking, and what became of a copy: unchanged,",
-        "or changed with the same machine code or another, and whether it still runs (fails: it does not start)",
+        "or changed with the same machine code, another or none where it was, and whether it still runs (fails: it",
+        "does not start)",
         *(f"{subject}: {text}" for subject, text in messages),
+        *_not_tried(part, by_option),
     ]
     return _table("What patchelf does to the program", ("option", "edits", *subjects), rows, part, *notes)
+
+
+def _not_tried(part: pl.DataFrame, tried: Collection[str]) -> list[str]:
+    """Options that patchelf lists and that stand in no row."""
+    others = part.filter(pl.col("part") == OPTION, ~pl.col("tried").is_in(list(tried)))
+    steer = others.filter(pl.col("message") == "")["tried"].to_list()
+    unknown = others.filter(pl.col("message").is_null())["tried"].to_list()
+    return [
+        *([f"not tried, since they edit nothing and at most steer the others: {', '.join(steer)}"] if steer else []),
+        *([f"not tried, since what they do is not known here: {', '.join(unknown)}"] if unknown else []),
+    ]
 
 
 def _happened(row: dict[str, Any]) -> str:
@@ -76,7 +89,8 @@ def _happened(row: dict[str, Any]) -> str:
         return "refused"
     if not row["changed"]:
         return "unchanged"
-    return f"{'same' if row['code_same'] else 'OTHER'} code, {'runs' if row['runs'] else 'fails'}"
+    code = {True: "same", False: "OTHER", None: "no"}[row["code_same"]]
+    return f"{code} code, {'runs' if row['runs'] else 'fails'}"
 
 
 def _numbers(data: pl.DataFrame) -> Table:
@@ -93,7 +107,10 @@ def _runs(data: pl.DataFrame) -> Table:
         waits=pl.col("epoll_waits").sum() / pl.col("sleeps").sum(),
     )  # fmt: skip
     cpu = per_second(data, False).group_by("subject", "load").agg(pl.col("cpu_ns").mean())
-    both = traced.join(cpu, on=["subject", "load"], how="full", coalesce=True)
+    runs = part.filter(pl.col("missing").is_null())
+    both = runs.select("subject", "load").unique()
+    for found in (traced, cpu):
+        both = both.join(found, on=["subject", "load"], how="left")
     both = both.sort(pl.col("load") == BUSY, pl.col("subject") != STOCK, "subject")
     rows = [
         [
@@ -112,8 +129,15 @@ def _runs(data: pl.DataFrame) -> Table:
         "busy: beside a goroutine that computes. /s: calls a second as strace saw them, which slows them",
         "answer: of mq_unlink. epoll: epoll_pwait that timed out, for each time.Sleep of 1 ms",
         "CPU: of runs without strace; 100 % is one processor",
+        *(f"left out, {subject}, {load}: {why}" for subject, load, why in _failed(runs)),
     )
     return _table("What runtime.usleep calls, stock and with number 241", columns, rows, part, *notes)
+
+
+def _failed(runs: pl.DataFrame) -> list[tuple[str, str, str]]:
+    """What run did not end well, and why."""
+    failed = runs.filter(pl.col("message").is_not_null())
+    return failed.select("subject", "load", "message").unique(maintain_order=True).rows()
 
 
 def _instructions(data: pl.DataFrame) -> Table:

@@ -19,12 +19,14 @@ from bench.experiments.article_patch_runs import (
     TABLE,
 )
 from bench.experiments.base import Outcome, Verdict
-from bench.experiments.figures import TOO_FEW, Ratio, ratio_of
+from bench.experiments.figures import TOO_FEW, Ratio, json_of, ratio_by_block, ratio_of
 
 #: The claimed number, and the call that was meant by it.
 WRITTEN, MEANT = 241, "clock_nanosleep"
 #: From so many calls for each of stock's on, a thread that should sleep between them spins.
 SPINS = 2.0
+#: Sleeps wait as before with about as many waits in epoll_pwait for each as stock's have.
+AS_BEFORE = (0.8, 1.25)
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def _function(data: pl.DataFrame) -> Finding:
         where = ", ".join(found["subject"].unique(maintain_order=True))
         return Finding(True, f"there is {CLAIMED} in {where} (Go {releases})", figures)
     programs = looked.filter(pl.col("part") == FUNCTION).height
-    source = " and their runtime's source" if programs < looked.height else ""
+    source = " and their runtime's source for linux/amd64" if programs < looked.height else ""
     others = _part(data, FUNCTION).filter(pl.col("tried") != CLAIMED, pl.col("found"))
     told = others.select("tried", "message").unique(maintain_order=True).rows()
     calls = [f"{name} {f'calls {call}' if call else 'makes no system call'}" for name, call in told]
@@ -84,18 +86,19 @@ def _function(data: pl.DataFrame) -> Finding:
 
 
 def _patchelf(data: pl.DataFrame) -> Finding:
-    """Not settled with an option that is not known: it might edit code."""
+    """Not settled with an option that is not known: it might edit code. Nor by a tool that does nothing it is told."""
     tried = _part(data, PATCHELF)
     if tried.is_empty():
         return Finding(None, f"patchelf: {_lack(data, PATCHELF)}")
     options = _part(data, OPTION)
     unknown = options.filter(pl.col("found").is_null())["tried"].to_list()
-    changed = tried.filter(pl.col("changed"))
+    done, changed = tried.filter(pl.col("status") == 0), tried.filter(pl.col("changed"))
     touched, broken = changed.filter(~pl.col("code_same")), changed.filter(~pl.col("runs"))
     figures = {
         "options": options.height,
         "options_unknown": unknown,
         "tries": tried.height,
+        "tries_done": done.height,
         "files_changed": changed.height,
         "code_changed": touched.height,
         "no_longer_run": broken.height,
@@ -106,19 +109,21 @@ def _patchelf(data: pl.DataFrame) -> Finding:
     if unknown:
         known += f" ({', '.join(unknown)}: not known here)"
     code = f"the code of {touched.height}" if touched.height else "none of them the code"
+    refused = "" if done.height else " (it refused them all, so they say nothing)"
     seen = (
-        f"of {tried.height} tries ({subjects} program) {changed.height} changed the file, {code}, and "
+        f"of {tried.height} tries ({subjects} program){refused} {changed.height} changed the file, {code}, and "
         f"{broken.height} left it unable to start"
     )
-    return Finding(True if touched.height else None if unknown else False, f"{known}; {seen}", figures)
+    settled = options.height and done.height and not unknown
+    return Finding(True if touched.height else False if settled else None, f"{known}; {seen}", figures)
 
 
 def per_second(data: pl.DataFrame, traced: bool) -> pl.DataFrame:
-    """The runs with number 241 and stock beside them, their calls and CPU time by measured second.
+    """The runs with number 241 and stock beside them that ended well, their calls and CPU time by measured second.
 
     The few calls at a process's start and end count too.
     """
-    runs = _part(data, NUMBER).filter(pl.col("traced") == traced)
+    runs = _part(data, NUMBER).filter(pl.col("traced") == traced, pl.col("message").is_null())
     return runs.with_columns(pl.col(*CALLS, "cpu_ns") / (pl.col("wall_ns") / 1e9))
 
 
@@ -135,21 +140,21 @@ def _number(data: pl.DataFrame) -> Finding:
     names = dict(_part(data, TABLE).select("number", "message").iter_rows())
     meant = next((number for number, name in names.items() if name == MEANT), None)
     table = f"{WRITTEN} is {names[WRITTEN]}, {MEANT} is {meant}" if names else f"number table: {_lack(data, TABLE)}"
-    traced = per_second(data, True)
-    edited = traced.filter(pl.col("subject").is_in([ONLY_NUMBER, AS_CLAIMED]))
-    if edited.is_empty():
+    edited = _part(data, NUMBER).filter(pl.col("subject").is_in([ONLY_NUMBER, AS_CLAIMED]))
+    raw = edited.filter(pl.col("traced"))
+    if raw.is_empty():
         does = names[WRITTEN] == MEANT if names else None
         return Finding(does, f"{table}; {_lack(data, NUMBER)}", {"table": names[WRITTEN] if names else None})
-    raw = _part(data, NUMBER).filter(pl.col("traced"), pl.col("subject").is_in([ONLY_NUMBER, AS_CLAIMED]))
     made = {name: int(raw[name].sum()) for name in CALLS}
     does = True if made[MEANT] else False if made["mq_unlink"] else None
     results = sorted({each for text in raw["results"].drop_nulls() for each in text.split(", ")})
     calls, cpu = _spinning(data)
-    figures = {"made": made, "results": results, "calls": _json(calls), "cpu": _json(cpu)}
+    figures = {"made": made, "results": results, "calls": json_of(calls), "cpu": json_of(cpu)}
     kinds = ", ".join(f"{count:,} {name}" for name, count in made.items() if count) or "none of the calls"
     answered = f", answered {' or '.join(results)}" if results else ""
     sentence = f"{table}; usleep with {WRITTEN} in {raw.height} runs made {kinds}{answered}{_consequence(calls, cpu)}"
-    return Finding(does, f"{sentence}; {_sleeping(raw, figures)}", figures)
+    told = [sentence, _sleeping(data, raw, figures), *_failures(edited, figures)]
+    return Finding(does, "; ".join(told), figures)
 
 
 def _spinning(data: pl.DataFrame) -> tuple[Ratio | None, Ratio | None]:
@@ -169,20 +174,45 @@ def _consequence(calls: Ratio | None, cpu: Ratio | None) -> str:
     return f", {calls} stock's nanosleep beside a goroutine that computes, {how}{took}"
 
 
-def _sleeping(raw: pl.DataFrame, figures: dict[str, Any]) -> str:
+def _sleeping(data: pl.DataFrame, raw: pl.DataFrame, figures: dict[str, Any]) -> str:
     """What became of time.Sleep in the copies."""
-    sleeps, waits, early = raw["sleeps"].sum(), raw["epoll_waits"].sum(), min(raw["shortest_late_ns"].to_list())
-    figures |= {"sleeps": sleeps, "epoll_waits": waits}
+    well = raw.filter(pl.col("message").is_null())
+    sleeps, waits = int(well["sleeps"].sum()), int(well["epoll_waits"].sum())
+    ratio = waits_per_sleep(data)
+    figures |= {"sleeps": sleeps, "epoll_waits": waits, "waits_per_sleep": json_of(ratio)}
+    if not sleeps:
+        return "none of its time.Sleep ended"
+    early = min(well["shortest_late_ns"].to_list())
     lasted = "each at least as long as asked" if early >= 0 else f"one {-early} ns too short"
-    return f"its {sleeps:,} time.Sleep of 1 ms waited in epoll_pwait as before ({waits:,} timed out), {lasted}"
+    known = None if ratio is None else ratio.within(*AS_BEFORE)
+    how = {True: "as before", False: "not as before", None: TOO_FEW}[known]
+    often = "no stock run beside them" if ratio is None else f"for each sleep {ratio} as often as stock's"
+    return f"its {sleeps:,} time.Sleep of 1 ms waited out {waits:,} epoll_pwait, {often}: {how}, {lasted}"
 
 
-def _json(ratio: Ratio | None) -> dict[str, Any] | None:
-    return None if ratio is None else ratio.to_json()
+def waits_per_sleep(data: pl.DataFrame) -> Ratio | None:
+    """Waits in epoll_pwait that timed out for each time.Sleep: of the edited copies over stock, by block."""
+    runs = per_second(data, True).with_columns(
+        waits=pl.col("epoll_waits") / pl.col("sleeps"), edited=pl.col("subject") != STOCK
+    )
+    return ratio_by_block(runs, "waits", {"edited": True}, {"edited": False})
+
+
+def _failures(edited: pl.DataFrame, figures: dict[str, Any]) -> list[str]:
+    """The runs of the copies that did not end well, traced or not."""
+    failed = edited.filter(pl.col("message").is_not_null())
+    figures["failed"] = failed.height
+    if failed.is_empty():
+        return []
+    why = ", ".join(failed["message"].unique(maintain_order=True))
+    return [f"{failed.height} of the {edited.height} runs of its copies did not end well ({why})"]
 
 
 def _instruction(data: pl.DataFrame) -> Finding:
-    """As an operand of CALL it must be a symbol that somebody defines."""
+    """As an operand of CALL it must be a symbol that somebody defines.
+
+    Not settled by a tool that builds nothing at all: it has to have built the plain instruction.
+    """
     tried = _part(data, INSTRUCTION)
     calls = tried.filter(pl.col("tried").str.to_lowercase().str.starts_with("call "), pl.col("runs").is_null())
     if calls.is_empty():
@@ -195,8 +225,11 @@ def _instruction(data: pl.DataFrame) -> Finding:
     plain = tried.filter(pl.col("tried").str.to_uppercase() == SYSCALL, pl.col("found"))["subject"].to_list()
     sentence = f"CALL syscall is built by {built.height} of {calls.height}{f' ({said})' if said else ''}"
     sentence += f", the instruction {SYSCALL} by {' and '.join(plain)}" if plain else ""
+    useless = [each for each in calls["subject"].unique(maintain_order=True) if each not in plain]
+    sentence += f" (not settled by {' and '.join(useless)}: no {SYSCALL} either)" if useless else ""
     ends = ", ".join(f"{row['tried']} {'runs' if row['runs'] else row['message']}" for row in real)
-    return Finding(built.height > 0, f"{sentence}{f'; in usleep {ends}' if ends else ''}", figures)
+    does = True if built.height else None if useless else False
+    return Finding(does, f"{sentence}{f'; in usleep {ends}' if ends else ''}", figures)
 
 
 def _first_of_each(calls: pl.DataFrame) -> list[dict[str, Any]]:

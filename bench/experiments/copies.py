@@ -27,6 +27,13 @@ def patched_arms(setting: Setting, names: Sequence[str]) -> Iterator[dict[str, A
     """
     if setting.backend.elsewhere:
         raise QuotaUnavailable(setting.backend.name, "this machine's own waits are measured", "take --backend none")
+    with patched_copies(setting, names) as arms:
+        yield arms
+
+
+@contextmanager
+def patched_copies(setting: Setting, names: Sequence[str]) -> Iterator[dict[str, Arm]]:
+    """As ``patched_arms``, for what runs them in the backend's groups, wherever these are."""
     with tempfile.TemporaryDirectory(prefix="nanonap-arms-") as folder:
         guard.watch_path(Path(folder))
         setting.say("patching the program with every strategy")

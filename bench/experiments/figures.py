@@ -54,6 +54,11 @@ class Ratio:
         return {"value": self.value, "interval": self.interval}
 
 
+def json_of(ratio: Ratio | None) -> dict[str, Any] | None:
+    """Value and interval of a ratio; None of None."""
+    return None if ratio is None else ratio.to_json()
+
+
 def ratio_of(above: Sequence[float], below: Sequence[float]) -> Ratio | None:
     """Sum over sum of figures that belong together in pairs (of a block, of a run); None where there is no base."""
     if not above or not sum(below):

@@ -20,7 +20,8 @@ class Handoff(Experiment):
     question = "When a goroutine sleeps, does its thread hand its P to another one, and who gets the quota?"
     expects = (
         "time.Sleep hands nothing over: the goroutine parks, its thread keeps the P and runs the next goroutine, or "
-        "puts the P on the idle list and waits. A blocking system call keeps its P until sysmon takes it away, some "
+        "puts the P on the idle list and waits. For a goroutine locked to its thread it does: that thread may run no "
+        "other, and hands the P over at once. A blocking system call keeps its P until sysmon takes it away, some "
         "20 µs to 20 ms later; the sleep patched to block hands it over at once, to another thread. The quota belongs "
         "to the group: what a sleeper does not use the others may, however it sleeps, and a group of sleepers uses none"
     )

@@ -5,14 +5,33 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.experiments.handoff_runs import CALL, DIRECT, HAND, IDLE, LIMITED, METHODS, NETPOLL, NONE, SLEEP
+from bench.experiments.handoff_runs import (
+    CALL,
+    DIRECT,
+    HAND,
+    HANDED,
+    IDLE,
+    LIMITED,
+    LOCKED,
+    METHODS,
+    NETPOLL,
+    NONE,
+    SLEEP,
+)
 from bench.experiments.handoff_verdicts import gap, share
 from bench.look import DPI, FAINT, GRID, SMALL, colour, duration_ticks
 from nanonap.durations import format_ns
 
-_COLOURS = {SLEEP: colour("stock"), CALL: colour("nanosleep"), DIRECT: colour("sleep"), NETPOLL: colour("netpoll")}
+_COLOURS = {
+    SLEEP: colour("stock"),
+    LOCKED: colour("usleep"),
+    CALL: colour("nanosleep"),
+    DIRECT: colour("sleep"),
+    NETPOLL: colour("netpoll"),
+}
 _LABELS = {
     SLEEP: "time.Sleep",
+    LOCKED: "time.Sleep,\nlocked to its thread",
     CALL: "blocking\nsystem call",
     DIRECT: "patched:\nsleep (blocks)",
     NETPOLL: "patched:\nnetpoll",
@@ -23,8 +42,8 @@ def picture(data: pl.DataFrame) -> Figure | None:
     """Three panels: until the P runs another goroutine; threads of many sleepers; what neighbours get of a quota."""
     if data.filter(pl.col("part") == HAND).is_empty():
         return None
-    figure = Figure(figsize=(9.6, 6.8), dpi=DPI, layout="constrained")
-    grid = figure.add_gridspec(2, 2, height_ratios=(1, 1))
+    figure = Figure(figsize=(9.6, 7.2), dpi=DPI, layout="constrained")
+    grid = figure.add_gridspec(2, 2, height_ratios=(5, 4))
     _gaps(figure.add_subplot(grid[0, :]), data)
     _threads(figure.add_subplot(grid[1, 0]), data)
     _shares(figure.add_subplot(grid[1, 1]), data)
@@ -37,7 +56,7 @@ def picture(data: pl.DataFrame) -> Figure | None:
 def _gaps(axes: Axes, data: pl.DataFrame) -> None:
     dice = np.random.default_rng(1)
     own = data.filter(pl.col("part") == HAND, pl.col("quota") == NONE)
-    for place, method in enumerate(METHODS):
+    for place, method in enumerate(HANDED):
         for same, marker in ((True, "o"), (False, "^")):
             gaps = own.filter(pl.col("method") == method, pl.col("same_thread") == same)["gap_ns"].to_numpy()
             height = place + dice.uniform(-0.2, 0.2, gaps.size)
@@ -57,8 +76,8 @@ def _gaps(axes: Axes, data: pl.DataFrame) -> None:
     axes.set_xscale("log")
     duration_ticks(axes, "x", [1e3, 1e4, 1e5, 1e6, 1e7, 1e8])
     axes.set_xlim(5e2, 1e8)
-    axes.set_yticks(range(len(METHODS)), [_LABELS[each] for each in METHODS])
-    axes.set_ylim(len(METHODS) - 0.4, -0.75)
+    axes.set_yticks(range(len(HANDED)), [_LABELS[each] for each in HANDED])
+    axes.set_ylim(len(HANDED) - 0.4, -0.75)
     axes.set_xlabel(
         "from falling asleep until the next goroutine ran on the sleeper's P (GOMAXPROCS 1)", fontsize=SMALL
     )

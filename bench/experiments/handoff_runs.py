@@ -2,10 +2,8 @@
 
 import json
 import random
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,12 @@ import polars as pl
 
 from bench.errors import QuotaUnavailable, RunFailed
 from bench.experiments.base import Setting
+from bench.experiments.copies import patched_copies
 from bench.experiments.handoff_trace import samples_of
 from bench.quota.base import Throttling
 from bench.quota.cgroup import ENTER_FAILED
 from bench.quota.limits import Limits, parse_quota
-from bench.quota.watchdog import guard
 from nanonap.paths import TRIED
-from patcher import patch
 from toolchain.build import build
 from toolchain.wheels import DEFAULT_GO
 
@@ -30,6 +27,9 @@ NONE, LIMITED = "none", "50%"
 QUOTAS = (NONE, LIMITED)
 SLEEP, CALL, DIRECT, NETPOLL = "time.Sleep", "system call", "patched: sleep", "patched: netpoll"
 METHODS = (SLEEP, CALL, DIRECT, NETPOLL)
+LOCKED = "time.Sleep, locked"
+#: Of the part hand: also a goroutine that is locked to its thread. What it leaves of a quota does not depend on that.
+HANDED = (SLEEP, LOCKED, CALL, DIRECT, NETPOLL)
 COMPUTE, PARK = "computing", "parked"
 HAND, IDLE, SHARE, QUIET = "hand", "idle", "share", "quiet"
 SCHEMA = pl.Schema(
@@ -54,12 +54,8 @@ SCHEMA = pl.Schema(
         "not_in_go": pl.Int64,  # goroutines in system calls during the sleep (runtime/metrics)
         # idle: a row a sample of the scheduler's trace
         "idle_ps": pl.Int64,
-        "spinning": pl.Int64,
         "idle_threads": pl.Int64,
-        "runqueue": pl.Int64,
-        "ps_with_m": pl.Int64,
         "syscall_ticks": pl.Int64,
-        "sleeper_has_p": pl.Boolean,
         # share and quiet: a row a run
         "window_ns": pl.Int64,
         "count": pl.Int64,
@@ -75,6 +71,9 @@ SCHEMA = pl.Schema(
 _WEIGHT = 1_000
 _SEED = 1
 _TIMEOUT_S = 60.0
+_PATCHES = {DIRECT: "sleep", NETPOLL: "netpoll"}
+#: What the program is told of a way to sleep that is not time.Sleep in its file.
+_TOLD = {CALL: "syscall", LOCKED: "locked"}
 _NAP_MS = 50  # of share: how long each of the sleeps lasts
 
 
@@ -91,8 +90,9 @@ class Plan:
     quiet: tuple[int, int]  # blocks, length of the one sleep
 
 
-# No multiples of sysmon's 10 ms, where its samples are to fall at all moments of a sleep.
-QUICK = Plan((3, 2, 30), (1, 2, 43), (NONE,), ((2, 1), (2, 20)), (3, 200), (COMPUTE, SLEEP, CALL), (1, 100))
+# No multiples of sysmon's 10 ms, where its samples are to fall at all moments of a sleep. A run of hand has one vote,
+# and six of one mind are the fewest that settle anything (handoff_verdicts.Moved).
+QUICK = Plan((6, 1, 31), (1, 2, 43), (NONE,), ((2, 1), (2, 20)), (3, 200), (COMPUTE, SLEEP, CALL), (1, 100))
 FULL = Plan((8, 6, 50), (4, 3, 103), QUOTAS, ((1, 1), (2, 1), (2, 20)), (8, 600), (COMPUTE, PARK, *METHODS), (8, 500))
 
 
@@ -121,25 +121,15 @@ class _Done:
 
 def rows(setting: Setting, plan: Plan) -> Iterator[Row]:
     """Every run, in shuffled blocks. Raises RunFailed, QuotaUnavailable, Interrupted; also as ``build``, ``patch``."""
-    with _programs(setting) as files:
+    setting.say(f"building {PROGRAM}")
+    built = build(DEFAULT_GO, programs=(PROGRAM,), out=TRIED)[0].path
+    with patched_copies(replace(setting, program=built), tuple(_PATCHES.values())) as arms:
+        files = dict.fromkeys((SLEEP, LOCKED, CALL, COMPUTE, PARK), built)
+        files |= {method: arms[strategy].path for method, strategy in _PATCHES.items()}
         jobs = _jobs(plan)
         for done, job in enumerate(jobs):
             setting.say(f"run {done + 1} of {len(jobs)}: {job}")
             yield from _READ[job.part](job, _run(setting, files, job), setting.folder)
-
-
-@contextmanager
-def _programs(setting: Setting) -> Iterator[dict[str, Path]]:
-    """The program of each method: as built, and patched copies of it."""
-    setting.say(f"building and patching {PROGRAM}")
-    built = build(DEFAULT_GO, programs=(PROGRAM,), out=TRIED)[0].path
-    with tempfile.TemporaryDirectory(prefix="nanonap-handoff-") as name:
-        folder = Path(name)
-        guard.watch_path(folder)
-        direct = patch(built, folder / "handoff.sleep", "sleep", accept_thread_cost=True).out
-        netpoll = patch(built, folder / "handoff.netpoll", "netpoll").out
-        yield {DIRECT: direct, NETPOLL: netpoll} | dict.fromkeys((SLEEP, CALL, COMPUTE, PARK), built)
-    guard.forget_path(folder)
 
 
 def _jobs(plan: Plan) -> list[_Job]:
@@ -151,7 +141,7 @@ def _jobs(plan: Plan) -> list[_Job]:
         if block < plan.hand[0]:
             _, sleeps, length_ms = plan.hand
             more = ("-sleeps", str(sleeps), "-seed", str(_SEED + block))
-            due += [_Job(HAND, *each, block, length_ms, 1, options=more) for each in product(METHODS, plan.quotas)]
+            due += [_Job(HAND, *each, block, length_ms, 1, options=more) for each in product(HANDED, plan.quotas)]
         if block < plan.idle[0]:
             _, sleeps, length_ms = plan.idle
             more = ("-trace", "-sleeps", str(sleeps))
@@ -170,8 +160,8 @@ def _jobs(plan: Plan) -> list[_Job]:
 def _run(setting: Setting, files: Mapping[str, Path], job: _Job) -> _Done:
     argv = [str(files[job.method]), "-gomaxprocs", str(job.gomaxprocs), "-sleepers", str(job.sleepers)]
     argv += ["-length", f"{job.length_ms}ms", *job.options]
-    if job.method == CALL:
-        argv += ["-method", "syscall"]
+    if job.method in _TOLD:
+        argv += ["-method", _TOLD[job.method]]
     if job.part == SHARE:
         argv += ["-beside", {COMPUTE: "compute", PARK: "park"}.get(job.method, "sleep")]
     argv.append(IDLE if job.part == QUIET else job.part)

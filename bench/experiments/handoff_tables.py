@@ -4,7 +4,19 @@ import numpy as np
 import polars as pl
 
 from bench.experiments.figures import Ratio
-from bench.experiments.handoff_runs import COMPUTE, HAND, IDLE, LIMITED, METHODS, NONE, PARK, QUIET, QUOTAS, SHARE
+from bench.experiments.handoff_runs import (
+    COMPUTE,
+    HAND,
+    HANDED,
+    IDLE,
+    LIMITED,
+    METHODS,
+    NONE,
+    PARK,
+    QUIET,
+    QUOTAS,
+    SHARE,
+)
 from bench.experiments.handoff_verdicts import progress, share
 from bench.resampling import quantile
 from bench.tables import NONE as ABSENT
@@ -21,7 +33,7 @@ def _hand(data: pl.DataFrame) -> Table:
     sections = []
     for quota in QUOTAS:
         cells = []
-        for method in METHODS:
+        for method in HANDED:
             own = data.filter(pl.col("part") == HAND, pl.col("method") == method, pl.col("quota") == quota)
             if own.is_empty():
                 continue
@@ -33,8 +45,9 @@ def _hand(data: pl.DataFrame) -> Table:
         if cells:
             sections.append(Section(f"quota {quota}", cells))
     notes = [
-        "One P; one goroutine falls asleep, another wants to compute. other thread: in how many of the sleeps this one "
-        "first ran on a thread other than the sleeper's. p50, p90, max: from just before the sleep until it ran.",
+        "One P; one goroutine falls asleep, another wants to compute; locked: asleep while locked to its thread "
+        "(runtime.LockOSThread). other thread: in how many of the sleeps the other first ran on a thread that is not "
+        "the sleeper's. p50, p90, max: from just before the sleep until it ran.",
         "progress: its speed from the moment the other fell asleep on (four fifths of the sleep), over its speed with "
         "nobody asleep, 95 % interval; under the quota the kernel's stops would be all that it shows. calls: most "
         "goroutines that the runtime counted in a system call during a sleep. threads: most that the process had.",
@@ -55,27 +68,25 @@ def _idle(data: pl.DataFrame) -> Table:
         sections.append(Section(f"{sleepers} asleep, GOMAXPROCS {ps}, quota {quota}", [row for row in cells if row]))
     notes = [
         "Samples of the scheduler's own trace (GODEBUG=schedtrace) while all sleepers sleep and nothing else is to be "
-        "done. idle Ps: range, and the share of the samples in which all are idle. has P: share in which the "
-        "thread of a goroutine in a system call still has its P. ticks: system calls left, and Ps retaken from "
-        "them (syscalltick of all Ps), most seen.",
-        "sysmon prints the trace, after it has taken Ps from system calls: so the trace hardly shows one that is held "
-        "there; the first table does. The trace keeps sysmon awake. Without it sysmon sleeps while every P is idle, "
-        "and a goroutine that enters a system call wakes it.",
+        "done. idle Ps: range, and the share of the samples in which all are idle. ticks: system calls left, and Ps "
+        "retaken from them (syscalltick of all Ps), most seen.",
+        "sysmon prints the trace, after it has taken Ps from system calls: so the trace does not tell how long one is "
+        "held there; the first table does. The trace keeps sysmon awake. Without it sysmon sleeps while every P is "
+        "idle, and a goroutine that enters a system call wakes it.",
     ]
-    columns = ("asleep by", "samples", "idle Ps", "all idle", "has P", "threads", "of them idle", "ticks")
+    columns = ("asleep by", "samples", "idle Ps", "all idle", "threads", "of them idle", "ticks")
     return Table("Nothing but sleepers: Ps and threads", columns, sections, notes)
 
 
 def _idle_row(method: str, own: pl.DataFrame) -> list[str]:
     if own.is_empty():
         return []
-    has = own["sleeper_has_p"].drop_nulls()
+    all_idle = own.filter(pl.col("idle_ps") == pl.col("gomaxprocs")).height
     return [
         method,
         str(own.height),
         _range(own, "idle_ps"),
-        _share_of(own["idle_ps"] == own["gomaxprocs"]),
-        _share_of(has) if has.len() else ABSENT,
+        f"{all_idle / own.height:.0%}",
         _range(own, "threads"),
         _range(own, "idle_threads"),
         _most(own, "syscall_ticks"),
@@ -130,10 +141,6 @@ def _periods(own: pl.DataFrame) -> str:
     if not counted["nr_periods"].sum():
         return ABSENT
     return f"{counted['nr_throttled'].sum()} of {counted['nr_periods'].sum()}"
-
-
-def _share_of(held: pl.Series) -> str:
-    return f"{held.sum() / held.len():.0%}"
 
 
 def _text(ratio: Ratio | None) -> str:

@@ -13,12 +13,9 @@ from typing import Any
 _MARK = re.compile(r"<(begin|asleep|awake)>\n")
 _HEAD = re.compile(
     r"SCHED \d+ms: gomaxprocs=\d+ idleprocs=(?P<idle_ps>\d+) threads=(?P<threads>\d+) "
-    r"spinningthreads=(?P<spinning>\d+) needspinning=\d+ idlethreads=(?P<idle_threads>\d+) runqueue=(?P<runqueue>\d+)"
+    r"spinningthreads=\d+ needspinning=\d+ idlethreads=(?P<idle_threads>\d+) "
 )
-_P = re.compile(r"^  P\d+: status=\d+ schedtick=\d+ syscalltick=(\d+) m=(\w+) ", re.MULTILINE)
-_M = re.compile(r"^  M(\d+): p=(\w+) ", re.MULTILINE)
-_G = re.compile(r"^  G\d+: status=(\d+)\((.*)\) m=(\w+) ", re.MULTILINE)
-_IN_SYSTEM_CALL = "3"  # _Gsyscall in runtime/runtime2.go
+_P = re.compile(r"^  P\d+: status=\d+ schedtick=\d+ syscalltick=(\d+) ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -30,8 +27,7 @@ class _Mark:
 def samples_of(stderr: str) -> Iterator[dict[str, Any]]:
     """A row a sample taken while every sleeper slept: after the last ``asleep`` of a sleep, before its first ``awake``.
 
-    The first sleep is the warm-up and left out. ``ps_with_m``, ``syscall_ticks`` and ``sleeper_has_p`` (whether the
-    thread of a goroutine in a system call has a P) are None where the trace has no details.
+    The first sleep is the warm-up and left out. ``syscall_ticks`` is None where the trace has no details.
     """
     marks, heads, bodies = _taken_apart(stderr)
     for number, (asleep, awake) in enumerate(_sleeps(marks)):
@@ -39,7 +35,8 @@ def samples_of(stderr: str) -> Iterator[dict[str, Any]]:
             continue
         for place in range(asleep.samples_before, awake.samples_before):
             counts = {name: int(value) for name, value in heads[place].groupdict().items()}
-            yield {"number": number, **counts, **_details(bodies[place])}
+            ticks = [int(each) for each in _P.findall(bodies[place])]
+            yield {"number": number, **counts, "syscall_ticks": sum(ticks) if ticks else None}
 
 
 def _taken_apart(stderr: str) -> tuple[list[_Mark], list[re.Match[str]], list[str]]:
@@ -71,15 +68,3 @@ def _sleeps(marks: list[_Mark]) -> Iterator[tuple[_Mark, _Mark]]:
             asleep = mark
         elif awake is None:
             awake = mark
-
-
-def _details(body: str) -> dict[str, Any]:
-    ps, p_of = _P.findall(body), dict(_M.findall(body))
-    if not ps:
-        return {"ps_with_m": None, "syscall_ticks": None, "sleeper_has_p": None}
-    waiting_in_calls = [m for status, _, m in _G.findall(body) if status == _IN_SYSTEM_CALL]
-    return {
-        "ps_with_m": sum(m != "nil" for _, m in ps),
-        "syscall_ticks": sum(int(ticks) for ticks, _ in ps),
-        "sleeper_has_p": any(p_of.get(m, "nil") != "nil" for m in waiting_in_calls),
-    }

@@ -1,21 +1,27 @@
 """What the runs of ``handoff`` say to claim T4."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import polars as pl
 from scipy import stats
 
 from bench.experiments.base import Verdict
-from bench.experiments.figures import TOO_FEW, Ratio, outcome_of, ratio_by_block
+from bench.experiments.figures import TOO_FEW, Ratio, json_of, outcome_of, ratio_by_block
 from bench.experiments.handoff_runs import (
     CALL,
     COMPUTE,
     DIRECT,
     HAND,
+    HANDED,
     LIMITED,
+    LOCKED,
     METHODS,
     NETPOLL,
     NONE,
     QUIET,
+    QUOTAS,
     SHARE,
     SLEEP,
 )
@@ -23,7 +29,7 @@ from bench.resampling import CONFIDENCE, interval, median_distribution, quantile
 from bench.tables import time_with
 from bench.verdicts import Interval
 
-#: A way of sleeping hands its P over if more than half of its sleeps do.
+#: A way of sleeping hands its P over if more than half of its sleeps do, in more than half of the runs.
 MAJORITY = 0.5
 #: Of two goroutines that shared the quota evenly the other gets twice as far alone: nearer to twice than to once.
 GETS_THE_SHARE = 1.5
@@ -32,26 +38,64 @@ _ENOUGH_THROTTLED = 0.5
 _SEED = 1
 
 
-def moved(data: pl.DataFrame, method: str) -> tuple[int, int, list[float]] | None:
-    """After how many sleeps the P ran on another thread, of how many, and the 95 % interval of the share.
+@dataclass(frozen=True)
+class Moved:
+    """After how many sleeps of how many runs the P's next goroutine ran on another thread.
 
-    Clopper and Pearson's: where all sleeps are alike, drawing them again and again would know of no doubt.
+    ``most``: runs in which that is so of more than MAJORITY of the sleeps; ``few``: of less.
     """
-    own = data.filter(pl.col("part") == HAND, pl.col("method") == method)
+
+    moved: int
+    sleeps: int
+    most: int
+    few: int
+    runs: int
+
+    @property
+    def interval(self) -> list[float]:
+        """The 95 % interval of ``most`` of ``runs``, Clopper and Pearson's.
+
+        The sleeps of a run share a process and its threads, so a run has one vote. Where all are of one mind, drawing
+        them again and again would know of no doubt.
+        """
+        return self._bounds(self.most)
+
+    @property
+    def settled(self) -> bool | None:
+        """Whether the P goes to another thread; None if these runs do not settle it."""
+        if self._bounds(self.most)[0] > MAJORITY:
+            return True
+        return False if self._bounds(self.few)[0] > MAJORITY else None
+
+    def _bounds(self, runs: int) -> list[float]:
+        bounds = stats.binomtest(runs, self.runs).proportion_ci(CONFIDENCE, "exact")
+        return [float(bounds.low), float(bounds.high)]
+
+    def __str__(self) -> str:
+        """For a person."""
+        low, high = self.interval
+        return f"{self.most} of {self.runs} runs [{low:.0%}, {high:.0%}] ({self.moved} of {self.sleeps} sleeps)"
+
+    def to_json(self) -> dict[str, Any]:
+        """The counts, and the interval of the share of runs."""
+        counts = {"runs_in_most": self.most, "runs": self.runs, "sleeps_after": self.moved, "sleeps": self.sleeps}
+        return {**counts, "interval": self.interval}
+
+
+def moved(data: pl.DataFrame, method: str, quota: str = NONE) -> Moved | None:
+    """Of the sleeps under one quota, as ``gap``; None where there are none."""
+    own = data.filter(pl.col("part") == HAND, pl.col("method") == method, pl.col("quota") == quota)
     if own.is_empty():
         return None
-    count = int((~own["same_thread"]).sum())
-    bounds = stats.binomtest(count, own.height).proportion_ci(CONFIDENCE, "exact")
-    return count, own.height, [float(bounds.low), float(bounds.high)]
+    shares = own.group_by("block").agg(share=1 - pl.col("same_thread").mean())["share"]
+    most, few = int((shares > MAJORITY).sum()), int((shares < MAJORITY).sum())
+    return Moved(int((~own["same_thread"]).sum()), own.height, most, few, shares.len())
 
 
 def hands_over(data: pl.DataFrame, method: str) -> bool | None:
-    """Whether the P goes to another thread; None if these runs do not settle it."""
+    """Whether the P goes to another thread, without a quota; None if these runs do not settle it."""
     found = moved(data, method)
-    if found is None:
-        return None
-    low, high = found[2]
-    return True if low > MAJORITY else False if high < MAJORITY else None
+    return None if found is None else found.settled
 
 
 def gap(data: pl.DataFrame, method: str) -> tuple[float, Interval] | None:
@@ -95,13 +139,13 @@ def put_to_the_test(data: pl.DataFrame) -> bool:
 
 
 def verdict(data: pl.DataFrame) -> Verdict:
-    """T4: does a sleep hand the P over, and do others get what it leaves of the quota?"""
+    """T4: does a sleep hand the P over, of a goroutine locked to its thread and of others, and who gets the quota?"""
     says = "a sleeping goroutine's thread hands its P to another thread, and others get its share of the quota"
     shares = {each: share(data, each, LIMITED) for each in METHODS}
     tested = put_to_the_test(data)
     ratio = shares[SLEEP]
     gets = ratio.within(GETS_THE_SHARE, float("inf")) if ratio is not None and tested else None
-    parts = [hands_over(data, SLEEP), gets]
+    parts = [hands_over(data, SLEEP), hands_over(data, LOCKED), gets]
     told = [_handing(data), _sharing(data, shares)]
     if not tested:
         told.append("the quota did not stop two computing goroutines in half of its periods: too much else runs here")
@@ -113,22 +157,19 @@ def verdict(data: pl.DataFrame) -> Verdict:
 
 def _handing(data: pl.DataFrame) -> str:
     parts = []
-    for method in METHODS:
+    for method in HANDED:
         found, after = moved(data, method), gap(data, method)
         if found is not None and after is not None:
-            count, sleeps, (low, high) = found
-            share_text = f"{count / sleeps:.0%} [{low:.0%}, {high:.0%}] of {sleeps} sleeps"
-            parts.append(f"{_named(method)} in {share_text}, {time_with(*after)} later")
+            parts.append(f"{_named(method)} in {found}, {time_with(*after)} later")
     if not parts:
         return "no data of who runs next"
-    return (
-        f"the P's next goroutine ran on another thread (median time until it ran, without a quota): {', '.join(parts)}"
-    )
+    return f"without a quota the P's next goroutine ran on another thread (median time until it ran) {', '.join(parts)}"
 
 
 def _named(method: str) -> str:
     return {
         SLEEP: "after time.Sleep",
+        LOCKED: "after time.Sleep of a goroutine locked to its thread",
         CALL: "after a blocking system call",
         DIRECT: "after the sleep patched to block",
         NETPOLL: "after time.Sleep with the netpoll patch",
@@ -158,13 +199,13 @@ def _alone(data: pl.DataFrame) -> str:
 
 def _figures(data: pl.DataFrame, shares: dict[str, Ratio | None]) -> dict[str, object]:
     figures: dict[str, object] = {}
-    for method in METHODS:
-        found, after = moved(data, method), gap(data, method)
-        ratio, speed = shares[method], progress(data, method)
+    for method in HANDED:
+        handed = {quota: moved(data, method, quota) for quota in QUOTAS}
+        after = gap(data, method)
         figures[method] = {
-            "other_thread": None if found is None else {"count": found[0], "sleeps": found[1], "interval": found[2]},
+            "other_thread": {quota: None if found is None else found.to_json() for quota, found in handed.items()},
             "gap_p50_ns": None if after is None else {"value": after[0], "interval": after[1]},
-            "progress_during_sleep": None if speed is None else speed.to_json(),
-            "share_under_quota": None if ratio is None else ratio.to_json(),
+            "progress_during_sleep": json_of(progress(data, method)),
+            "share_under_quota": json_of(shares.get(method)),
         }
     return figures

@@ -1,11 +1,19 @@
 package main
 
 import (
+	"runtime"
 	"runtime/metrics"
 	"syscall"
 	"time"
 	"unsafe"
 )
+
+// lockedSleep is time.Sleep of a goroutine that is locked to its thread meanwhile: the thread can run no other.
+func lockedSleep(d time.Duration) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	time.Sleep(d)
+}
 
 // blockingSleep waits in nanosleep(2), entered as any system call that may block is (runtime.entersyscall). The
 // runtime's preemption signal may end the call early: the rest of the time is waited for then.

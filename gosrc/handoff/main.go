@@ -62,7 +62,8 @@ func parseOptions(arguments []string, help io.Writer) (*options, string, error) 
 	o, method := &options{}, ""
 	set := flag.NewFlagSet("handoff", flag.ContinueOnError)
 	set.SetOutput(io.Discard)
-	set.StringVar(&method, "method", "time.Sleep", "how to sleep: time.Sleep, or syscall for nanosleep(2) by syscall.Syscall")
+	set.StringVar(&method, "method", "time.Sleep", "how to sleep: time.Sleep, locked for time.Sleep of a goroutine that "+
+		"is locked to its thread, or syscall for nanosleep(2) by syscall.Syscall")
 	set.StringVar(&o.beside, "beside", "sleep", "of share, what the other goroutine does: compute, park or sleep")
 	set.IntVar(&o.sleepers, "sleepers", 1, "of idle, how many sleep at once")
 	set.IntVar(&o.sleeps, "sleeps", 1, "of hand and idle, how many sleeps one after the other")
@@ -90,10 +91,12 @@ func parseOptions(arguments []string, help io.Writer) (*options, string, error) 
 	switch method {
 	case "time.Sleep":
 		o.method = time.Sleep
+	case "locked":
+		o.method = lockedSleep
 	case "syscall":
 		o.method = blockingSleep
 	default:
-		return nil, "", fmt.Errorf("-method %s: time.Sleep or syscall", method)
+		return nil, "", fmt.Errorf("-method %s: time.Sleep, locked or syscall", method)
 	}
 	return o, set.Arg(0), nil
 }

@@ -1,22 +1,20 @@
-"""article-patch: its verdict on made data, each way; its readers; and its quick form, run for real."""
+"""article-patch: its verdict on made data, each way; and its quick form, run for real."""
 
 import hashlib
-import stat
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from bench.errors import QuotaUnavailable
 from bench.experiments.article_patch import ArticlePatch
-from bench.experiments.article_patch_number import AS_CLAIMED, BUSY, ONLY_NUMBER, QUIETLY, STOCK, counts
-from bench.experiments.article_patch_patchelf import EDITS, code_at, patchelf_rows
-from bench.experiments.article_patch_runs import QUICK, SCHEMA
+from bench.experiments.article_patch_number import AS_CLAIMED, BUSY, ONLY_NUMBER, QUIETLY, STOCK
+from bench.experiments.article_patch_patchelf import EDITS
+from bench.experiments.article_patch_runs import SCHEMA
 from bench.experiments.base import Setting, Verdict
-from patcher.image import read_image
-from tests.conftest import BuildProgram
+from bench.quota.docker import DockerBackend
 
 
 def _rows(**steps: bool) -> list[dict[str, Any]]:
@@ -29,6 +27,7 @@ def _rows(**steps: bool) -> list[dict[str, Any]]:
         {"part": "patchelf option", "subject": "patchelf 9", "tried": "--set-rpath", "found": False, "message": "x"},
         {"part": "table", "number": 241, "message": "clock_nanosleep" if number else "mq_unlink"},
         {"part": "instruction", "subject": "go build", "tried": "CALL syscall(SB)", "found": instruction},
+        {"part": "instruction", "subject": "go build", "tried": "SYSCALL", "found": True},
         {"part": "instruction", "subject": "a copy", "tried": "CALL linux.Syscall6", "found": True, "runs": True},
     ]
     tried = {"part": "patchelf", "subject": "static", "tried": "--set-rpath x", "status": 0, "message": ""}
@@ -36,7 +35,7 @@ def _rows(**steps: bool) -> list[dict[str, Any]]:
     return [*made, *_runs(number)]
 
 
-def _runs(number: bool, often: int = 1_000, blocks: int = 4) -> Iterator[dict[str, Any]]:
+def _runs(number: bool, often: int = 1_000, blocks: int = 4, waits: int = 60) -> Iterator[dict[str, Any]]:
     for block in range(blocks):
         for load in (QUIETLY, BUSY):
             for arm in (STOCK, ONLY_NUMBER, AS_CLAIMED):
@@ -46,7 +45,8 @@ def _runs(number: bool, often: int = 1_000, blocks: int = 4) -> Iterator[dict[st
                 row = {"part": "number", "subject": arm, "load": load, "block": block, "sleeps": 60}
                 took = {"wall_ns": 100_000_000, "cpu_ns": 50_000_000, "shortest_late_ns": 80_000}
                 results = "-1 ENOENT" if called == "mq_unlink" else None
-                yield {**row, **took, **calls, "traced": True, "epoll_waits": 60, "results": results}
+                waited = 60 if arm == STOCK else waits
+                yield {**row, **took, **calls, "traced": True, "epoll_waits": waited, "results": results}
                 yield {**row, **took, "traced": False}
 
 
@@ -105,67 +105,57 @@ def test_what_the_number_brings_about_is_measured_against_stock(often: int, bloc
     assert said in _verdict([*rows, *_runs(False, often, blocks)]).sentence
 
 
-def test_calls_and_answers_are_read_from_what_strace_writes() -> None:
-    found = counts(
-        '7 mq_unlink("") = -1 ENOENT (No such file or directory)\n'
-        '8 mq_unlink("" <unfinished ...>\n'
-        "7 epoll_pwait(5, [], 128, 1, NULL, 0)    = 0\n"
-        "7 epoll_pwait(5,  <unfinished ...>\n"
-        "8 <... mq_unlink resumed>)          = -1 EFAULT (Bad address)\n"
-        "7 <... epoll_pwait resumed>[], 128, 2, NULL, 0) = 0\n"
-        "7 epoll_pwait(5, [], 128, 0, NULL, 0)    = 0\n"
-        "9 nanosleep({tv_sec=0, tv_nsec=20000}, NULL) = 0\n"
-        "8 mq_unlink(0x1 <unfinished ...>)         = ?\n"
-        '8 mq_unlink("")                     = 231\n'
-    )
-    assert (found["mq_unlink"], found["nanosleep"], found["clock_nanosleep"]) == (4, 1, 0)
-    assert found["epoll_waits"] == 2, "a poll that does not wait is no wait"
-    assert found["results"] == "-1 EFAULT, -1 ENOENT"
+@pytest.mark.parametrize(
+    ("waits", "blocks", "said"), [(59, 4, "as before"), (6, 4, "not as before"), (59, 2, "these runs do not")]
+)
+def test_where_its_sleeps_wait_is_measured_against_stock(waits: int, blocks: int, said: str) -> None:
+    rows = [each for each in _rows() if each["part"] != "number"]
+    assert f"as often as stock's: {said}" in _verdict([*rows, *_runs(False, 1_000, blocks, waits)]).sentence
 
 
-def test_code_is_found_by_program_headers_alone(build_program: BuildProgram) -> None:
-    image = read_image(build_program("sleepbench"))
-    text = image.section(".text")
-    assert text is not None
-    data = image.data[0 : len(image.data)]
-    assert code_at(data, text.address, text.size) == image.read(text.address, text.size)
-    assert code_at(data, 0x10, 4) == b""
+def test_runs_that_ended_badly_are_told_and_the_others_count() -> None:
+    crash = {"part": "number", "subject": ONLY_NUMBER, "load": BUSY, "block": 9, "status": -11, "mq_unlink": 5}
+    crashes = [{**crash, "message": "ended by SIGSEGV", "traced": traced} for traced in (True, False)]
+    whole, found = _verdict(_rows()), _verdict([*_rows(), *crashes])
+    assert found.outcome == "refuted"
+    assert "2 of the 34 runs of its copies did not end well (ended by SIGSEGV)" in found.sentence
+    assert found.figures["number"]["calls"] == whole.figures["number"]["calls"]
+    alone = [each for each in _rows() if each["part"] != "number"]
+    assert "none of its time.Sleep ended" in _verdict([*alone, *crashes]).sentence
+    notes = [note for table in ArticlePatch().tables(pl.DataFrame([*alone, *crashes], SCHEMA)) for note in table.notes]
+    assert f"left out, 241, {BUSY}: ended by SIGSEGV" in notes
 
 
-@pytest.fixture
-def another_patchelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build_program: BuildProgram) -> None:
-    """A program of that name which does edit code: the last byte of .text."""
-    text = read_image(build_program("sleepbench")).section(".text")
-    assert text is not None
-    tool = tmp_path / "bin" / "patchelf"
-    tool.parent.mkdir()
-    tool.write_text(
-        "#!/bin/sh\n"
-        'case $1 in --version) echo "patchelf 9" ;; --help) echo "  [--set-rpath RPATH]\n  [--set-code CODE]" ;;\n'
-        '*) for file; do :; done; printf "\\001" |'
-        f' dd of="$file" bs=1 seek={text.offset + text.size - 1} conv=notrunc 2>&- ;; esac\n',
-        encoding="ascii",
-    )
-    tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{tool.parent}:/usr/bin:/bin")
+def test_a_tool_that_builds_nothing_leaves_the_instruction_open() -> None:
+    rows = _rows()
+    for each in rows:
+        if each.get("tried") == "SYSCALL":
+            each["found"] = False
+    keystone = [{"part": "instruction", "subject": "Keystone", "found": each != "call syscall", "tried": each}
+                for each in ("call syscall", "syscall")]  # fmt: skip
+    found = _verdict([*rows, *keystone])
+    assert found.figures["instruction"]["does"] is None
+    assert "not settled by go build: no SYSCALL either" in found.sentence
+    only = [each for each in rows if each["part"] != "instruction"]
+    assert _verdict([*only, *keystone]).figures["instruction"]["does"] is False
 
 
-@pytest.mark.usefixtures("another_patchelf")
-def test_a_tool_that_edits_code_is_found_out(setting: Setting, tmp_path: Path) -> None:
-    rows = list(patchelf_rows(setting, replace(QUICK, modes=()), tmp_path))
-    tried = [each for each in rows if each["part"] == "patchelf"]
-    assert all(each["changed"] and not each["code_same"] for each in tried)
-    options = {each["tried"]: each.get("found") for each in rows if each["part"] == "patchelf option"}
-    assert options == {"--set-rpath": False, "--set-code": None}
-    assert _verdict(rows).figures["patchelf"]["does"]
+@pytest.mark.parametrize("broken", ["lists nothing", "refuses all"])
+def test_a_patchelf_that_does_nothing_leaves_open_whether_it_edits_code(broken: str) -> None:
+    rows = _rows()
+    if broken == "lists nothing":
+        rows = [each for each in rows if each["part"] != "patchelf option"]
+    for each in rows:
+        if each["part"] == "patchelf" and broken == "refuses all":
+            each |= {"status": 1, "changed": False}
+    assert _verdict(rows).figures["patchelf"]["does"] is None
 
 
-def test_without_patchelf_it_says_how_to_get_it(
-    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    (row,) = patchelf_rows(setting, QUICK, tmp_path)
-    assert "apt-get install patchelf" in row["missing"]
+def test_it_runs_on_this_machine_and_only_where_it_is_asked_for(setting: Setting) -> None:
+    elsewhere = object.__new__(DockerBackend)  # it needs no engine to be refused
+    with pytest.raises(QuotaUnavailable, match="--backend none"):
+        ArticlePatch().run(replace(setting, backend=elsewhere))
+    assert not ArticlePatch.cheap, "`invoke claims` would run edited copies by itself"
 
 
 def test_its_quick_form_runs_and_is_judged(setting: Setting) -> None:
