@@ -114,7 +114,7 @@ def test_where_its_sleeps_wait_is_measured_against_stock(waits: int, blocks: int
 
 
 def test_runs_that_ended_badly_are_told_and_the_others_count() -> None:
-    crash = {"part": "number", "subject": ONLY_NUMBER, "load": BUSY, "block": 9, "status": -11, "mq_unlink": 5}
+    crash = {"part": "number", "subject": ONLY_NUMBER, "load": BUSY, "block": 0, "status": -11, "mq_unlink": 5}
     crashes = [{**crash, "message": "ended by SIGSEGV", "traced": traced} for traced in (True, False)]
     whole, found = _verdict(_rows()), _verdict([*_rows(), *crashes])
     assert found.outcome == "refuted"
