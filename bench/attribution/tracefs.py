@@ -67,6 +67,9 @@ class Instance:
             self.close()
             reason = f"{error.filename or self.folder}: {error.strerror}"
             raise TracingUnavailable(reason, "run as root, on a kernel with CONFIG_FTRACE") from error
+        except BaseException:  # a signal's handler that ends the recorder: nobody has it yet who would close it
+            self.close()
+            raise
 
     def _prepare(self, program: str) -> None:
         _write(self.folder / "tracing_on", "0")

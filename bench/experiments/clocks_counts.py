@@ -8,6 +8,7 @@ from typing import Any
 
 from bench import syscalls
 from bench.interrupt import Finished, Stop
+from bench.quota.watchdog import guard
 
 #: The program's option for nothing but the loop.
 LOOP_ONLY = "-only-loop"
@@ -62,12 +63,15 @@ def _count(
 ) -> int | None:
     """Of the whole process; None where that cannot be known."""
     with tempfile.TemporaryDirectory(prefix="nanonap-clocks-") as folder:
+        guard.watch_path(Path(folder))
         out = Path(folder, "counts")
         try:
             finished = stop.run([*around(out), *argv], _TIMEOUT_S)
             return read(out.read_text(encoding="utf-8", errors="replace")) if finished.status == 0 else None
         except (OSError, KeyError):
             return None
+        finally:
+            guard.forget_path(Path(folder))
 
 
 def count_in_guest(argvs: Mapping[str, Sequence[str]], run: Callable[..., Finished], comm: str) -> list[Row]:

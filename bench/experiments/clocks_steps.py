@@ -91,14 +91,33 @@ class Steps:
         return int(away[order][np.searchsorted(below, self.total / 2)])
 
 
-def grain_of(runs: pl.DataFrame) -> int:
+def grain_of(runs: pl.DataFrame) -> int | None:
     """The step of the counter behind runs of one clock source, ns: what all ways to read it have in common, or 1.
 
-    Two common steps of one way may have a divisor by chance, those of all ways hardly.
+    Two common steps of one way may have a divisor by chance, those of all ways hardly. Of a way it is what most of its
+    runs tell. None where no run tells.
     """
-    told = runs.drop_nulls("grain_ns").group_by("source", "series").agg(pl.col("grain_ns").median())
-    common = gcd(*(int(value) for value in told["grain_ns"]))
-    return common if common in _GRAINS_NS else 1
+    told = runs.drop_nulls("grain_ns").group_by("source", "series").agg(pl.col("grain_ns").mode())
+    common = gcd(*told["grain_ns"].explode().to_list())
+    return common if common in _GRAINS_NS else 1 if common else None
+
+
+def grain_by(runs: pl.DataFrame, source: str) -> int | None:
+    """The step of the clock as one way to read it shows it, ns: the counter's, but where the ways differ its own.
+
+    None where it is not told, as by a lone way whose steps may have the divisor by chance.
+    """
+    own = runs.filter(pl.col("source") == source)
+    counter, step = grain_of(runs), grain_of(own)
+    if counter is None or step is None or counter > 1 or step == 1:
+        return counter
+    return step if _multiples(Steps(own), step) > 2 else None
+
+
+def _multiples(steps: Steps, grain: int) -> int:
+    """How many multiples of it are common."""
+    chosen = steps.values_ns[steps.counts >= _COMMON * steps.total]
+    return len(set(((chosen + _ROUNDING_NS) // grain).tolist()))
 
 
 def of(data: pl.DataFrame, which: Mapping[str, Any]) -> pl.DataFrame:

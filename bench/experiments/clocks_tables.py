@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from bench.experiments.clocks_runs import SOURCES
 from bench.experiments.clocks_steps import Steps, grain_of, of
-from bench.experiments.clocks_verdicts import COST_NS, STEP_NS, cost_ratio, main_clocksource, measured
+from bench.experiments.clocks_verdicts import COST_NS, STEP_NS, apart, cost_ratio, main_clocksource, measured
 from bench.look import DPI, FAINT, GRID, SMALL, duration_ticks
 from bench.tables import NONE, Section, Table
 from nanonap.durations import format_ns
@@ -22,6 +22,8 @@ _PER_DECADE = 24
 _WHOLE = ("cpu_ns", "elapsed_ns")
 #: Rarer steps than this are not drawn.
 _FLOOR = 1e-6
+#: Steps over costs that the title calls alike.
+_ABOUT = (2 / 3, 3 / 2)
 
 
 def step_table(data: pl.DataFrame) -> Table:
@@ -29,15 +31,17 @@ def step_table(data: pl.DataFrame) -> Table:
     sections = []
     for clocksource, runs in _by_clocksource(data):
         rows = [_step_row(name, found) for name, found in _each(runs, wall=True)]
-        sections.append(Section(f"{clocksource} (counter: {grain_of(runs)} ns)", rows))
+        grain = grain_of(runs)
+        counter = "not told" if grain is None else f"{grain} ns"
+        sections.append(Section(f"{clocksource} (counter: {counter})", rows))
     resolution = ", ".join(map(str, data["resolution_ns"].drop_nulls().unique().sort().to_list()))
     notes = [
         "Differences of successive readings on one thread, all runs together. zero: the share of them that is 0; "
         "least: the smallest other. MAD: median absolute deviation from p50. back: steps backwards (of the wall clock "
         "no fault: it is set).",
-        "Two readings are apart by about what a reading takes. counter: the common divisor of the steps, where "
-        f"readings show one, else the unit, 1 ns. clock_getres says {resolution} ns: how finely timers are set, not "
-        "how the counter moves.",
+        "counter: the common divisor of the steps, where readings show one, else the unit, 1 ns. Two readings are "
+        f"apart by what one takes at least, give or take a step of it. clock_getres says {resolution} ns: how finely "
+        "timers are set, not how the counter moves.",
         *_notes(data, "clocksource"),
         *_notes(data, "run"),
     ]
@@ -138,7 +142,7 @@ def picture(data: pl.DataFrame) -> Figure | None:
     axes.set_xlabel(
         "step from one reading to the next (height: share of the steps, on a logarithmic scale)", fontsize=SMALL
     )
-    figure.suptitle("Successive readings are a reading's cost apart", fontsize=12, fontweight="bold")
+    figure.suptitle(_headline(data), fontsize=12, fontweight="bold")
     handles = [
         Line2D([], [], marker="^", color="black", linestyle="none", label="smallest step"),
         Line2D([], [], marker="D", color="black", linestyle="none", label="cost of a reading"),
@@ -157,6 +161,13 @@ def picture(data: pl.DataFrame) -> Figure | None:
         fontsize=SMALL,
     )
     return figure
+
+
+def _headline(data: pl.DataFrame) -> str:
+    found = [apart(each) for _, runs in _by_clocksource(data) for _, each in _each(runs, wall=False)]
+    if _ABOUT[0] <= min(found) and max(found) <= _ABOUT[1]:
+        return "Successive readings are about a reading's cost apart"
+    return f"Successive readings are {min(found):.2g} to {max(found):.2g} times a reading's cost apart"
 
 
 def _panel(axes: Axes, clocksource: str, runs: pl.DataFrame, claimed: bool) -> None:
@@ -182,7 +193,7 @@ def _panel(axes: Axes, clocksource: str, runs: pl.DataFrame, claimed: bool) -> N
 
 def _title(clocksource: str, runs: pl.DataFrame) -> str:
     grain, marks = grain_of(runs), runs["mark"].drop_nulls().unique().to_list()
-    counter = f": its counter moves by {grain} ns" if grain > 1 else ""
+    counter = f": its counter moves by {grain} ns" if grain is not None and grain > 1 else ""
     return f"clock source {clocksource}{counter}" + "".join(f" ({mark})" for mark in marks)
 
 

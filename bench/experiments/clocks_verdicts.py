@@ -8,12 +8,14 @@ import polars as pl
 
 from bench.experiments.base import Verdict
 from bench.experiments.clocks_runs import NOT_TOLD, READABLE
-from bench.experiments.clocks_steps import Steps, grain_of, of
+from bench.experiments.clocks_steps import Steps, grain_by, grain_of, of
 from bench.experiments.figures import TOO_FEW, Ratio, outcome_of, ratio_by_block, ratio_of
 from nanonap.durations import format_ns
 
-#: A smallest step is as claimed if it is between half and twice of it.
-ALIKE = (0.5, 2.0)
+#: A step is as claimed if it is no further from that than readings in whole ns tell.
+STEP_WITHIN_NS = 1
+#: So many runs must have shown it.
+_FEWEST_RUNS = 3
 #: Jitter of ± so much holds if this share of the steps is so near their median.
 WITHIN = 0.95
 #: A call that makes a system call costs what the system call does, give or take this factor; through the vDSO it must
@@ -68,7 +70,7 @@ def claimed(data: pl.DataFrame) -> Verdict:
     }
     sentence = ". ".join([*told, "; ".join(_more(own, clocksource))])
     outcome = outcome_of([part.holds for part in parts])
-    return Verdict("T3", _SAYS, outcome, sentence, {"clocksource": clocksource, **figures})
+    return Verdict("T3", _SAYS, outcome, sentence, {"clocksource": clocksource, "counter_ns": grain_of(own), **figures})
 
 
 def measured(data: pl.DataFrame) -> pl.DataFrame:
@@ -88,15 +90,20 @@ def _per_run(own: pl.DataFrame, source: str, figure: Callable[[Steps], float]) -
 
 
 def _step(own: pl.DataFrame, source: str) -> Part:
+    """The clock's, which is the counter's: what lies between two readings is a reading's cost at least."""
     name, claim = f"{source} step", STEP_NS[source]
-    least = of(own, {"source": source, "series": "monotonic"})["least_ns"].drop_nulls().to_list()
-    ratio = ratio_of(least, [claim] * len(least))
-    if ratio is None:
+    runs = of(own, {"source": source, "series": "monotonic"})
+    least, grain = runs["least_ns"].drop_nulls().to_list(), grain_by(own, source)
+    if not least:
         return Part(name, f"{_name(source)} was not measured", None)
-    lowest, highest = min(least), max(least)
-    spread = f"{lowest} ns" if lowest == highest else f"{lowest} to {highest} ns"
-    seen = f"the smallest step of a run of {_name(source)} is {spread}, {ratio} the claimed {claim} ns"
-    return Part(name, seen, ratio.within(*ALIKE), ratio)
+    spread = f"{min(least)} ns" if min(least) == max(least) else f"{min(least)} to {max(least)} ns"
+    moves = "how finely is not told" if grain is None else f"in steps of {grain} ns"
+    seen = f"by {_name(source)} the clock moves {moves} (claimed: {claim} ns), and the least between two is {spread}"
+    cost = float(runs["typical_ns"].to_numpy().mean())
+    if min(cost, *least) > claim + STEP_WITHIN_NS:
+        seen += f", since a reading costs {format_ns(cost)}: no two are {claim} ns apart"
+    known = grain is not None and len(least) >= _FEWEST_RUNS
+    return Part(name, seen, abs(grain - claim) <= STEP_WITHIN_NS if known and grain is not None else None)
 
 
 def _jitter(own: pl.DataFrame, source: str) -> Part:
@@ -167,18 +174,22 @@ def counted(data: pl.DataFrame, clocksource: str) -> tuple[float, str] | None:
 def _more(own: pl.DataFrame, clocksource: str) -> Iterator[str]:
     """What bounds the steps, and whether time ran backwards."""
     grain = grain_of(own)
-    costs = of(own, {"source": "nanotime", "series": "monotonic"})
-    if costs.height:
-        cost = format_ns(float(costs["typical_ns"].to_numpy().mean()))
-        yield f"Two readings in a row are as far apart as a reading takes (nanotime: {cost})"
-        if grain > 1:
-            yield f"the counter behind {clocksource} moves by {grain} ns, and so do the steps, though the unit is 1 ns"
+    runs = of(own, {"source": "nanotime", "series": "monotonic"})
+    if runs.height and Steps(runs).total:
+        yield f"Two readings in a row by nanotime are {apart(runs):.2g} times what one costs apart (median)"
+    if grain is not None and grain > 1:
+        yield f"the counter behind {clocksource} moves by {grain} ns, and so do all readings, though the unit is 1 ns"
     steady = own.filter(pl.col("series") == "monotonic")
     back, across = int(steady["backward"].sum()), int(steady["across_backward"].sum())
     readings = sum(Steps(steady[place]).total for place in range(steady.height)) + back
     turns = int(steady["across_readings"].sum())
     other = f", {across:,} of {turns:,} by turns on two CPUs" if turns else ""
     yield f"steps backwards: {back:,} of {readings:,} on a thread{other}"
+
+
+def apart(runs: pl.DataFrame) -> float:
+    """The median step of a source's runs over what a reading costs."""
+    return Steps(runs).quantile(0.5) / float(runs["typical_ns"].to_numpy().mean())
 
 
 def _name(source: str) -> str:

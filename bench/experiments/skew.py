@@ -5,11 +5,14 @@ from collections.abc import Sequence
 import polars as pl
 from matplotlib.figure import Figure
 
+from bench.errors import QuotaUnavailable
 from bench.experiments.base import Experiment, Setting, Verdict
+from bench.experiments.skew_picture import picture
 from bench.experiments.skew_rows import SCHEMA
 from bench.experiments.skew_runs import ARMS, rows
+from bench.experiments.skew_tables import tables
 from bench.experiments.skew_verdicts import verdict
-from bench.experiments.skew_views import picture, tables
+from bench.guest.backend import GuestBackend
 from bench.tables import Table
 
 
@@ -28,7 +31,13 @@ class Skew(Experiment):
     )
 
     def run(self, setting: Setting) -> pl.DataFrame:
-        """Interleaved runs, a recording a block; the last block by another way, then waits on a timerfd."""
+        """Interleaved runs, recorded and not; a block by another way of recording, then waits on a timerfd.
+
+        Raises QuotaUnavailable for containers, whose runs would be recorded on this machine, not in one.
+        """
+        backend = setting.backend
+        if backend.elsewhere and not isinstance(backend, GuestBackend):
+            raise QuotaUnavailable(backend.name, "this machine's kernel is traced", "take --backend none, or guest")
         return pl.DataFrame(list(rows(setting)), schema=SCHEMA, orient="row")
 
     def judge(self, data: pl.DataFrame) -> list[Verdict]:

@@ -49,8 +49,8 @@ class Wakes:
     lost: int = 0
 
 
-_WAKE = re.compile(r"wake \d+((?: \d+){8})")
-_COUNT = re.compile(r"@(timerfd_settime|ended_otherwise)\[\d+\]: (\d+)")
+_WAKE = re.compile(r"@wakes\[(\d+), (\d+)\]: \(([\d, ]+)\)")
+_COUNT = re.compile(r"@(timerfd_settime|ended_otherwise|recorded)\[\d+\]: (\d+)")
 _LOST = re.compile(r"Lost (\d+) events")
 
 
@@ -58,21 +58,25 @@ def parse_wakes(text: str, method: str) -> Wakes:
     """Read what ``skew_recorder`` wrote. Raises RecordingFailed if it is no such record."""
     try:
         return _of_bpftrace(text) if method == BPFTRACE else _Kernel().read(text)
-    except (ValueError, IndexError) as error:
+    except (ValueError, LookupError) as error:
         raise RecordingFailed(f"a record of wake-ups came back broken ({error}); run it again") from error
 
 
 def _of_bpftrace(text: str) -> Wakes:
     found = Wakes()
+    counts = {"timerfd_settime": 0, "ended_otherwise": 0, "recorded": 0}
     for line in text.splitlines():
         if match := _WAKE.fullmatch(line):
-            tid, armed, soft, hard, expired, woken, ran, exited = map(int, match[1].split())
-            found.wakes.append(Wake(tid, armed, soft, hard, expired, woken or None, ran or None, exited))
+            soft, hard, expired, woken, ran, exited = map(int, match[3].split(","))
+            stages = (soft, hard, expired, woken or None, ran or None, exited)
+            found.wakes.append(Wake(int(match[1]), int(match[2]), *stages))
         elif match := _COUNT.fullmatch(line):
-            found.timerfd += int(match[2]) * (match[1] == "timerfd_settime")
-            found.otherwise += int(match[2]) * (match[1] == "ended_otherwise")
+            counts[match[1]] += int(match[2])
         elif match := _LOST.search(line):
             found.lost += int(match[1])
+    found.timerfd, found.otherwise = counts["timerfd_settime"], counts["ended_otherwise"]
+    # What a full map has no room for is dropped without a word.
+    found.lost += counts["recorded"] - len(found.wakes)
     return found
 
 

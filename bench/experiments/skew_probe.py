@@ -1,6 +1,7 @@
 """A program that waits as the claim has it: it arms a timerfd and reads it (timerfd_create(2)), again and again.
 
-``python -m bench.experiments.skew_probe NS COUNT``. Python knows the calls from 3.13 on only, so they are libc's.
+``python -m bench.experiments.skew_probe NS COUNT``, on the first CPU: of others some kernels' tracefs does not have
+what idle tasks do. Python knows the calls from 3.13 on only, so they are libc's.
 Standard library only.
 """
 
@@ -14,6 +15,7 @@ _CLOCK_MONOTONIC = 1
 
 def main(ns: int, count: int) -> None:
     """``count`` waits of ``ns``. Raises OSError."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = libc.timerfd_create(_CLOCK_MONOTONIC, 0)
     if descriptor < 0:

@@ -33,6 +33,9 @@ _MOUNT = (
 _PRIVATE = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", _MOUNT, "sh"]
 # It goes with this process, whatever ends that (PR_SET_PDEATHSIG, which execve(2) keeps).
 _WITH_ME = ["setpriv", "--pdeathsig", "KILL"]
+#: What it takes, and the Debian package of each.
+_TOOLS = {"bpftrace": "bpftrace", "setpriv": "util-linux", "unshare": "util-linux"}
+_AS_ROOT = "run as root, on a kernel with BPF and FTRACE"
 _READY = b"ready"
 _START_S = 30.0
 _STOP_S = 30.0
@@ -44,14 +47,19 @@ class Bpftrace:
 
     def __init__(self, program: str) -> None:
         """Returns when it records. Raises TracingUnavailable."""
-        if shutil.which("bpftrace") is None:
-            raise TracingUnavailable("there is no bpftrace", "install it (Debian: apt-get install bpftrace)")
+        for tool, package in _TOOLS.items():
+            if shutil.which(tool) is None:
+                raise TracingUnavailable(f"there is no {tool}", f"install it (Debian: apt-get install {package})")
         command = ["bpftrace", "-B", "line", str(SCRIPT), program[:COMM_LENGTH]]
         # Files without a name (memfd_create(2)): a pipe would fill while nobody reads it.
         self._output, self._errors = os.memfd_create("output"), os.memfd_create("errors")
-        self._process = subprocess.Popen(
-            [*_WITH_ME, *_PRIVATE, *command], stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._errors
-        )
+        try:
+            self._process = subprocess.Popen(
+                [*_WITH_ME, *_PRIVATE, *command], stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._errors
+            )
+        except OSError as error:
+            self._forget()
+            raise TracingUnavailable(f"{_WITH_ME[0]} cannot be started ({error.strerror})", _AS_ROOT) from error
         try:
             self._wait()
         except BaseException:
@@ -66,7 +74,7 @@ class Bpftrace:
             if ended or time.monotonic() > deadline:
                 said = " ".join(_text(self._errors).decode(errors="replace").split())[-_TAIL:] or "without a word"
                 what = "ended" if ended else f"did not start in {_START_S:.0f} s"
-                raise TracingUnavailable(f"bpftrace {what} ({said})", "run as root, on a kernel with BPF and FTRACE")
+                raise TracingUnavailable(f"bpftrace {what} ({said})", _AS_ROOT)
             time.sleep(0.005)
 
     def stop(self) -> bytes:
@@ -81,6 +89,9 @@ class Bpftrace:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+        self._forget()
+
+    def _forget(self) -> None:
         os.close(self._output)
         os.close(self._errors)
 
@@ -100,9 +111,7 @@ def main() -> int:
         signal.signal(number, _end)
     refusals: list[TracingUnavailable] = []
     with contextlib.ExitStack() as ends:
-        source = _begin(options.program, options.mode, refusals)
-        if source is not None:
-            ends.callback(source.close)
+        source = _begin(options.program, options.mode, refusals, ends)
         method = NOTHING if source is None else BPFTRACE if isinstance(source, Bpftrace) else TRACEFS
         why = refusals[-1] if refusals else None
         reason, remedy = (why.reason, why.remedy) if why else (None, None)
@@ -115,18 +124,25 @@ def main() -> int:
     return 0
 
 
-def _begin(program: str, mode: str, refusals: list[TracingUnavailable]) -> Bpftrace | Wakeups | None:
+def _begin(
+    program: str, mode: str, refusals: list[TracingUnavailable], ends: contextlib.ExitStack
+) -> Bpftrace | Wakeups | None:
+    """The best source that works here; ``ends`` closes it."""
     if mode != "trace":
         try:
-            return Bpftrace(program)
+            bpftrace = Bpftrace(program)
         except TracingUnavailable as error:
             refusals.append(error)
+        else:
+            ends.callback(bpftrace.close)
+            return bpftrace
     if mode != "bpftrace":
         try:
             instance = Wakeups(program)
         except TracingUnavailable as error:
             refusals.append(error)
         else:
+            ends.callback(instance.close)
             instance.start()
             return instance
     return None

@@ -13,7 +13,9 @@ from bench.schedule import Run
 Row = dict[str, Any]
 SCHEMA = pl.Schema(
     {
-        "part": pl.String,  # sleep: a row a sleep; timerfd: a row a wait; recording: its counts; lack: what is missing
+        # sleep: a row a sleep that was recorded; unrecorded: one that was not; timerfd: a row a wait; recording: its
+        # counts; lack: what is missing
+        "part": pl.String,
         "method": pl.String,  # bpftrace, tracefs (whole microseconds)
         "arm": pl.String,
         "block": pl.Int64,
@@ -38,8 +40,9 @@ SCHEMA = pl.Schema(
         "missing": pl.String,
     }
 )
-TIMERFD, STAT = "timerfd", "sched_stat_sleep"
-_REMEDY = "--backend guest has a kernel with it"
+SLEEP, UNRECORDED, TIMERFD = "sleep", "unrecorded", "timerfd"
+STAT = "sched_stat_sleep"
+_REMEDY = "--backend guest has it"
 _CUT_NS = 1_000  # by as much tracefs may show a moment too early
 #: A wait whose deadline is earlier than the sleep's end by more than this part of it was not the sleep's last: stock
 #: waits whole milliseconds first, and the rest then. netpoll asks for 1/128 less (patcher/strategies/netpoll.py).
@@ -65,8 +68,7 @@ def joined(run: Run, output: bytes, wakes: Wakes, method: str) -> list[Row]:
     exits = np.array([wake.exited for wake in ordered], dtype=np.int64)
     made = []
     for start, asked, actual in sleeps.select("start_ns", "requested_ns", "actual_ns").iter_rows():
-        head = {"part": "sleep", "method": method, "arm": run.arm.name, "block": run.block, "requested_ns": asked}
-        head["late_ns"] = actual - asked
+        head = {"part": SLEEP, "method": method, **_sleep(run, asked, actual)}
         place = int(np.searchsorted(exits, start + actual, side="right")) - 1
         wake = ordered[place] if place >= 0 else None
         if wake is not None and wake.armed >= start - _CUT_NS and wake.soft >= start + asked - asked // _EARLY:
@@ -74,6 +76,17 @@ def joined(run: Run, output: bytes, wakes: Wakes, method: str) -> list[Row]:
             head |= _stages(wake)
         made.append(head)
     return made
+
+
+def unrecorded(run: Run, output: bytes) -> list[Row]:
+    """A row a sleep that nothing looked at."""
+    _, sleeps = read_sleeps(output)
+    pairs = sleeps.select("requested_ns", "actual_ns").iter_rows()
+    return [{"part": UNRECORDED, **_sleep(run, asked, actual)} for asked, actual in pairs]
+
+
+def _sleep(run: Run, asked: int, actual: int) -> Row:
+    return {"arm": run.arm.name, "block": run.block, "requested_ns": asked, "late_ns": actual - asked}
 
 
 def _stages(wake: Wake) -> Row:

@@ -4,20 +4,21 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.arms import Arm
 from bench.attribution.carry import options, unpack
-from bench.attribution.errors import TracingUnavailable
+from bench.attribution.errors import RecordingFailed, TracingUnavailable
 from bench.attribution.recording import Recording
 from bench.conditions import QUIET, Condition
+from bench.errors import RunFailed
 from bench.experiments.base import Setting
 from bench.experiments.skew_events import Wakes, parse_wakes
 from bench.experiments.skew_recorder import BPFTRACE, NOTHING
-from bench.experiments.skew_rows import TIMERFD, Row, counts, joined, lack, waits
+from bench.experiments.skew_rows import TIMERFD, Row, counts, joined, lack, unrecorded, waits
 from bench.guest.backend import GuestBackend, client
 from bench.quota.limits import Quota
 from bench.quota.watchdog import guard
@@ -103,18 +104,33 @@ def _words(run: Run) -> list[str]:
 def _here(setting: Setting, plan: Plan, arms: list[Arm], python: Path) -> Iterator[Row]:
     methods = set()
     for runs in _blocks(plan, arms):
-        setting.say(f"block {runs[0].block + 1} of {plan.blocks}: recording the wake-ups of {len(runs)} runs")
+        setting.say(f"block {runs[0].block + 1} of {plan.blocks}: {len(runs)} runs, recorded and not")
+        by_turns_first = runs[0].block % 2 == 1
+        if by_turns_first:
+            yield from _unrecorded(setting, runs, [])
         for row in _recorded(setting, runs, "auto"):
             yield row
             methods.add(row.get("method"))
+        if not by_turns_first:
+            yield from _unrecorded(setting, runs, [])
+    if BPFTRACE in methods:  # the other way once, to see whether they say the same
+        setting.say("the same, recorded by tracefs")
+        yield from _or_lack("tracefs", lambda: _recorded(setting, next(_blocks(plan, arms)), "trace"))
+    setting.say("waits on a timerfd")
+    yield from _or_lack(TIMERFD, lambda: _probed_here(setting, plan, python))
+
+
+def _or_lack(what: str, runs: Callable[[], list[Row]]) -> list[Row]:
+    """What is beside the claim's own sleeps: for its failure they are not lost."""
     try:
-        if BPFTRACE in methods:  # the other way once, to see whether they say the same
-            setting.say("the same, recorded by tracefs")
-            yield from _recorded(setting, next(_blocks(plan, arms)), "trace")
-        setting.say("waits on a timerfd")
-        yield from _probed_here(setting, plan, python)
-    except TracingUnavailable as refusal:
-        yield lack("tracefs", f"{refusal.reason}; {refusal.remedy}")
+        return runs()
+    except (TracingUnavailable, RecordingFailed, RunFailed) as error:
+        return [lack(what, str(error))]
+
+
+def _unrecorded(setting: Setting, runs: list[Run], before: Sequence[str]) -> list[Row]:
+    """The same with nothing that looks at them: what recording costs is the difference."""
+    return [row for run in runs for row in unrecorded(run, execute([*before, *_words(run)], run, setting.stop).stdout)]
 
 
 def _recorded(setting: Setting, runs: list[Run], mode: str) -> list[Row]:
@@ -139,16 +155,17 @@ def _probe(plan: Plan) -> list[str]:
     return ["-m", _PROBE, str(_MS), str(plan.probed)]
 
 
-def _probed_here(setting: Setting, plan: Plan, python: Path) -> Iterator[Row]:
+def _probed_here(setting: Setting, plan: Plan, python: Path) -> list[Row]:
     with Recording(python, None, "trace", RECORDER) as recording:
         _check(recording.method, recording.refusal)
-        # On the first CPU: on others some kernels' tracefs does not have what idle tasks do.
-        pin = ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))]
-        command = ["/usr/bin/env", f"PYTHONPATH={PROJECT}", *pin, str(python), *_probe(plan)]
+        command = ["/usr/bin/env", f"PYTHONPATH={PROJECT}", str(python), *_probe(plan)]
         execute(command, _probing(python), setting.stop)
         wakes = parse_wakes(recording.stop(), recording.method)
-    yield from waits(wakes, _MS, recording.method)
-    yield counts(0, plan.probed, wakes, recording.method, TIMERFD)[-1]
+    return _waits(plan, wakes, recording.method)
+
+
+def _waits(plan: Plan, wakes: Wakes, method: str) -> list[Row]:
+    return [*waits(wakes, _MS, method), counts(0, plan.probed, wakes, method, TIMERFD)[-1]]
 
 
 def _probing(python: Path) -> Run:
@@ -159,6 +176,8 @@ def _probing(python: Path) -> Run:
 def _in_guest(setting: Setting, backend: GuestBackend, plan: Plan, arms: list[Arm]) -> Iterator[Row]:
     lacking: Row | None = None
     for runs in _blocks(plan, arms):
+        setting.say(f"block {runs[0].block + 1} of {plan.blocks}: {len(runs)} runs, not recorded")
+        yield from _unrecorded(setting, runs, [*client(backend.machine), "0", "--"])
         for number, run in enumerate(runs):
             setting.say(f"block {run.block + 1} of {plan.blocks}, run {number + 1} of {len(runs)}: {run.arm.name}")
             output, wakes, method = _carried(setting, backend, run, run.arm.path.name, _words(run))
@@ -169,9 +188,9 @@ def _in_guest(setting: Setting, backend: GuestBackend, plan: Plan, arms: list[Ar
     if lacking is not None:
         yield lacking
     setting.say("waits on a timerfd")
-    _, wakes, method = _carried(setting, backend, _probing(Path("python3")), "python3", ["python3", *_probe(plan)])
-    yield from waits(wakes, _MS, method)
-    yield counts(0, plan.probed, wakes, method, TIMERFD)[-1]
+    probe = ["python3", *_probe(plan)]
+    _, wakes, method = _carried(setting, backend, _probing(Path("python3")), "python3", probe)
+    yield from _waits(plan, wakes, method)
 
 
 def _carried(

@@ -3,7 +3,6 @@
 Standard library only, so that it runs in a guest too. The kernel's text has whole microseconds.
 """
 
-import contextlib
 from pathlib import Path
 
 from bench.attribution.tracefs import COMM_LENGTH, Instance
@@ -14,16 +13,31 @@ ENDS = ("epoll_pwait", "epoll_pwait2", "clock_nanosleep", "read")
 STAT = "sched_stat_sleep"
 #: 0 or 1: whether the scheduler counts for sched_stat_* (Documentation/admin-guide/sysctl/kernel.rst).
 SWITCH = Path("/proc/sys/kernel/sched_schedstats")
+#: The first stage of a guest of ours, on no host (bench/guest/recipe/recipe.sh).
+OURS = Path("/usr/lib/nanonap/boot.py")
+
+
+def switched_on(switch: Path = SWITCH, ours: Path = OURS) -> str | None:
+    """See that the scheduler counts for sched_stat_*; why it does not, or None.
+
+    It is switched on in a guest of ours alone, which ends with its user: a host keeps the settings that it has.
+    """
+    try:
+        if switch.read_text(encoding="ascii").strip() == "1":
+            return None
+        if not ours.exists():
+            return f"{switch} is 0, and no experiment changes that on a machine in use"
+        switch.write_text("1", encoding="ascii")
+    except (OSError, ValueError) as error:
+        return f"{switch} cannot be switched on ({error})"
+    return None
 
 
 class Wakeups(Instance):
-    """Timers, wake-ups, switches to the program's threads, their waiting calls, and sched_stat_sleep where it is.
+    """Timers, wake-ups, switches to the program's threads, their waiting calls, and sched_stat_sleep where it is."""
 
-    The scheduler's own switch for the last is set back by ``close``.
-    """
-
-    #: What the switch was, where it has been changed.
-    _before: str | None = None
+    #: Why sched_stat_sleep cannot be had; None if it is recorded.
+    lacking: str | None = None
 
     def _prepare(self, program: str) -> None:
         (self.folder / "tracing_on").write_text("0", encoding="ascii")
@@ -38,9 +52,11 @@ class Wakeups(Instance):
             self._enable(f"syscalls/sys_enter_{name}", comm)
         for name in ENDS:
             self._enable(f"syscalls/sys_exit_{name}", comm)
-        if (self.folder / "events/sched" / STAT).exists() and SWITCH.exists():
-            self._before = SWITCH.read_text(encoding="ascii")
-            SWITCH.write_text("1", encoding="ascii")
+        if not (self.folder / "events/sched" / STAT).exists():
+            self.lacking = f"there is no tracepoint sched:{STAT}: this kernel is built without CONFIG_SCHEDSTATS"
+        else:
+            self.lacking = switched_on()
+        if self.lacking is None:
             self._enable(f"sched/{STAT}", comm)
 
     def _enable(self, event: str, condition: str | None = None) -> None:
@@ -48,18 +64,3 @@ class Wakeups(Instance):
         if condition is not None:
             (place / "filter").write_text(condition, encoding="ascii")
         (place / "enable").write_text("1", encoding="ascii")
-
-    @property
-    def lacking(self) -> str | None:
-        """Why sched_stat_sleep cannot be had; None if it is recorded."""
-        if not (self.folder / "events/sched" / STAT).exists():
-            return f"there is no tracepoint sched:{STAT}: this kernel is built without CONFIG_SCHEDSTATS"
-        return None if SWITCH.exists() else f"there is no {SWITCH}"
-
-    def close(self) -> None:
-        """Remove it, as every instance; the scheduler counts no longer if it did not before."""
-        super().close()
-        before, self._before = self._before, None
-        if before is not None:
-            with contextlib.suppress(OSError):
-                SWITCH.write_text(before, encoding="ascii")
