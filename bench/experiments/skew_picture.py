@@ -110,6 +110,6 @@ def _bars(axes: Axes, data: pl.DataFrame, arms: Sequence[str], reading: str) -> 
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"], fontsize=8)
-    axes.set_title(reading, loc="left", fontsize=10)
+    axes.set_title(f"{reading}, with what recording costs", loc="left", fontsize=10)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
