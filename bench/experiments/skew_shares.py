@@ -82,21 +82,22 @@ def share_text(share: Ratio) -> str:
     return f"{100 * share.value:.0f} %{bounds}"
 
 
-def cost_of_recording(data: pl.DataFrame, arm: str) -> Ratio | None:
-    """How much later an arm's sleeps end when they are recorded, ns: the mean over blocks, with its interval.
+def cost_of_recording(data: pl.DataFrame) -> Ratio | None:
+    """How much later sleeps end when they are recorded, ns: the mean over pairs of runs, with its interval.
 
-    Of each block the median over durations of the differences of medians: a long sleep of stock waits twice, and is
-    disturbed twice.
+    A pair is a recorded run and one that is not, of the same program in the same block; the same events of the kernel
+    are recorded of every program, so all count. Of a pair it is the median over durations of the differences of
+    medians: a long sleep of stock waits twice, and is disturbed twice.
     """
-    by = ["block", "requested_ns"]
-    apart = data.filter(pl.col("part") == UNRECORDED, pl.col("arm") == arm)
+    by = ["arm", "block", "requested_ns"]
     with_it, without = (
-        each.drop_nulls("late_ns").group_by(by).agg(pl.col("late_ns").median()) for each in (recorded(data, arm), apart)
+        data.filter(which, pl.col("late_ns").is_not_null()).group_by(by).agg(pl.col("late_ns").median())
+        for which in ((pl.col("part") == SLEEP) & (pl.col("method") == primary(data)), pl.col("part") == UNRECORDED)
     )
     both = with_it.join(without, on=by, suffix="_unrecorded")
     more = (pl.col("late_ns") - pl.col("late_ns_unrecorded")).median()
-    blocks = both.group_by("block").agg(more).sort("block")["late_ns"].to_list()
-    return ratio_of(blocks, [1.0] * len(blocks))  # over 1 ns
+    pairs = both.group_by("block", "arm").agg(more).sort("block", "arm")["late_ns"].to_list()
+    return ratio_of(pairs, [1.0] * len(pairs))  # over 1 ns
 
 
 def as_claimed(data: pl.DataFrame, arm: str, reading: str, cost: Ratio | None) -> bool | None:

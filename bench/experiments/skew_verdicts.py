@@ -39,7 +39,7 @@ def verdict(data: pl.DataFrame) -> Verdict:
     if not is_covered(data, _JUDGED):
         sentence = ". ".join([*marks[:1], _uncovered(data, whole, ended), _literal(data)])
         return Verdict("E2", _SAYS, "cannot be tested here", sentence, {"seen_whole": [whole, ended]})
-    cost = cost_of_recording(data, _JUDGED)
+    cost = cost_of_recording(data)
     parts = [as_claimed(data, _JUDGED, reading, cost) for reading in READINGS]
     # What is emulated has no microseconds to speak of.
     outcome: Outcome = outcome_of(parts) if not marks else "cannot be tested here"
@@ -75,7 +75,7 @@ def _costs(data: pl.DataFrame, cost: Ratio | None) -> str:
     if cost is None:
         return "What recording costs is not known: there are no runs without it"
     bounds = "" if cost.interval is None else " [{:.1f}, {:.1f}]".format(*(each / 1_000 for each in cost.interval))
-    told = f"Recorded, these sleeps end {cost.value / 1_000:.1f}{bounds} µs later"
+    told = f"Recorded, sleeps of all programs end {cost.value / 1_000:.1f}{bounds} µs later"
     if cost.value <= 0:
         return told
     return (

@@ -133,7 +133,7 @@ def test_what_recording_costs_must_not_decide() -> None:
     assert judged(cheap).outcome == "holds"
     assert judged(dear).outcome == "cannot be tested here"
     assert "so much leaves it open" in judged(dear).sentence
-    assert "Recorded, these sleeps end 30.0 [" in judged(dear).sentence
+    assert "Recorded, sleeps of all programs end 30.0 [" in judged(dear).sentence
     assert "lower bound. With all of it taken off: expiry → running: 95 % [" in judged(dear).sentence
     assert judged(made(SLOW, costs_ns=30_000)).outcome == "refuted"
     unknown = judged(cheap.filter(pl.col("part") != UNRECORDED))
