@@ -60,7 +60,9 @@ def run_claims(
         if not redraw:
             for source in sources:
                 adopt(stage / FOLDER, source, results, quick=quick)
-        made = answers(_read(stage / FOLDER))
+        records = _read(stage / FOLDER)
+        _remove_unshown(records)
+        made = answers(records)
         texts = {root / PAGE: as_markdown(made, FOLDER)}
         if out is None:
             texts[README] = with_list(README.read_text(encoding="utf-8"), as_list(made, f"docs/{PAGE}"))
@@ -132,3 +134,11 @@ def _run(source: Source, quick: bool, results: Path) -> Ran:
 def _read(root: Path) -> dict[Source, Record]:
     found = {source: read(root, source) for source in SOURCES}
     return {source: record for source, record in found.items() if record is not None}
+
+
+def _remove_unshown(records: dict[Source, Record]) -> None:
+    """Only the pictures that the page shows are published."""
+    shown = {row.picture for row in ROWS}
+    for source, record in records.items():
+        if record.picture is not None and source.name not in shown:
+            record.picture.unlink()

@@ -224,6 +224,7 @@ def test_another_page_is_not_overwritten_and_a_file_is_no_folder(tmp_path: Path)
 
 def test_a_claim_is_run_for_real_and_shown(backend: Backend, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    kept(out / FOLDER / LIMITS.name, "2026-01-01T00:00:00", backend=backend.name)
     command = [INVOKE, "claims", "--rerun", "--quick", "--only", LIMITS.name, "--out", str(out), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PROJECT, timeout=120)
     document = json.loads(done.stdout)
@@ -239,6 +240,7 @@ def test_what_cannot_run_here_is_told_and_its_recorded_data_stay(tmp_path: Path,
     empty.mkdir()
     out = tmp_path / "out"
     guest = "quota-limits-guest"
+    shutil.copytree(recorded / guest, out / FOLDER / guest)
     command = [INVOKE, "claims", "--rerun", "--quick", "--only", guest, "--out", str(out)]
     environment = {**os.environ, "PATH": str(empty)}  # no QEMU there
     done = subprocess.run(
