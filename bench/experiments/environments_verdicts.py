@@ -87,7 +87,8 @@ def _written(data: pl.DataFrame) -> Verdict:
     same = ", ".join(f"{load} {value}" for load, value in found.items() if value is not None)
     periods = data.filter(pl.col("environment") == FAKE_BURST)["nr_throttled"].drop_nulls().sum()
     sentence = (
-        f"max 100000 is no burst but no limit ({periods} throttled periods; against no limit {same or 'no data'})"
+        f"by max 100000 there is no limit, and no burst either ({periods} throttled periods; against no limit "
+        f"{same or 'no data'})"
     )
     sentence += f"; {TOO_FEW}" if outcome == "cannot be tested here" else ""
     return Verdict(
