@@ -147,7 +147,5 @@ def _claimed(data: pl.DataFrame) -> Verdict:
         if driver == "systemd":
             here = f"Docker works here on cgroup v{versions[0]}"
     half = f"cgroup v2 is tested by {', '.join(parts)}" if parts else "cgroup v2 is tested by --backend guest"
-    remedy = (
-        "a machine with cgroup v2 whose Docker daemon runs with its systemd driver can test it"
-    )
+    remedy = "a machine with cgroup v2 whose Docker daemon runs with its systemd driver can test it"
     return Verdict("E1", says, "cannot be tested here", f"{here}; {half}; {remedy}")
