@@ -14,15 +14,15 @@ import pytest
 from bench.claims.answers import OPEN, Answer, answers, combined
 from bench.claims.main import DOCS, README, run_claims
 from bench.claims.page import BEGIN, END, as_list, as_markdown, with_list
-from bench.claims.records import Record, Source, adopt, read
+from bench.claims.records import Record, Source, read
 from bench.claims.rows import CAPTIONS, ROWS, SOURCES
-from bench.claims.stage import FOLDER, PAGE, prepare, publish, staged
+from bench.claims.stage import FOLDER, PAGE
 from bench.experiments.base import Outcome, Verdict
 from bench.experiments.main import ABOUT, DATA
 from bench.quota.base import Backend
-from nanonap.errors import OutputExists, OutputNotWritable, UsageError
+from nanonap.errors import UsageError
 from nanonap.paths import PROJECT
-from tests.bench.experiments.test_quota_limits import made
+from tests.bench.test_claims_kept import kept
 
 CLAIMS = [
     "D1",
@@ -143,83 +143,6 @@ def test_what_one_place_cannot_answer_is_not_told_at_length_where_another_does()
     told = [(each.source, verdict.claim) for each, verdict in answer.told]
     assert told == [(LIMITS, "Q1"), (LIMITS, "Q1 more"), (guest, "Q1 more")]
     assert [(each.source, verdict.claim) for each, verdict in answer.left_open] == [(guest, "Q1")]
-
-
-def kept(folder: Path, started: str, *, quick: bool = False, backend: str = "cgroup1") -> Path:
-    """A kept run of quota-limits with the kernel's own answers."""
-    folder.mkdir(parents=True)
-    made({}).write_parquet(folder / DATA)
-    about = {"schema": 1, "experiment": "quota-limits", "started_utc": started, "quick": quick, "go_version": "1.27.3"}
-    (folder / ABOUT).write_text(json.dumps({**about, "backend": {"name": backend}, "host": {}}))
-    return folder
-
-
-def started(root: Path, source: Source = LIMITS) -> str:
-    record = read(root, source)
-    assert record is not None
-    return str(record.about["started_utc"])
-
-
-def test_the_newest_full_run_of_the_same_place_is_taken(tmp_path: Path) -> None:
-    root, results = tmp_path / FOLDER, tmp_path / "results"
-    assert not adopt(root, LIMITS, results)
-    kept(results / "quota-limits" / "a", "2026-01-01T00:00:00")
-    assert adopt(root, LIMITS, results) and started(root) == "2026-01-01T00:00:00"
-    kept(results / "quota-limits" / "b", "2026-01-03T00:00:00", quick=True)
-    kept(results / "quota-limits" / "c", "2026-01-02T00:00:00")
-    kept(results / "quota-limits" / "d", "2026-01-04T00:00:00", backend="guest")
-    assert adopt(root, LIMITS, results) and started(root) == "2026-01-02T00:00:00"
-    assert not adopt(root, LIMITS, results)
-    assert adopt(root, LIMITS, results, quick=True) and started(root) == "2026-01-03T00:00:00"
-    guest = Source("quota-limits", "guest")
-    assert adopt(root, guest, results) and started(root, guest) == "2026-01-04T00:00:00"
-
-
-def test_a_broken_kept_run_is_left_out_and_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    results = tmp_path / "results"
-    kept(results / "quota-limits" / "a", "2026-01-01T00:00:00")
-    (kept(results / "quota-limits" / "b", "2026-01-02T00:00:00") / ABOUT).write_text("{")
-    assert adopt(tmp_path / FOLDER, LIMITS, results)
-    assert started(tmp_path / FOLDER) == "2026-01-01T00:00:00"
-    assert "left out" in capfd.readouterr().err
-
-
-def test_a_kept_run_that_cannot_be_judged_any_more_is_left_out(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    results = tmp_path / "results"
-    kept(results / "quota-limits" / "a", "2026-01-01T00:00:00")
-    outdated = kept(results / "quota-limits" / "b", "2026-01-02T00:00:00")
-    pl.DataFrame({"quota": ["1000"]}).write_parquet(outdated / DATA)
-    assert adopt(tmp_path / FOLDER, LIMITS, results)
-    assert started(tmp_path / FOLDER) == "2026-01-01T00:00:00"
-    assert "left out" in capfd.readouterr().err
-
-
-def test_page_and_data_are_published_together_or_not_at_all(tmp_path: Path) -> None:
-    root = tmp_path / "docs"
-    kept(root / FOLDER / "quota-limits", "2026-01-01T00:00:00")
-    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    unwritable = tmp_path / "folder"  # the last of the texts cannot be written: a folder has its name
-    unwritable.mkdir()
-    with staged(root / FOLDER) as stage:
-        (stage / FOLDER / "quota-limits" / DATA).write_bytes(b"new")
-        with pytest.raises(OutputNotWritable):
-            publish(stage, root, {root / PAGE: "new", unwritable: "new"})
-        assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
-        publish(stage, root, {root / PAGE: "new"})
-    assert (root / PAGE).read_text() == "new"
-    assert (root / FOLDER / "quota-limits" / DATA).read_bytes() == b"new"
-    assert not stage.exists()
-
-
-def test_another_page_is_not_overwritten_and_a_file_is_no_folder(tmp_path: Path) -> None:
-    (tmp_path / PAGE).write_text("mine")
-    with pytest.raises(OutputExists):
-        prepare(tmp_path)
-    with pytest.raises(OutputNotWritable):
-        prepare(tmp_path / PAGE / "under a file")
-    assert (tmp_path / PAGE).read_text() == "mine"
 
 
 def test_a_claim_is_run_for_real_and_shown(backend: Backend, tmp_path: Path) -> None:
