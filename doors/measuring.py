@@ -214,7 +214,7 @@ def experiment(
 
 @task(
     help={
-        "rerun": "run every experiment anew (most of an hour); default: only those that take seconds",
+        "rerun": "run every experiment anew (some 35 minutes); default: only those that take seconds",
         "redraw": "run nothing: compute the verdicts anew from the recorded data and write the page again",
         "only": "run only what answers these claims, or these experiments, by commas: D1,clocks,clocks-guest",
         "quick": "quick forms; needs --out",
