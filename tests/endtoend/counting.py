@@ -38,8 +38,8 @@ class Counts:
 
 
 def count(rests: list[Rest], folder: Path) -> list[Counts]:
-    """The counts of each, eight at a time: they rest. ``folder`` is for perf's files."""
-    with ThreadPoolExecutor(8) as pool:
+    """The counts of each, sixteen at a time: they rest. ``folder`` is for perf's files."""
+    with ThreadPoolExecutor(16) as pool:
         return list(pool.map(_count, rests, [folder / f"counts{number}" for number in range(len(rests))]))
 
 
