@@ -72,13 +72,13 @@ def _rows(setting: Setting) -> Iterator[dict[str, Any]]:
         setting.say(f"{trials} changes from {before} to {after}")
         found = ask(setting, f"{_PROBE}:change", _limit(trials, 1), before=before, after=after, trials=trials)
         yield from _flat({"scene": "change", "quota": before, "other_quota": after}, found)
-    trials, seconds = (2, 0.5) if quick else (6, 2.0)
+    trials, seconds = (2, 0.4) if quick else (6, 2.0)
     for child, parent in _NESTED:
         setting.say(f"{child} within {parent}")
         options = {"parent": parent, "child": child, "trials": trials, "seconds": seconds}
         found = ask(setting, f"{_PROBE}:within", _limit(trials, seconds), **options)
         yield from _flat({"scene": "nested", "quota": child, "other_quota": parent}, found)
-    trials, seconds = (3, 0.6) if quick else (6, 3.0)
+    trials, seconds = (3, 0.45) if quick else (6, 3.0)
     for load, quota in _LIVE:
         setting.say(f"{load}, quota {quota}")
         options = {"quota": quota, "load": load, "trials": trials, "seconds": seconds}
