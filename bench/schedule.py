@@ -1,6 +1,5 @@
 """Which run comes when: seeded, shuffled, interleaved blocks, and how many of them a mode's time allows."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from bench.conditions import (
     Condition,
 )
 from bench.quota.limits import Limits
+from nanonap.dice import seeded
 from nanonap.durations import exact_ns
 
 # What a stock sleep shorter than 1 ms takes: runs are planned for the slowest arm, so that all fit.
@@ -118,7 +118,7 @@ def make_schedule(
     spread evenly from the first on. The same seed gives the same schedule.
     """
     # Not for secrets: a seeded order that anyone can repeat.
-    dice = random.Random(seed)  # noqa: S311
+    dice = seeded(seed)
     primary = {PRIMARY, COST} & set(conditions)
     blocks = []
     for number in range(mode.blocks):

@@ -6,7 +6,6 @@ from a process's start to its end (median over rounds, with an interval), memory
 """
 
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from bench.resampling import interval, median_distribution
+from nanonap.dice import seeded
 from nanonap.errors import UsageError
 from nanonap.paths import PROJECT, TRIED
 from nanonap.terminal import answers
@@ -73,7 +73,7 @@ def measure(files: list[Path], rounds: int) -> list[Ratio]:
 
 
 def _shuffled(jobs: list[tuple[Path, str]], block: int) -> Iterator[tuple[Path, str]]:
-    dice = random.Random(1)  # noqa: S311 - an order, no secret
+    dice = seeded(1)
     for at in range(0, len(jobs), block):
         yield from dice.sample(jobs[at : at + block], block)
 

@@ -4,7 +4,6 @@ No message queue can be harmed: the name is the timespec's first byte, 0 for all
 mq_unlink refuses as empty (ENOENT), or the clock's number taken for an address (EFAULT).
 """
 
-import random
 import re
 import shutil
 from collections import Counter
@@ -20,6 +19,7 @@ from bench.interrupt import Finished
 from bench.quota.limits import Quota
 from bench.runner import parse
 from bench.schedule import Run
+from nanonap.dice import seeded
 from patcher.functions import Functions
 from patcher.image import read_image
 from toolchain.wheels import DEFAULT_GO
@@ -69,7 +69,7 @@ def number_rows(setting: Setting, plan: Plan, folder: Path) -> Iterator[Row]:
         yield {"part": NUMBER, "missing": missing}
     else:
         tried += [(arm, load, True) for arm in files for load in (QUIETLY, BUSY)]
-    dice = random.Random(_SEED)  # noqa: S311 - an order, not a secret
+    dice = seeded(_SEED)
     for block in range(plan.blocks):
         dice.shuffle(tried)
         for arm, load, traced in tried:

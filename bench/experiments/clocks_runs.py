@@ -1,7 +1,6 @@
 """The runs of the experiment ``clocks``: a process a run, with each clock source that can be had."""
 
 import json
-import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from bench.interrupt import Finished
 from bench.quota.base import Group
 from bench.quota.limits import Limits
 from bench.quota.none import NoBackend
+from nanonap.dice import seeded
 from nanonap.paths import TRIED
 from toolchain.build import build
 
@@ -184,7 +184,7 @@ def _measured(setting: Setting, machine: _Machine, plan: Plan) -> Iterator[Row]:
         here = f"time is taken from {machine.own} (available: {', '.join(machine.available) or NOT_TOLD})"
         reason = f"{here}, and no experiment changes that on a machine in use; --backend guest has hpet"
         yield {"kind": "clocksource", "clocksource": machine.own, "missing": reason}
-    dice = random.Random(_SEED)  # noqa: S311 - an order, not a secret
+    dice = seeded(_SEED)
     for block in range(plan.blocks):
         dice.shuffle(clocksources)
         for clocksource in clocksources:

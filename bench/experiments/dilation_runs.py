@@ -1,6 +1,5 @@
 """The runs of the experiment ``dilation``: sleeps, yielding loops, and `go run` of a sleeping program."""
 
-import random
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from bench.quota.limits import Limits, parse_quota
 from bench.quota.watchdog import guard
 from bench.runner import measure
 from bench.schedule import Run
+from nanonap.dice import seeded
 from toolchain.releases import release_toolchain
 from toolchain.wheels import DEFAULT_GO
 
@@ -95,7 +95,7 @@ class _Once(Run):
 def sleeping_rows(setting: Setting, plan: Plan) -> Iterator[Row]:
     """Sleeps and yielding loops with and without the quota, in shuffled blocks."""
     outer = Outer(setting.backend)
-    dice = random.Random(_SEED)  # noqa: S311 - an order, not a secret
+    dice = seeded(_SEED)
     tried = [("sleep", load) for load in plan.loads] + [("gosched", "quiet")]
     for block in range(plan.blocks):
         due = [(part, load, quota) for part, load in tried for quota in QUOTAS]

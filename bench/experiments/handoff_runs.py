@@ -1,7 +1,6 @@
 """The runs of the experiment ``handoff``: one P and two goroutines, sleepers alone, two Ps under a quota."""
 
 import json
-import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
@@ -17,6 +16,7 @@ from bench.experiments.handoff_trace import samples_of
 from bench.quota.base import Throttling
 from bench.quota.cgroup import ENTER_FAILED
 from bench.quota.limits import Limits, parse_quota
+from nanonap.dice import seeded
 from nanonap.paths import TRIED
 from toolchain.build import build
 from toolchain.wheels import DEFAULT_GO
@@ -133,7 +133,7 @@ def rows(setting: Setting, plan: Plan) -> Iterator[Row]:
 
 
 def _jobs(plan: Plan) -> list[_Job]:
-    dice = random.Random(_SEED)  # noqa: S311 - an order, not a secret
+    dice = seeded(_SEED)
     jobs: list[_Job] = []
     more: tuple[str, ...]
     for block in range(max(plan.hand[0], plan.idle[0], plan.share[0], plan.quiet[0])):

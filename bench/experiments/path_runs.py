@@ -1,6 +1,5 @@
 """The runs of the experiment ``path``: each arm's sleeps under the kernel's tracepoints and runtime/trace together."""
 
-import random
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from bench.experiments.path_told import TELLERS, told_rows
 from bench.experiments.path_trace import Trace, parse_trace, sleeper, state_row
 from bench.interrupt import Stop
 from bench.quota.watchdog import guard
+from nanonap.dice import seeded
 from toolchain.releases import release_toolchain
 from toolchain.wheels import DEFAULT_GO
 
@@ -73,7 +73,7 @@ def rows(setting: Setting, plan: Plan) -> Iterator[Row]:
         programs = [linked(folder, arm, path) for arm, path in files.items()]
         work = _Work(folder, _tracer(setting.stop), setting.stop)
         shown: dict[str, list[Shown]] = {}
-        dice = random.Random(1)  # noqa: S311 - an order, not a secret
+        dice = seeded(1)
         for block in range(plan.blocks):
             setting.say(f"block {block + 1} of {plan.blocks}: tracepoints and runtime/trace")
             dice.shuffle(programs)

@@ -1,6 +1,5 @@
 """Timers that wait for the next deadline, against looking at the clock at fixed intervals or all the time."""
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +20,7 @@ from bench.resampling import quantile
 from bench.runner import measure
 from bench.schedule import Run
 from bench.tables import Table
+from nanonap.dice import seeded
 
 SCHEMA = pl.Schema(
     {
@@ -75,7 +75,7 @@ def schedule(interval_ns: int, block: int, window_ns: int) -> tuple[int, int]:
     deadlines = max(_LEAST_DEADLINES, window_ns // interval_ns) | 1
     if interval_ns < _COARSE_NS:
         return interval_ns, deadlines
-    dice = random.Random(f"{_SEED} {interval_ns} {block // 2}")  # noqa: S311 - a phase, not a secret
+    dice = seeded(f"{_SEED} {interval_ns} {block // 2}")
     away_ns = dice.randrange(2, 8) * (_MS // 2) + dice.randrange(_MS // 8, _MS * 3 // 8)
     return interval_ns + (away_ns if block % 2 else -away_ns), deadlines
 
@@ -129,7 +129,7 @@ def _ways(arms: Mapping[str, Arm]) -> dict[str, Arm]:
 
 
 def _rows(setting: Setting, plan: _Plan, ways: Mapping[str, Arm]) -> Iterator[dict[str, Any]]:
-    dice = random.Random(_SEED)  # noqa: S311 - an order, not a secret
+    dice = seeded(_SEED)
     for block in range(plan.blocks):
         runs = [(way, *workload) for way in ways for workload in plan.workloads]
         dice.shuffle(runs)

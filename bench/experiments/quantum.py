@@ -1,6 +1,5 @@
 """What it saves to round waits up so that near deadlines share a wake-up, and how late sleeps end for it."""
 
-import random
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from bench.resampling import quantile
 from bench.runner import measure
 from bench.schedule import Run
 from bench.tables import Table
+from nanonap.dice import seeded
 from patcher import RECOMMENDED_DENSE_NS
 from toolchain.patched import patch_quanta
 from toolchain.wheels import DEFAULT_GO
@@ -131,7 +131,7 @@ def _run(each: _Rounded, load: str, block: int, window_ns: int) -> Run:
 
 def _rows(setting: Setting, plan: _Plan, arms: list[_Rounded]) -> Iterator[dict[str, Any]]:
     counts = _count(setting, plan, arms)
-    dice = random.Random(_SEED)  # noqa: S311 - an order, not a secret
+    dice = seeded(_SEED)
     for block in range(plan.blocks):
         runs = [(each, load) for each in arms for load in (LONE, FEW, MANY)]
         dice.shuffle(runs)

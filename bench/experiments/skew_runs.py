@@ -1,7 +1,6 @@
 """The runs of the experiment ``skew``: recorded sleeps, and a program that arms a timerfd."""
 
 import os
-import random
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from bench.quota.limits import Quota
 from bench.quota.watchdog import guard
 from bench.runner import execute
 from bench.schedule import Run
+from nanonap.dice import seeded
 from nanonap.paths import PROJECT
 from toolchain.wheels import DEFAULT_GO
 
@@ -91,7 +91,7 @@ def _arm(name: str, file: Path) -> Arm:
 
 
 def _blocks(plan: Plan, arms: list[Arm]) -> Iterator[list[Run]]:
-    dice = random.Random(_SEED)  # noqa: S311 - an order, not a secret
+    dice = seeded(_SEED)
     for block in range(plan.blocks):
         due = [Run(block, arm, Condition(Quota(), QUIET), plan.sleeps, 0, seed=_SEED + block) for arm in arms]
         dice.shuffle(due)

@@ -1,6 +1,5 @@
 """The runs of the experiment ``environments``. Standard library and the project's own that do with it."""
 
-import random
 import subprocess
 import threading
 import time
@@ -12,6 +11,7 @@ from bench.errors import QuotaUnavailable
 from bench.experiments.files import folder_of, is_v2, prepared, quota_us, write_quota
 from bench.quota.base import Backend, Group
 from bench.quota.limits import DEFAULT_PERIOD_NS, Limits, Quota, parse_quota
+from nanonap.dice import seeded
 
 #: Of every group: other work on the machine is not to keep the busy ones from using their quota up.
 WEIGHT = 1_000
@@ -48,7 +48,7 @@ def timed(
         before = {name: group.counters() for name, group in groups.items()}
         elapsed: dict[str, list[int | OSError]] = {name: [] for name in groups}
         order = list(groups)
-        random.Random(seed).shuffle(order)  # noqa: S311 - an order, not a secret
+        seeded(seed).shuffle(order)
         lanes = [
             threading.Thread(
                 target=_sleep,

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+from nanonap.dice import seeded
 from trials.fuzz.places import Base, Place
 
 _BOUNDARIES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0xFFFE, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFF0, 0xFFFFFFFF)
@@ -52,7 +53,7 @@ def kinds(base: Base) -> tuple[str, ...]:
 
 def draw(base: Base, kind: str, seed: int) -> Mutant:
     """The mutant of a base, a kind and a seed: the same whenever it is drawn."""
-    draws = random.Random(f"{base.name} {kind} {seed}")  # noqa: S311 - not for secrets
+    draws = seeded(f"{base.name} {kind} {seed}")
     size = len(base.data)
     edits: list[tuple[int, bytes]] = []
     if kind in base.places:
