@@ -78,26 +78,31 @@ class Instance:
         _write(self.folder / "options/overwrite", "0")
         _write(self.folder / "options/irq-info", "1")
         _write(self.folder / "buffer_size_kb", str(_buffer_bytes() >> 10))
+        self._enable_all(program)
+
+    def _enable_all(self, program: str) -> None:
+        """The events that are recorded; OSError where one is not there. Recorders of others have their own."""
         for event in ("sched_switch", "sched_process_exec"):
-            _write(self.folder / "events/sched" / event / "enable", "1")
+            self._enable(f"sched/{event}")
         comm = program[:COMM_LENGTH]
         for event, field in _OF_THE_PROGRAM.items():
-            place = self.folder / "events/sched" / event
-            if re.fullmatch(r"[\w.+-]+", comm):  # others cannot be written in a filter; all are recorded then
-                _write(place / "filter", f'{field} == "{comm}"')
-            _write(place / "enable", "1")
+            # Other names cannot be written in a filter; all are recorded then.
+            self._enable(f"sched/{event}", f'{field} == "{comm}"' if re.fullmatch(r"[\w.+-]+", comm) else None)
         for event, condition in _AWAKENING.items():
-            place = self.folder / "events" / event
-            if place.exists():
-                if condition is not None:
-                    _write(place / "filter", condition)
-                _write(place / "enable", "1")
+            if (self.folder / "events" / event).exists():
+                self._enable(event, condition)
         if (self.root / "kprobe_events").exists():
             with contextlib.suppress(OSError):  # a function may be inlined; then throttling is told in another way
                 for name, function in _PROBES.items():
                     _append(self.root / "kprobe_events", f"p:{self.group}/{name} {function} cfs_rq=$arg1:x64")
                 _write(self.folder / "events" / self.group / "enable", "1")
                 self.method = KPROBES
+
+    def _enable(self, event: str, condition: str | None = None) -> None:
+        place = self.folder / "events" / event
+        if condition is not None:
+            _write(place / "filter", condition)
+        _write(place / "enable", "1")
 
     def start(self) -> None:
         """Record."""

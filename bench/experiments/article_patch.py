@@ -4,14 +4,10 @@ Each step is taken on throw-away copies of the measured program, which are run w
 files, and removed afterwards. Edited copies run because the user asked for this experiment, and for nothing else.
 """
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 
 import polars as pl
 
-from bench.errors import QuotaUnavailable
 from bench.experiments.article_patch_functions import function_rows
 from bench.experiments.article_patch_number import number_rows, table_rows
 from bench.experiments.article_patch_patchelf import patchelf_rows
@@ -19,7 +15,7 @@ from bench.experiments.article_patch_runs import FULL, QUICK, SCHEMA, instructio
 from bench.experiments.article_patch_tables import tables
 from bench.experiments.article_patch_verdicts import patched_as_described
 from bench.experiments.base import Experiment, Setting, Verdict
-from bench.quota.watchdog import guard
+from bench.quota.watchdog import guarded_folder
 from bench.tables import Table
 
 
@@ -37,10 +33,10 @@ class ArticlePatch(Experiment):
 
     def run(self, setting: Setting) -> pl.DataFrame:
         """Look-ups, then every step of the patch on a copy; ``--quick`` has fewer runs, and one dynamic program."""
-        if setting.backend.elsewhere:
-            raise QuotaUnavailable(setting.backend.name, "the copies run on this machine", "take --backend none")
+        setting.must_be_here("the copies run on this machine")
         plan = QUICK if setting.quick else FULL
-        with _folder(setting.folder) as folder:
+        # Copies must be able to run: a system's own folder for temporary files may be mounted without that.
+        with guarded_folder(setting.folder) as folder:
             rows = [
                 *function_rows(setting),
                 *patchelf_rows(setting, plan, folder),
@@ -57,12 +53,3 @@ class ArticlePatch(Experiment):
     def tables(self, data: pl.DataFrame) -> Sequence[Table]:
         """A table a step: what was tried, on what, what happened."""
         return tables(data)
-
-
-@contextmanager
-def _folder(inside: Path) -> Iterator[Path]:
-    """A folder for copies that can be run: a system's own for temporary files may be mounted without that."""
-    with tempfile.TemporaryDirectory(prefix="copies-", dir=inside) as name:
-        guard.watch_path(Path(name))
-        yield Path(name)
-    guard.forget_path(Path(name))

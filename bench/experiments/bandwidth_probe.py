@@ -101,7 +101,7 @@ def _until_still(pids: Sequence[int]) -> None:
 
 def _sampler(group: Group) -> "Sampler | None":
     try:
-        from bench.quota.sampler import Sampler  # noqa: PLC0415 - it needs more than a guest has
+        from bench.quota.sampler import Sampler  # noqa: PLC0415 - a guest has no polars
     except ImportError:
         return None
     return None if group.stat_files is None else Sampler(group.stat_files).start()

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import polars as pl
 from matplotlib.figure import Figure
 
+from bench.errors import QuotaUnavailable
 from bench.interrupt import Stop
 from bench.quota.base import Backend
 from bench.tables import Table
@@ -46,6 +47,11 @@ class Setting:
     stop: Stop
     say: Callable[[str], None]
     folder: Path
+
+    def must_be_here(self, why: str) -> None:
+        """Raise QuotaUnavailable, with the reason, for a backend whose programs run elsewhere: not what is measured."""
+        if self.backend.elsewhere:
+            raise QuotaUnavailable(self.backend.name, why, "take --backend none")
 
 
 class Experiment(ABC):

@@ -1,14 +1,13 @@
 """How many clock_gettime(2) a process makes that reads the clock: by strace or perf, in a guest by its kernel."""
 
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import syscalls
 from bench.interrupt import Finished, Stop
-from bench.quota.watchdog import guard
+from bench.quota.watchdog import guarded_folder
 
 #: The program's option for nothing but the loop.
 LOOP_ONLY = "-only-loop"
@@ -62,16 +61,13 @@ def _count(
     around: Callable[[Path], list[str]], read: Callable[[str], int], argv: Sequence[str], stop: Stop
 ) -> int | None:
     """Of the whole process; None where that cannot be known."""
-    with tempfile.TemporaryDirectory(prefix="nanonap-clocks-") as folder:
-        guard.watch_path(Path(folder))
-        out = Path(folder, "counts")
+    with guarded_folder() as folder:
+        out = folder / "counts"
         try:
             finished = stop.run([*around(out), *argv], _TIMEOUT_S)
             return read(out.read_text(encoding="utf-8", errors="replace")) if finished.status == 0 else None
         except (OSError, KeyError):
             return None
-        finally:
-            guard.forget_path(Path(folder))
 
 
 def count_in_guest(argvs: Mapping[str, Sequence[str]], run: Callable[..., Finished], comm: str) -> list[Row]:

@@ -1,14 +1,12 @@
 """The measured program patched on the spot, for experiments that need arms which are not among the built ones."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from bench.arms import Arm
-from bench.errors import QuotaUnavailable
 from bench.experiments.base import Setting
-from bench.quota.watchdog import guard
+from bench.quota.watchdog import guarded_folder
 from patcher import patch
 from toolchain.patched import variants
 from toolchain.wheels import DEFAULT_GO
@@ -25,8 +23,7 @@ def patched_arms(setting: Setting, names: Sequence[str]) -> Iterator[dict[str, A
     A name that begins with ``floor`` is stock's file with the raw system call. They run on this machine: raises
     QuotaUnavailable for a backend whose programs run elsewhere; besides what ``patch`` raises.
     """
-    if setting.backend.elsewhere:
-        raise QuotaUnavailable(setting.backend.name, "this machine's own waits are measured", "take --backend none")
+    setting.must_be_here("this machine's own waits are measured")
     with patched_copies(setting, names) as arms:
         yield arms
 
@@ -34,11 +31,9 @@ def patched_arms(setting: Setting, names: Sequence[str]) -> Iterator[dict[str, A
 @contextmanager
 def patched_copies(setting: Setting, names: Sequence[str]) -> Iterator[dict[str, Arm]]:
     """As ``patched_arms``, for what runs them in the backend's groups, wherever these are."""
-    with tempfile.TemporaryDirectory(prefix="nanonap-arms-") as folder:
-        guard.watch_path(Path(folder))
+    with guarded_folder() as folder:
         setting.say("patching the program with every strategy")
-        yield {name: _arm(setting, name, Path(folder)) for name in names}
-    guard.forget_path(Path(folder))
+        yield {name: _arm(setting, name, folder) for name in names}
 
 
 def _arm(setting: Setting, name: str, folder: Path) -> Arm:

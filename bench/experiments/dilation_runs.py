@@ -3,7 +3,6 @@
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from bench.experiments.base import Setting
 from bench.experiments.outer import Outer
 from bench.quota.base import Throttling
 from bench.quota.limits import Limits, parse_quota
-from bench.quota.watchdog import guard
+from bench.quota.watchdog import guarded_folder
 from bench.runner import measure
 from bench.schedule import Run
 from nanonap.dice import seeded
@@ -137,7 +136,7 @@ def go_run_rows(setting: Setting, plan: Plan) -> Iterator[Row]:
         missing = f"{setting.backend.name} does not see this machine's Go toolchain"
         yield from ({"part": "go run", "load": kind, "missing": missing} for kind, _ in plan.go_runs)
         return
-    with _folder() as folder:
+    with guarded_folder() as folder:
         _go_run(setting, folder, CHANGED, "none", plan.requested_ns)  # what the build cache lacks is compiled here
         for kind, blocks in plan.go_runs:
             if kind == UNCHANGED:
@@ -147,14 +146,6 @@ def go_run_rows(setting: Setting, plan: Plan) -> Iterator[Row]:
                     setting.say(f"go run, {kind}, quota {quota}, {block + 1} of {blocks}")
                     found = _go_run(setting, folder, kind, quota, plan.requested_ns)
                     yield {"part": "go run", "load": kind, "quota": quota, "block": block, **found}
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="nanonap-") as name:
-        guard.watch_path(Path(name))
-        yield Path(name)
-    guard.forget_path(Path(name))
 
 
 def _go_run(setting: Setting, folder: Path, kind: str, quota_text: str, requested_ns: int) -> Row:

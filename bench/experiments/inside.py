@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # it needs polars
 _STDERR_TAIL = 600
 
 
-def ask(setting: "Setting", target: str, timeout_s: float, **arguments: Any) -> Any:  # noqa: ANN401 - as JSON gives it
+def ask(setting: "Setting", target: str, timeout_s: float, **arguments: Any) -> Any:  # noqa: ANN401 - any JSON value
     """What ``MODULE:FUNCTION`` returns, called where the setting's groups are. Times in s.
 
     Raises QuotaUnavailable as the function does, RunFailed if it ends in another way, Interrupted.

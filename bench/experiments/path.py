@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import polars as pl
 from matplotlib.figure import Figure
 
-from bench.errors import QuotaUnavailable
 from bench.experiments.base import Experiment, Setting, Verdict
 from bench.experiments.path_data import SCHEMA
 from bench.experiments.path_picture import picture
@@ -34,8 +33,7 @@ class SleepPath(Experiment):
 
         All of it slows a program down: these runs tell where a sleep waits, and not how long it lasts elsewhere.
         """
-        if setting.backend.elsewhere:
-            raise QuotaUnavailable(setting.backend.name, "this machine's kernel is traced", "take --backend none")
+        setting.must_be_here("this machine's kernel is traced")
         plan = QUICK if setting.quick else FULL
         return pl.DataFrame(list(rows(setting, plan)), schema=SCHEMA)
 

@@ -20,8 +20,8 @@ _EVERY = ("timer/hrtimer_expire_entry",)
 class Waits(Instance):
     """Of the programs that are named as this one."""
 
-    def _prepare(self, program: str) -> None:
-        super()._prepare(program)
+    def _enable_all(self, program: str) -> None:
+        super()._enable_all(program)
         enable(self.folder / "events", program)
 
 

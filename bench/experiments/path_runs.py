@@ -1,9 +1,7 @@
 """The runs of the experiment ``path``: each arm's sleeps under the kernel's tracepoints and runtime/trace together."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from bench.experiments.path_shown import Shown, median, span_rows, whole
 from bench.experiments.path_told import TELLERS, told_rows
 from bench.experiments.path_trace import Trace, parse_trace, sleeper, state_row
 from bench.interrupt import Stop
-from bench.quota.watchdog import guard
+from bench.quota.watchdog import guarded_folder
 from nanonap.dice import seeded
 from toolchain.releases import release_toolchain
 from toolchain.wheels import DEFAULT_GO
@@ -30,6 +28,7 @@ _US = 1_000
 #: With one that stock's whole milliseconds reach: 1 ms.
 _SHORT = (50 * _US, SHOWN_NS, 500 * _US, 1_000 * _US, 1_500 * _US, 2_500 * _US, 5_000 * _US)
 _LONG = 100_000 * _US
+_SEED = 1
 _MANY_PLAN = ((2_000 * _US, 5),)
 _BUILD_S, _PARSE_S = 600.0, 60.0
 _RECORDER = "bench.experiments.path_recorder"
@@ -38,9 +37,13 @@ NAME, KNOWN = "timerproc", "findRunnable"
 
 @dataclass(frozen=True)
 class Plan:
-    """How much: sleeps of each short duration in a run; blocks; runs under strace; under perf trace, of stock more."""
+    """How much: sleeps of each short duration in a run; blocks; runs under strace; under perf trace, of stock more.
+
+    ``shown`` are those of the duration that is drawn: of few, beside other work, none may be whole.
+    """
 
     short: int
+    shown: int
     blocks: int
     straced: int
     perf_stock: int
@@ -49,7 +52,7 @@ class Plan:
     @property
     def durations(self) -> tuple[tuple[int, int], ...]:
         """(requested_ns, how often) of one run."""
-        return (*((each, self.short) for each in _SHORT), (_LONG, 1))
+        return (*((each, self.shown if each == SHOWN_NS else self.short) for each in _SHORT), (_LONG, 1))
 
 
 @dataclass(frozen=True)
@@ -61,19 +64,19 @@ class _Work:
     stop: Stop
 
 
-QUICK = Plan(2, 3, 1, 3, 1)
-FULL = Plan(5, 8, 3, 8, 3)
+QUICK = Plan(2, 10, 3, 1, 3, 1)
+FULL = Plan(5, 5, 8, 3, 8, 3)
 
 
 def rows(setting: Setting, plan: Plan) -> Iterator[Row]:
     """All rows; leaves a trace an arm in the setting's folder. Raises RunFailed, RecordingFailed, Interrupted."""
     files = {"stock": setting.program, **setting.patched}
     yield from (_names(arm, path) for arm, path in files.items())
-    with _folder() as folder:
+    with guarded_folder() as folder:
         programs = [linked(folder, arm, path) for arm, path in files.items()]
         work = _Work(folder, _tracer(setting.stop), setting.stop)
         shown: dict[str, list[Shown]] = {}
-        dice = seeded(1)
+        dice = seeded(_SEED)
         for block in range(plan.blocks):
             setting.say(f"block {block + 1} of {plan.blocks}: tracepoints and runtime/trace")
             dice.shuffle(programs)
@@ -92,14 +95,6 @@ def rows(setting: Setting, plan: Plan) -> Iterator[Row]:
                 yield from span_rows(best, arm)
                 kept = best.file
             shutil.copyfile(kept, setting.folder / f"trace-{arm}.out")
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="nanonap-path-") as name:
-        guard.watch_path(Path(name))
-        yield Path(name)
-    guard.forget_path(Path(name))
 
 
 def _names(arm: str, path: Path) -> Row:

@@ -1,6 +1,5 @@
 """What it saves to round waits up so that near deadlines share a wake-up, and how late sleeps end for it."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from bench.experiments.base import Experiment, Setting, Verdict
 from bench.experiments.quantum_verdicts import picture, tables, verdicts
 from bench.quota.limits import Quota
 from bench.quota.none import NoBackend
+from bench.quota.watchdog import guarded_folder
 from bench.resampling import quantile
 from bench.runner import measure
 from bench.schedule import Run
@@ -83,9 +83,10 @@ class Quantum(Experiment):
 
     def run(self, setting: Setting) -> pl.DataFrame:
         """Shuffled blocks, one run at a time, then one counted run for each arm under the loads of many timers."""
+        setting.must_be_here("this machine's own waits are measured")
         plan = _QUICK if setting.quick else _FULL
-        with tempfile.TemporaryDirectory(prefix="nanonap-quantum-") as folder:
-            return pl.DataFrame(list(_rows(setting, plan, _arms(setting, plan, Path(folder)))), schema=SCHEMA)
+        with guarded_folder() as folder:
+            return pl.DataFrame(list(_rows(setting, plan, _arms(setting, plan, folder))), schema=SCHEMA)
 
     def judge(self, data: pl.DataFrame) -> list[Verdict]:
         """Whether a quantum brings the cost to 1.5 × stock, and whether one setting serves few and many."""

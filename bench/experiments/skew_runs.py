@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from bench.experiments.skew_recorder import BPFTRACE, NOTHING
 from bench.experiments.skew_rows import TIMERFD, Row, counts, joined, lack, unrecorded, waits
 from bench.guest.backend import GuestBackend, client
 from bench.quota.limits import Quota
-from bench.quota.watchdog import guard
+from bench.quota.watchdog import guarded_folder
 from bench.runner import execute
 from bench.schedule import Run
 from nanonap.dice import seeded
@@ -74,15 +73,13 @@ def _named(setting: Setting) -> Iterator[tuple[list[Arm], Path]]:
     """The arms, and Python, all of one name that no other process has: by it the kernel tells which events to keep."""
     files = {"stock": setting.program, **setting.patched, _PYTHON: Path(sys.executable)}
     name = f"skew-{os.getpid()}"
-    with tempfile.TemporaryDirectory(prefix="nanonap-") as folder:
-        guard.watch_path(Path(folder))
+    with guarded_folder() as folder:
         links = {each: Path(folder, each, name) for each in (*ARMS, _PYTHON) if each in files}
         for each, link in links.items():
             link.parent.mkdir()
             link.symlink_to(files[each])
         python = links.pop(_PYTHON)
         yield [_arm(each, link) for each, link in links.items()], python
-    guard.forget_path(Path(folder))
 
 
 def _arm(name: str, file: Path) -> Arm:

@@ -39,10 +39,7 @@ class Wakeups(Instance):
     #: Why sched_stat_sleep cannot be had; None if it is recorded.
     lacking: str | None = None
 
-    def _prepare(self, program: str) -> None:
-        (self.folder / "tracing_on").write_text("0", encoding="ascii")
-        (self.folder / "trace_clock").write_text("mono", encoding="ascii")
-        (self.folder / "options/overwrite").write_text("0", encoding="ascii")
+    def _enable_all(self, program: str) -> None:
         comm = f'comm == "{program[:COMM_LENGTH]}"'
         self._enable("sched/sched_switch", f"next_{comm}")
         self._enable("sched/sched_wakeup", comm)
@@ -58,9 +55,3 @@ class Wakeups(Instance):
             self.lacking = switched_on()
         if self.lacking is None:
             self._enable(f"sched/{STAT}", comm)
-
-    def _enable(self, event: str, condition: str | None = None) -> None:
-        place = self.folder / "events" / event
-        if condition is not None:
-            (place / "filter").write_text(condition, encoding="ascii")
-        (place / "enable").write_text("1", encoding="ascii")

@@ -11,7 +11,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,18 @@ def _key(kind: str, what: Any) -> str:  # noqa: ANN401 - as JSON has it
 
 #: This process's own.
 guard = Watchdog()
+
+
+@contextlib.contextmanager
+def guarded_folder(inside: Path | None = None) -> Iterator[Path]:
+    """A temporary folder, in ``inside`` or where the system has them, that is removed however its user ends."""
+    folder = Path(tempfile.mkdtemp(prefix="nanonap-", dir=inside))
+    guard.watch_path(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        guard.forget_path(folder)
 
 
 def _start() -> subprocess.Popen[bytes]:

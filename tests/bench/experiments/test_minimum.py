@@ -27,6 +27,7 @@ from bench.experiments.minimum_samples import (
 from bench.interrupt import Stop
 from bench.quota.docker import DockerBackend
 from bench.terminal import print_table
+from tests.bench.experiments.pictures import assert_title_is_clear
 from tests.conftest import BuildProgram
 
 BLOCKS, SLEEPS = 6, 40
@@ -253,11 +254,4 @@ def test_the_tables_say_how_many_sleeps_were_too_short_and_which_states_undercut
 
 
 def test_the_title_of_the_picture_stands_clear_of_its_legend() -> None:
-    figure = Minimum().draw(frame(*patched(180, 5)))
-    assert figure is not None
-    figure.draw_without_rendering()
-    (legend,) = figure.legends
-    title, *words = [legend.get_title(), *legend.get_texts(), *figure.texts]
-    assert title.get_text().startswith("What ")
-    assert not any(title.get_window_extent().overlaps(each.get_window_extent()) for each in words)
-    assert not any(legend.get_window_extent().overlaps(each.get_window_extent()) for each in figure.texts)
+    assert_title_is_clear(Minimum().draw(frame(*patched(180, 5))))

@@ -74,7 +74,9 @@ def test_a_call_gets_the_limit_of_its_sleep(
     data, _ = quick
     need(data, source)
     chosen = (pl.col("source") == source, pl.col("arm") == arm, pl.col("requested_ns") == requested_ns)
-    assert data.filter(pl.col("kind") == "sleep", *chosen)["argument"].mode().to_list() == [argument]
+    arguments = data.filter(pl.col("kind") == "sleep", *chosen)["argument"]
+    # A signal may interrupt a wait: what is left is a call of its own.
+    assert arguments.str.split(" + ").list.first().mode().to_list() == [argument]
 
 
 def test_stocks_goroutine_waits_and_that_of_sleep_is_in_a_system_call(quick: tuple[pl.DataFrame, Path]) -> None:

@@ -20,6 +20,7 @@ from bench.resampling import quantile
 from bench.runner import measure
 from bench.schedule import Run
 from bench.terminal import print_table
+from tests.bench.experiments.pictures import assert_title_is_clear
 from tests.conftest import BuildProgram
 
 BLOCKS = 6
@@ -235,11 +236,4 @@ def test_nothing_is_cut_in_the_terminal(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_the_title_of_the_picture_stands_clear_of_its_legend() -> None:
-    figure = Polling().draw(frame())
-    assert figure is not None
-    figure.draw_without_rendering()
-    (legend,) = figure.legends
-    title, *words = [legend.get_title(), *legend.get_texts(), *figure.texts]
-    assert title.get_text().startswith("What ")
-    assert not any(title.get_window_extent().overlaps(each.get_window_extent()) for each in words)
-    assert not any(legend.get_window_extent().overlaps(each.get_window_extent()) for each in figure.texts)
+    assert_title_is_clear(Polling().draw(frame()))

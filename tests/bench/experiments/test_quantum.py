@@ -5,6 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from bench.errors import QuotaUnavailable
 from bench.experiments.base import Setting, Verdict
 from bench.experiments.quantum import FEW, LONE, MANY, SCHEMA, Quantum
 
@@ -60,6 +61,12 @@ def test_the_real_program_is_patched_and_rounds_its_waits(setting: Setting) -> N
     assert len(Quantum().tables(data)) == 3
     assert Quantum().draw(data) is not None
     assert {each.claim for each in Quantum().judge(data)} == {"G1", "G2"}
+
+
+def test_a_backend_whose_programs_run_elsewhere_is_refused(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(setting.backend), "elsewhere", True)
+    with pytest.raises(QuotaUnavailable, match="--backend none"):
+        Quantum().run(setting)
 
 
 def test_the_least_quantum_that_is_cheap_enough_is_named() -> None:
