@@ -1,6 +1,6 @@
 """What can be wrong with a binary or a patch. Exit statuses 3 … 29; README lists them all."""
 
-from nanonap.errors import NanonapError
+from nanonap.base.errors import NanonapError
 
 
 class InputNotFound(NanonapError):
@@ -28,7 +28,7 @@ class WrongClass(NanonapError):
 
 
 class WrongArchitecture(NanonapError):
-    """An ELF file for another processor or byte order."""
+    """An ELF file for another processor, byte order or operating system."""
 
     exit_code = 7
 
@@ -75,6 +75,18 @@ class MalformedBinary(NanonapError):
     exit_code = 14
 
 
+class ReaderCrashed(MalformedBinary):
+    """The file made the process that reads it crash."""
+
+
+class ReaderTooSlow(MalformedBinary):
+    """The file takes more CPU time to read than any program of its size."""
+
+
+class ReaderTooLarge(MalformedBinary):
+    """The file takes more memory to read than any program of its size."""
+
+
 class ProofFailed(NanonapError):
     """A stub did not do in the emulator what it must; nothing was written."""
 
@@ -88,7 +100,7 @@ class UsesSynctest(NanonapError):
 
 
 class ThreadCost(NanonapError):
-    """Strategy ``sleep`` holds a thread a sleeper and was not told that this is accepted."""
+    """Strategy ``sleep`` holds one thread per sleeper and was not told that this is accepted."""
 
     exit_code = 17
 
@@ -100,7 +112,7 @@ class NoRoom(NanonapError):
 
 
 class UnsupportedGo(NanonapError):
-    """A Go release or a build mode that no strategy knows."""
+    """A Go release, compiler or build mode that no strategy knows."""
 
     exit_code = 19
 
@@ -121,6 +133,10 @@ class ManifestMissing(NanonapError):
     """There is no manifest beside the file, or it cannot be read."""
 
     exit_code = 26
+
+
+class NotPatched(ManifestMissing):
+    """A file that carries no patch at all was to be verified or reverted."""
 
 
 class InternalFault(NanonapError):

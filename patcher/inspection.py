@@ -1,28 +1,76 @@
 """What a Go binary is and what could be done with it, without changing it."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nanonap.errors import NanonapError
+from nanonap.base.errors import NanonapError
 from patcher import errors, record
-from patcher.callers import callers
-from patcher.content import check_file
-from patcher.facts import FileFacts
-from patcher.functions import Functions
-from patcher.image import GoImage, read_image
+from patcher.answers import Signed, encode
+from patcher.edit.room import Room
+from patcher.file.content import check_file
+from patcher.file.facts import FileFacts
+from patcher.golang.callers import callers
+from patcher.golang.functions import Functions
+from patcher.golang.image import GoImage, read_image
+from patcher.golang.seccomp import Filters, find_filters
+from patcher.golang.syscalls import EPOLL_WAITS, PACKAGES, USLEEP, Site, in_stub, inline, through_helper
+from patcher.golang.waits import find_waits
 from patcher.isolation import isolated
-from patcher.manifest import describe_go, path_of, read_manifest
-from patcher.patching import STRATEGIES, make_plans, refuse_unfit
-from patcher.recognise import entry_slack_ns, netpoll_wait, strategies_present
-from patcher.room import Room
-from patcher.strategies import netpoll, sleep, usleep
-from patcher.strategies.netpoll_site import NETPOLL
-from patcher.syscalls import EPOLL_WAITS, PACKAGES, Site, in_stub, inline, through_helper
+from patcher.manifest import Go, describe_go, find_manifest, read_manifest
+from patcher.planning import make_plans, refuse_unfit
+from patcher.recognise import strategies_present
+from patcher.source import AnyPath, Content, name_of, readable
+from patcher.strategies.strategy import Options
+from patcher.strategies.table import SLACK, STRATEGIES
 
 _HELPERS = ("Syscall6", "RawSyscall6")
-_FUNCTION_OF = {netpoll.NAME: NETPOLL, sleep.NAME: sleep.SLEEP, usleep.NAME: usleep.USLEEP}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the file is made: the names of its sections, and the free bytes behind its code."""
+
+    pie: bool
+    stripped: bool
+    cgo: bool
+    race: bool
+    sections: tuple[str, ...]
+    free_bytes: int
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A patch that the binary carries: ``tool`` is the version that made it, where the manifest is beside it;
+    ``record`` whether it carries its undo record.
+    """
+
+    strategy: str
+    slack_ns: int | None
+    quantum_ns: int | None
+    dense_ns: int | None
+    spin_ns: int | None
+    tool: str | None
+    manifest: bool
+    record: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """A function and a virtual address in it."""
+
+    function: str
+    address: int
+
+
+@dataclass(frozen=True)
+class EpollPlace(Place):
+    """A call that could wait in epoll; the fields are those of ``patcher.golang.waits.EpollCall``."""
+
+    callee: str
+    inlined: tuple[str, ...] | None
+    timeout_ms: Signed | None
 
 
 @dataclass(frozen=True)
@@ -31,18 +79,22 @@ class Applicability:
 
     applies: bool
     reason: str | None
-    sites: tuple[dict[str, Any], ...]
+    sites: tuple[Place, ...]
 
 
 @dataclass(frozen=True)
 class SleepPath:
-    """A function of the runtime that sleeps: its shape, or why it is not a known one."""
+    """A function of the runtime that sleeps: its shape, or why it is not a known one.
+
+    ``address`` is the function's start, ``call`` where it waits, if that is known: one function may wait twice.
+    """
 
     strategy: str
     function: str
     address: int | None
     shape: str | None
     reason: str | None
+    call: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,61 +103,35 @@ class Inspection:
 
     path: Path
     sha256: str
-    go: dict[str, Any]
-    layout: dict[str, Any]
-    patched: dict[str, Any] | None
+    go: Go
+    layout: Layout
+    patched: Carried | None
     strategies: dict[str, Applicability]
     sleep_paths: tuple[SleepPath, ...]
+    usleep_callers: tuple[Place, ...]
+    epoll_calls: tuple[EpollPlace, ...]
+    filters: Filters
     syscalls: tuple[Site, ...]
-    usleep_callers: tuple[dict[str, Any], ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON document of ``inspect --json``."""
-        return {
-            "path": str(self.path),
-            "sha256": self.sha256,
-            "go": self.go,
-            "layout": self.layout,
-            "patched": self.patched,
-            "strategies": {name: asdict(each) for name, each in self.strategies.items()},
-            "sleep_paths": [asdict(each) for each in self.sleep_paths],
-            "usleep_callers": list(self.usleep_callers),
-            "syscalls": [
-                {"function": each.function, "address": each.address, "number": each.number, "name": each.name}
-                for each in self.syscalls
-            ],
-        }
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> "Inspection":
-        """The inspection of a document that ``to_json`` made."""
-        strategies = {
-            name: Applicability(each["applies"], each["reason"], tuple(each["sites"]))
-            for name, each in document["strategies"].items()
-        }
-        calls = tuple(Site(each["function"], each["address"], each["number"]) for each in document["syscalls"])
-        return cls(
-            path=Path(document["path"]),
-            strategies=strategies,
-            sleep_paths=tuple(SleepPath(**each) for each in document["sleep_paths"]),
-            syscalls=calls,
-            usleep_callers=tuple(document["usleep_callers"]),
-            **{name: document[name] for name in ("sha256", "go", "layout", "patched")},
-        )
+        """The document of ``inspect`` in JSON."""
+        document: dict[str, Any] = encode(self)
+        return {"seccomp" if name == "filters" else name: value for name, value in document.items()}
 
 
-def inspect(path: Path) -> Inspection:
-    """Look at a binary. Raises the errors of reading it; what a strategy cannot do is told, not raised."""
-    check_file(path)
-    return Inspection.from_json(isolated(path, f"{__name__}:inspected"))
+def inspect(program: AnyPath | Content) -> Inspection:
+    """Look at a binary: a path, its content, or a binary file that is open.
+
+    Raises the errors of reading it; what a strategy cannot do is told, not raised.
+    """
+    with readable(program) as source:
+        check_file(source.path)
+        seen = isolated(source.path, f"{__name__}:inspected", Inspection, keep=source.keep)
+    return replace(seen, path=Path(name_of(program)))
 
 
-def inspected(path: Path) -> dict[str, Any]:
-    """The JSON document of an inspection: the job of ``inspect`` in the child process."""
-    return _look_at(path).to_json()
-
-
-def _look_at(path: Path) -> Inspection:
+def inspected(path: Path) -> Inspection:
+    """What ``inspect`` finds: its job in the child process."""
     image = read_image(path)
     functions = Functions(image)
     return Inspection(
@@ -118,68 +144,82 @@ def _look_at(path: Path) -> Inspection:
         sleep_paths=tuple(_sleep_paths(functions)),
         syscalls=tuple(_system_calls(functions)),
         usleep_callers=tuple(_usleep_callers(functions)),
+        epoll_calls=tuple(_epoll_calls(functions)),
+        filters=find_filters(functions),
     )
 
 
-def _layout(functions: Functions) -> dict[str, Any]:
+def _layout(functions: Functions) -> Layout:
     image = functions.image
-    return {
-        "pie": image.pie,
-        "stripped": image.stripped,
+    return Layout(
+        pie=image.pie,
+        stripped=image.stripped,
         # runtime/cgo's way from C to Go, in every program that links that package (runtime/cgo/asm_amd64.s)
-        "cgo": bool(functions.table.find("crosscall2")),
-        "race": image.build.settings.get("-race") == "true",
-        "sections": [each.name for each in image.sections],
-        "free_bytes": image.padding.size if image.padding else 0,
-    }
+        cgo=bool(functions.table.find("crosscall2")),
+        race=image.build.settings.get("-race") == "true",
+        sections=tuple(each.name for each in image.sections),
+        free_bytes=image.padding.size if image.padding else 0,
+    )
 
 
 def _sleep_paths(functions: Functions) -> Iterator[SleepPath]:
-    present = strategies_present(functions)
-    for module in (netpoll, sleep, usleep):
+    for name, strategy in STRATEGIES.items():
+        if strategy.function is None:
+            continue
+        stubs = strategy.stubs(functions)
+        for each in stubs:
+            if each is not None:
+                yield SleepPath(name, each.name, each.start, None, f"patched by strategy {name}")
         try:
-            function, shape = module.shape(functions)
+            for function, call, shape in () if stubs else strategy.shapes(functions):
+                yield SleepPath(name, function.name, function.start, shape, None, call)
         except NanonapError as error:
-            name = _FUNCTION_OF[module.NAME]
-            at = next((each.start for each in functions.all(name)), None)
-            reason = f"patched by strategy {module.NAME}" if module.NAME in present else str(error)
-            yield SleepPath(module.NAME, name, at, None, reason)
-        else:
-            yield SleepPath(module.NAME, function.name, function.start, shape, None)
+            at = next((each.start for each in functions.all(strategy.function)), None)
+            yield SleepPath(name, strategy.function, at, None, str(error))
 
 
-def _usleep_callers(functions: Functions) -> Iterator[dict[str, Any]]:
-    targets = frozenset(each.start for each in functions.all(usleep.USLEEP))
+def _epoll_calls(functions: Functions) -> Iterator[EpollPlace]:
+    """All calls that could wait in epoll, polls too; none where their code cannot be followed, which netpoll tells."""
+    try:
+        calls = find_waits(functions).calls
+    except NanonapError:
+        return
+    for each in calls:
+        yield EpollPlace(each.function.name, each.address, each.callee, each.inlined, each.timeout_ms)
+
+
+def _usleep_callers(functions: Functions) -> Iterator[Place]:
+    targets = frozenset(each.start for each in functions.all(USLEEP))
     for function, address in callers(functions, targets):
-        yield {"function": function.name, "address": address}
+        yield Place(function.name, address)
 
 
-def _patched(image: GoImage, functions: Functions) -> dict[str, Any] | None:
+def _patched(image: GoImage, functions: Functions) -> Carried | None:
     present = strategies_present(functions)
     if not present:
         return None
     try:
-        manifest = read_manifest(path_of(image.path))
+        manifest = read_manifest(find_manifest(image.path))
     except (errors.ManifestMissing, errors.ManifestMismatch):
         manifest = None
-    main = next((each for each in present if each != "slack"), "slack")
-    return {
-        "strategy": main,
-        "slack_ns": entry_slack_ns(functions),
-        **netpoll_wait(functions).to_json(),
-        "tool": manifest.tool if manifest else None,
-        "manifest": manifest is not None,
-        "record": any(True for _ in record.find(image.data)),
-    }
+    main = next((each for each in present if each != SLACK.name), SLACK.name)
+    return Carried(
+        strategy=main,
+        slack_ns=SLACK.slack_ns(functions),
+        **STRATEGIES[main].wait(functions).to_json(),
+        tool=manifest.tool if manifest else None,
+        manifest=manifest is not None,
+        record=any(True for _ in record.find(image.data)),
+    )
 
 
 def _applicability(functions: Functions, name: str) -> Applicability:
     try:
         refuse_unfit(functions)
-        plans = make_plans(functions, name, 1 if name == "slack" else None, Room(functions.image))
+        plans = make_plans(functions, name, Room(functions.image), Options(1 if name == SLACK.name else None))
     except NanonapError as error:
         return Applicability(False, str(error), ())
-    sites = tuple({"function": each.function, "address": each.address} for plan in plans for each in plan.edits)
+    sites = tuple(Place(each.function, each.address) for plan in plans for each in plan.edits)
     return Applicability(True, None, sites)
 
 
@@ -188,16 +228,18 @@ def _system_calls(functions: Functions) -> list[Site]:
     helpers = frozenset(
         each.start for package in PACKAGES for name in _HELPERS for each in functions.all(f"{package}.{name}")
     )
-    names = [*_FUNCTION_OF.values(), *EPOLL_WAITS]
+    names = [each.function for each in STRATEGIES.values() if each.function is not None]
+    waiting = [function for name in (*names, *EPOLL_WAITS) for function in functions.all(name)]
+    waiting += [stub for each in STRATEGIES.values() if each.function for stub in each.stubs(functions) if stub]
+    waiting += [function for each in _epoll_calls(functions) if (function := functions.table.at(each.address))]
     found: dict[tuple[int, int], Site] = {}
-    for name in names:
-        for function in functions.all(name):
-            try:
-                instructions = functions.instructions(function)
-            except errors.ShapeMismatch:
-                continue
-            beside = tuple(in_stub(name, instructions, functions.code_at))
-            own = [each for each in inline(name, instructions) if each.address not in {e.address for e in beside}]
-            for site in (*own, *beside, *through_helper(name, instructions, helpers)):
-                found[site.address, site.number or 0] = site
+    for function in dict.fromkeys(waiting):
+        try:
+            beside = tuple(in_stub(functions, function))
+            own = [each for each in inline(functions, function) if each.address not in {one.address for one in beside}]
+            through = tuple(through_helper(functions, function, helpers))
+        except errors.ShapeMismatch:
+            continue
+        for site in (*own, *beside, *through):
+            found[site.address, site.number or 0] = site
     return sorted(found.values(), key=lambda each: each.address)

@@ -1,16 +1,17 @@
 """``<binary>.patch.json``: what was changed and why, enough to check the patch and to undo it."""
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from nanonap import __version__
-from patcher.edit import Edit
+from patcher.answers import WrongShape, decode
+from patcher.edit.edit import Edit, Proof
 from patcher.errors import ManifestMismatch, ManifestMissing
-from patcher.facts import FileFacts
-from patcher.image import GoImage
-from patcher.proof import Proof
+from patcher.file.facts import FileFacts
+from patcher.golang.image import GoImage
 from patcher.wait import PRECISE, Wait, wait_of
 
 SCHEMA = 1
@@ -19,12 +20,21 @@ _LARGEST = 1 << 20  # bytes; a manifest has some kilobytes
 
 
 @dataclass(frozen=True)
+class Go:
+    """What a program was built by: the release (``go1.27.3``), GOARCH, the recorded build settings."""
+
+    version: str
+    arch: str
+    settings: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """One patch of one file."""
 
     strategy: str
     slack_ns: int | None
-    go: dict[str, Any]
+    go: Go
     input: FileFacts
     output: FileFacts
     edits: tuple[Edit, ...]
@@ -66,9 +76,15 @@ def path_of(binary: Path) -> Path:
     return binary.parent / (binary.name + SUFFIX)
 
 
-def describe_go(image: GoImage) -> dict[str, Any]:
-    """The manifest's ``go``: release, architecture, recorded build settings."""
-    return {"version": image.build.version, "arch": "amd64", "settings": image.build.settings}
+def find_manifest(binary: Path) -> Path:
+    """Where to look for a binary's manifest: beside the file, or if there is none beside the link that leads to it."""
+    own = path_of(Path(os.path.realpath(binary)))
+    return own if os.path.lexists(own) or not os.path.lexists(path_of(binary)) else path_of(binary)
+
+
+def describe_go(image: GoImage) -> Go:
+    """What the image was built by."""
+    return Go(image.build.version, image.isa.name, dict(image.build.settings))
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -85,37 +101,14 @@ def read_manifest(path: Path) -> Manifest:
         document = json.loads(text)
         if document["schema"] != SCHEMA:
             raise ManifestMismatch(f"{path}: schema {document['schema']}, this version reads schema {SCHEMA}")
-        return from_json(document)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        return checked(decode(Manifest, {**document, "wait": wait_of(document).to_json()}, "the manifest"))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, WrongShape) as error:
         raise ManifestMismatch(f"{path}: not a manifest of a patch ({type(error).__name__}: {error})") from error
 
 
-def from_json(document: dict[str, Any]) -> Manifest:
-    """The manifest of a JSON document. Raises what reading a wrong one raises: ValueError, KeyError, TypeError."""
-    edits = tuple(
-        Edit(
-            function=str(each["function"]),
-            purpose=str(each["purpose"]),
-            address=int(each["address"]),
-            offset=int(each["offset"]),
-            old=bytes.fromhex(each["old"]),
-            new=bytes.fromhex(each["new"]),
-            assembly=str(each["assembly"]),
-        )
-        for each in document["edits"]
-    )
-    if any(len(each.old) != len(each.new) or each.offset < 0 for each in edits):
-        raise ValueError("an edit's old and new bytes differ in length")
-    slack = document["slack_ns"]
-    return Manifest(
-        strategy=str(document["strategy"]),
-        slack_ns=None if slack is None else int(slack),
-        go=dict(document["go"]),
-        input=FileFacts(str(document["input"]["sha256"]), int(document["input"]["size"])),
-        output=FileFacts(str(document["output"]["sha256"]), int(document["output"]["size"])),
-        edits=edits,
-        new_syscalls=tuple(str(each) for each in document["new_syscalls"]),
-        wait=wait_of(document),
-        proof=Proof(int(document["proof"]["cases"]), int(document["proof"]["passed"])),
-        tool=str(document["tool"]),
-    )
+def checked(manifest: Manifest) -> Manifest:
+    """The same. Raises WrongShape for edits that can be none of its input's."""
+    for each in manifest.edits:
+        if len(each.old) != len(each.new) or each.offset + len(each.old) > manifest.input.size:
+            raise WrongShape(f"the edit at offset {each.offset:#x} replaces bytes by more or fewer, or lies outside")
+    return manifest

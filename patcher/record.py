@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from nanonap import __version__
-from patcher.content import Content
-from patcher.edit import Edit
-from patcher.facts import FileFacts
+from patcher.edit.edit import Edit
+from patcher.file.changes import Change
+from patcher.file.content import Content
+from patcher.file.facts import FileFacts
 from patcher.wait import PRECISE, Wait, wait_of
 
 MAGIC = b"\x7fnnap\x01\r\n"
@@ -27,24 +28,14 @@ _LONGEST = 1 << 16  # bytes of JSON; a record has some hundreds
 
 @dataclass(frozen=True)
 class Record:
-    """One record: ``restored`` are (file offset, old bytes), the record's own place among them."""
+    """One record: ``restored`` are the changes that give the input back, the record's own place among them."""
 
     strategy: str
     slack_ns: int | None
     tool: str
     input: FileFacts
-    restored: tuple[tuple[int, bytes], ...]
+    restored: tuple[Change, ...]
     wait: Wait = PRECISE
-
-    def original(self, data: Content) -> bytes | None:
-        """The input, or None where undoing does not give it: the file was changed since, or this is no record."""
-        if len(data) != self.input.size:
-            return None
-        content = bytearray(data)
-        for offset, old in self.restored:
-            content[offset : offset + len(old)] = old
-        restored = bytes(content)
-        return restored if FileFacts.of(restored) == self.input else None
 
 
 def encode(

@@ -6,42 +6,45 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from nanonap.errors import OutputExists, OutputNotWritable
-from nanonap.files import as_ours
-from patcher.content import Content
-from patcher.edit import Edit
+from nanonap.base.errors import OutputExists, OutputNotWritable
+from nanonap.base.files import as_ours, place_of
+from patcher.edit.edit import Edit
 from patcher.errors import MalformedBinary, ManifestMismatch, ProofFailed, SameFile, ShapeMismatch
-from patcher.facts import FileFacts
-from patcher.image import GoImage
+from patcher.file.changes import Change, edited
+from patcher.file.content import Content, pieces, pieces_of
+from patcher.file.facts import FileFacts
+from patcher.golang.image import GoImage
 
 _SET_ID = 0o6000
-_PIECE = 1 << 20  # bytes of a file that are in memory at a time
 
 
-def check_output(source: Path, out: Path, force: bool) -> None:
-    """Refuse an output that cannot be before any work is done.
+def check_output(source: Path, out: Path, force: bool) -> Path:
+    """Refuse an output that cannot be before any work is done; where it is to be written (files.place_of).
 
     Raises SameFile, OutputExists (without ``force``) or OutputNotWritable.
     """
     try:
-        _check_output(source, out, force)
+        place = place_of(out)
+        _check_output(source, place, force)
+        return place
     except OSError as error:  # a name that is too long, a folder that may not be entered
         raise as_ours(error, out) from error
 
 
 def _check_output(source: Path, out: Path, force: bool) -> None:
     if out.exists() and source.exists() and out.samefile(source):
-        raise SameFile(f"{out}: output and input are the same file; choose another --out (revert undoes a patch)")
-    if out.is_dir():
-        raise OutputNotWritable(f"{out}: a directory; name a file with --out")
-    if out.exists() and not out.is_file():
-        raise OutputNotWritable(f"{out}: not a regular file; name a file with --out")
+        raise SameFile(
+            f"{out}: output and input are the same file; choose another output (revert undoes a patch)",
+            parameters=("out",),
+        )
     if out.exists() and not force:
-        raise OutputExists(f"{out}: exists already; choose another --out, or overwrite it with --force")
+        raise OutputExists(
+            f"{out}: exists already; choose another output, or have it overwritten", parameters=("out", "force")
+        )
     if not out.parent.is_dir():
-        raise OutputNotWritable(f"{out.parent}: no such folder; make it, or choose another --out")
+        raise OutputNotWritable(f"{out.parent}: no such folder; make it, or choose another output", parameters=("out",))
     if not os.access(out.parent, os.W_OK | os.X_OK):
-        raise OutputNotWritable(f"{out.parent}: not writable for this user; choose another --out")
+        raise OutputNotWritable(f"{out.parent}: not writable for this user; choose another output", parameters=("out",))
 
 
 def check_edits(image: GoImage, edits: Sequence[Edit]) -> None:
@@ -74,25 +77,13 @@ def apply(data: bytes, edits: Iterable[Edit]) -> bytes:
     return bytes(changed)
 
 
-def undo(data: bytes, edits: Iterable[Edit]) -> bytes:
-    """The file with the edits' old bytes back in place."""
-    return apply(data, (_inverse(each) for each in edits))
+def facts_with(data: Content, changes: Iterable[Change]) -> FileFacts:
+    """The facts of a file's content with changes laid over it, without a copy of it."""
+    return FileFacts.of_pieces(edited(pieces_of(data), changes))
 
 
-def _inverse(edit: Edit) -> Edit:
-    return Edit(edit.function, edit.purpose, edit.address, edit.offset, edit.new, edit.old, "")
-
-
-def facts_with(data: Content, edits: Iterable[Edit]) -> FileFacts:
-    """The facts of a file's content with the edits applied, without a copy of it."""
-    digest = hashlib.sha256()
-    for piece in _edited((data[at : at + _PIECE] for at in range(0, len(data), _PIECE)), edits):
-        digest.update(piece)
-    return FileFacts(digest.hexdigest(), len(data))
-
-
-def write_edited(source: Path, temporary: Path, before: FileFacts, edits: Iterable[Edit], target: Path) -> None:
-    """Fill a temporary file on its way to ``target`` with the source and the edits laid over it.
+def write_edited(source: Path, temporary: Path, before: FileFacts, changes: Iterable[Change], target: Path) -> None:
+    """Fill a temporary file on its way to ``target`` with the source and the changes laid over it.
 
     Raises ManifestMismatch where the source is no longer the file of the facts ``before``, and as ``write_bytes``.
     """
@@ -107,51 +98,31 @@ def write_edited(source: Path, temporary: Path, before: FileFacts, edits: Iterab
 
     try:
         with temporary.open("wb") as stream:
-            stream.writelines(_edited(read(), edits))
+            stream.writelines(edited(read(), changes))
     except OSError as error:
         raise as_ours(error, target) from error
     if FileFacts(digest.hexdigest(), size) != before:
         raise ManifestMismatch(f"{source}: the file changed while it was read; nothing was written, try again")
 
 
-def check_difference(written: Path, source: Path, edits: Iterable[Edit]) -> None:
-    """What lies on disk must be the source with exactly the edits, read back and compared byte by byte.
+def check_difference(written: Path, source: Path, changes: Iterable[Change]) -> None:
+    """What lies on disk must be the source with exactly the changes, read back and compared byte by byte.
 
     ``write_edited`` has found the source to be the file that was proven; so the SHA-256 that was foretold for source
-    and edits (``facts_with``) is that of what is equal to them.
+    and changes (``facts_with``) is that of what is equal to them.
     """
     size = 0
-    for expected, found in itertools.zip_longest(_edited(_pieces(source), edits), _pieces(written), fillvalue=b""):
+    for expected, found in itertools.zip_longest(edited(_pieces(source), changes), _pieces(written), fillvalue=b""):
         if expected != found:
             raise ProofFailed(
-                f"{written}: differs from the input outside the edits, or lacks one, at offset {size:#x} or behind it"
+                f"{written}: differs from what it is made of, or lacks an edit, at offset {size:#x} or behind it"
             )
         size += len(found)
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
     with path.open("rb", buffering=0) as stream:
-        while piece := stream.read(_PIECE):
-            yield piece
-
-
-def _edited(pieces: Iterable[bytes], edits: Iterable[Edit]) -> Iterator[bytes]:
-    """A file's pieces, in order, with the edits' new bytes in place of the old."""
-    ordered = sorted(edits, key=lambda each: each.offset)
-    start = 0
-    for piece in pieces:
-        stop = start + len(piece)
-        within = [each for each in ordered if each.offset < stop and each.offset + len(each.new) > start]
-        if not within:
-            yield piece
-            start = stop
-            continue
-        changed = bytearray(piece)
-        for edit in within:
-            low, high = max(start, edit.offset), min(stop, edit.offset + len(edit.new))
-            changed[low - start : high - start] = edit.new[low - edit.offset : high - edit.offset]
-        yield bytes(changed)
-        start = stop
+        yield from pieces(stream.fileno())
 
 
 def copy_attributes(source: Path, target: Path) -> list[str]:
@@ -193,6 +164,16 @@ def _attributes(source: Path, warnings: list[str]) -> list[str]:
 
 def _reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
+
+
+def other_names(path: Path, what: str) -> list[str]:
+    """A warning for a file that is replaced and has other names, which keep ``what`` it was."""
+    try:
+        others = path.stat().st_nlink - 1
+    except FileNotFoundError:
+        return []
+    names = "another name" if others == 1 else f"{others} other names"
+    return [f"{path} has {names} (hard links), which keep {what}"] if others else []
 
 
 def write_bytes(temporary: Path, data: bytes, target: Path) -> None:

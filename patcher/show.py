@@ -1,10 +1,15 @@
 """What the patcher tells a person, and the JSON it tells a script."""
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from patcher.inspection import Inspection
+from nanonap.base.terminal import command, say
+from patcher.golang.seccomp import Filters
+from patcher.inspection import Carried, Inspection
 from patcher.manifest import path_of
 from patcher.patching import UNDO_RECORD, Patched
+from patcher.strategies.table import STRATEGIES
 from patcher.undoing import Reverted, Verified
 
 _INHERITED = (
@@ -14,8 +19,9 @@ _INHERITED = (
 
 
 def patched_json(done: Patched) -> dict[str, Any]:
-    """The manifest, with where it went and what could not be kept."""
-    return {"out": str(done.out), "warnings": list(done.warnings), **done.manifest.to_json()}
+    """The manifest, with where it went, what could not be kept, and the program's own filters."""
+    beside = {"out": str(done.out), "warnings": list(done.warnings), "seccomp": asdict(done.filters)}
+    return beside | done.manifest.to_json()
 
 
 def show_patched(done: Patched) -> None:
@@ -23,22 +29,32 @@ def show_patched(done: Patched) -> None:
     manifest = done.manifest
     changed = sum(len(each.new) for each in manifest.edits)
     name = manifest.strategy + _options(manifest.to_json())
-    print(f"{done.out}: patched ({name}), {manifest.go['version']}")
-    print(f"  changed       {len(manifest.edits)} places, {changed} bytes; the file's size is unchanged")
+    say(f"{done.out}: patched ({name}), {manifest.go.version}")
+    say(f"  changed       {len(manifest.edits)} places, {changed} bytes; the file's size is unchanged")
     for edit in manifest.edits:
-        print(f"                {edit.address:#x} {edit.function}: {edit.purpose}")
-    print(f"  newly calls   {', '.join(manifest.new_syscalls)} (a seccomp filter that kills on them kills the program)")
-    print(f"  proof         {manifest.proof.passed} of {manifest.proof.cases} cases hold")
-    print(f"  manifest      {path_of(done.out)}")
+        say(f"                {edit.address:#x} {edit.function}: {edit.purpose}")
+    say(f"  newly calls   {', '.join(manifest.new_syscalls)} (a seccomp filter that kills on them kills the program)")
+    if done.filters:
+        say(f"  warning       {_own_filter(done.filters, ', '.join(manifest.new_syscalls))}")
+    say(f"  proof         {manifest.proof.passed} of {manifest.proof.cases} cases hold")
+    say(f"  manifest      {path_of(done.out)}")
     if not any(edit.purpose == UNDO_RECORD for edit in manifest.edits):
-        print("  warning       no free bytes for an undo record: without the manifest this patch cannot be undone")
-    print(f"  undo          invoke revert {done.out}")
+        say("  warning       no free bytes for an undo record: without the manifest this patch cannot be undone")
+    say(f"  undo          {command('revert', done.out)}")
     if manifest.slack_ns is not None:
-        print(f"  note          {_INHERITED}")
-    if manifest.strategy == "sleep":
-        print("  note          every sleeping goroutine now holds an OS thread; mind the pids limit")
+        say(f"  note          {_INHERITED}")
+    if note := STRATEGIES[manifest.strategy].note:
+        say(f"  note          {note}")
     for warning in done.warnings:
-        print(f"  warning       {warning}")
+        say(f"  warning       {warning}")
+
+
+def _own_filter(filters: Filters, calls: str) -> str:
+    """What it may mean that the program can set a filter itself."""
+    return (
+        f"may set a seccomp filter itself ({filters}); one made for the stock program's calls may kill it on {calls}: "
+        "let it do its real work and see whether it ends by SIGSYS"
+    )
 
 
 _LAYOUT = ("pie", "stripped", "cgo", "race")
@@ -47,28 +63,32 @@ _MOST_SHOWN = 6
 
 def show_inspection(seen: Inspection) -> None:
     """A binary in a table: what it is, where it sleeps, what applies."""
-    layout = [name for name in _LAYOUT if seen.layout[name]] or ["plain executable"]
-    sections = f"{len(seen.layout['sections'])} sections" if seen.layout["sections"] else "no section table"
-    print(f"{seen.path}: {seen.go['version']} linux/{seen.go['arch']}, {', '.join(layout)}, {sections}")
+    layout = [name for name in _LAYOUT if getattr(seen.layout, name)] or ["plain executable"]
+    sections = f"{len(seen.layout.sections)} sections" if seen.layout.sections else "no section table"
+    say(f"{seen.path}: {seen.go.version} linux/{seen.go.arch}, {', '.join(layout)}, {sections}")
     if seen.patched:
-        options = _options(seen.patched)
-        undo = _undo(seen.patched)
-        print(f"  patched       {seen.patched['strategy']}{options}; {undo}")
+        options = _options(asdict(seen.patched))
+        undo = _undo(seen.path, seen.patched)
+        say(f"  patched       {seen.patched.strategy}{options}; {undo}")
     for path in seen.sleep_paths:
         at = "not found" if path.address is None else f"{path.address:#x}"
-        print(f"  sleep path    {at} {path.function}: {path.shape or path.reason}")
+        say(f"  sleep path    {at} {path.function}: {path.shape or path.reason}")
+    for poll in (each for each in seen.epoll_calls if each.timeout_ms == 0):
+        say(f"  poll          {poll.address:#x} {poll.function}: asks for what is ready and never waits")
     for call in seen.syscalls:
         number = "?" if call.number is None else call.number
-        print(f"  system call   {call.address:#x} {call.function}: {number} {call.name}")
-    names = list(dict.fromkeys(each["function"] for each in seen.usleep_callers))
+        say(f"  system call   {call.address:#x} {call.function}: {number} {call.name}")
+    names = list(dict.fromkeys(each.function for each in seen.usleep_callers))
     more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
-    print(f"  usleep        called at {len(seen.usleep_callers)} places, by {', '.join(names[:_MOST_SHOWN])}{more}")
+    say(f"  usleep        called at {len(seen.usleep_callers)} places, by {', '.join(names[:_MOST_SHOWN])}{more}")
+    if seen.filters:
+        say(f"  seccomp       {_own_filter(seen.filters, 'a call that is new')}")
     for name, each in seen.strategies.items() if not seen.patched else ():
         if each.applies:
-            places = ", ".join(f"{site['address']:#x}" for site in each.sites)
-            print(f"  {name:<13} applies, at {places}")
+            places = ", ".join(f"{site.address:#x}" for site in each.sites)
+            say(f"  {name:<13} applies, at {places}")
         else:
-            print(f"  {name:<13} does not apply: {each.reason}")
+            say(f"  {name:<13} does not apply: {each.reason}")
 
 
 def _options(document: dict[str, Any]) -> str:
@@ -77,11 +97,12 @@ def _options(document: dict[str, Any]) -> str:
     return "".join(f", {name} {value} ns" for name, value in values if value)
 
 
-def _undo(patched: dict[str, Any]) -> str:
-    if patched["manifest"]:
-        return "`invoke revert` undoes it, by the manifest beside it"
-    if patched["record"]:
-        return "`invoke revert` undoes it, by the record that it carries (there is no manifest beside it)"
+def _undo(path: Path, patched: Carried) -> str:
+    undone = f"`{command('revert', path)}` undoes it, by"
+    if patched.manifest:
+        return f"{undone} the manifest beside it"
+    if patched.record:
+        return f"{undone} the record that it carries (there is no manifest beside it)"
     return "its manifest is needed to undo it, and is not beside it"
 
 
@@ -102,7 +123,7 @@ def verified_json(checked: Verified) -> dict[str, Any]:
 def show_verified(checked: Verified) -> None:
     """One line: every byte is as the manifest says, and the stubs are proven."""
     source = "manifest" if checked.by == "manifest" else "own undo record (there is no manifest beside it)"
-    print(
+    say(
         f"{checked.path}: as its {source} says, {len(checked.manifest.edits)} edits, nothing else changed; "
         f"{checked.proof.passed} of {checked.proof.cases} cases hold"
     )
@@ -122,9 +143,9 @@ def revert_json(done: Reverted) -> dict[str, Any]:
 def show_reverted(done: Reverted) -> None:
     """Where the original is, and what could not be kept."""
     for warning in done.warnings:
-        print(f"warning: {warning}")
+        say(f"warning: {warning}")
     source = "manifest" if done.by == "manifest" else "undo record in the binary"
     if done.written:
-        print(f"{done.out}: the original, byte for byte (its SHA-256 is that of the {source})")
+        say(f"{done.out}: the original, byte for byte (its SHA-256 is that of the {source})")
     else:
-        print(f"{done.out}: can be reverted, by the {source}, to SHA-256 {done.sha256}; nothing was written")
+        say(f"{done.out}: can be reverted, by the {source}, to SHA-256 {done.sha256}; nothing was written")

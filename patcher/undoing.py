@@ -1,23 +1,31 @@
 """A patch checked and undone: by its manifest, or where that is lost by the undo record that the binary carries."""
 
+import contextlib
+import gc
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nanonap import __version__
-from nanonap.files import beside
+from nanonap.base.errors import UsageError
+from nanonap.base.files import beside, place_of
 from patcher import record
-from patcher.content import check_file, read_file
-from patcher.errors import ManifestMismatch, ManifestMissing
-from patcher.facts import FileFacts
-from patcher.image import parse_image
+from patcher.edit.edit import Edit, Proof
+from patcher.errors import ManifestMismatch, ManifestMissing, NotPatched
+from patcher.file.changes import Change, edited
+from patcher.file.content import check_file, mapped, opened, pieces
+from patcher.file.facts import FileFacts
+from patcher.golang.functions import Functions
+from patcher.golang.image import read_changed, read_image
 from patcher.isolation import isolated
-from patcher.manifest import Manifest, from_json, path_of, read_manifest
-from patcher.patching import STRATEGIES, make_manifest
-from patcher.proof import Proof
-from patcher.rewrite import check_output, copy_attributes, undo, write_bytes
-from patcher.strategies import netpoll
+from patcher.manifest import Manifest, find_manifest, read_manifest
+from patcher.patching import make_manifest
+from patcher.recognise import strategies_present
+from patcher.rewrite import check_difference, check_output, copy_attributes, other_names, write_edited
+from patcher.source import AnyPath
+from patcher.strategies.strategy import Options
+from patcher.strategies.table import STRATEGIES
 from patcher.wait import Wait
 
 
@@ -48,9 +56,14 @@ class Reverted:
 
 @dataclass(frozen=True)
 class _Undone:
-    """The original's content and what the patch was; ``manifest`` is None where the record in the binary told it."""
+    """What undoes a patch, known to be right; ``manifest`` is None where the record in the binary told it.
 
-    original: bytes
+    ``changes`` laid over the file, which is ``found``, give ``original``.
+    """
+
+    changes: tuple[Change, ...]
+    found: FileFacts
+    original: FileFacts
     strategy: str
     slack_ns: int | None
     wait: Wait
@@ -62,84 +75,132 @@ class _Undone:
         return "manifest" if self.manifest else "record"
 
 
-def verify(path: Path) -> Verified:
+def verify(path: AnyPath) -> Verified:
     """Compare a file with its manifest, byte for byte, and prove its stubs anew.
 
-    Without a manifest, the undo record says what the patch was. Raises ManifestMissing, ManifestMismatch (naming the
-    first difference) or ProofFailed.
+    Without a manifest, the undo record says what the patch was. Raises NotPatched, ManifestMissing, ManifestMismatch
+    (naming the first difference) or ProofFailed.
     """
+    path = Path(path)
     check_file(path)
-    document = isolated(path, f"{__name__}:verified")
-    manifest, proof = from_json(document["manifest"]), Proof(**document["proof"])
-    return Verified(path, manifest, proof, document["by"])
+    with _stock_is_told(path):
+        return isolated(path, f"{__name__}:verified", Verified)
 
 
-def verified(path: Path) -> dict[str, Any]:
-    """What ``verify`` found, as JSON: its job in the child process."""
-    data = read_file(path)
-    undone = _undone(path, data)
-    if undone.manifest and FileFacts.of(data) != undone.manifest.output:
-        raise ManifestMismatch(f"{path}: not the file that its manifest describes: its SHA-256 differs")
-    if undone.strategy not in STRATEGIES or (undone.strategy == "slack" and undone.slack_ns is None):
-        raise ManifestMismatch(f"{path}: its {undone.by} names no known strategy ({undone.strategy})")
-    if undone.wait.asked and undone.strategy != netpoll.NAME:
-        raise ManifestMismatch(f"{path}: its {undone.by} names options that strategy {undone.strategy} does not have")
-    # The edits are made anew, not believed: a manifest that lies about what they are proves nothing.
-    remade, edits = make_manifest(parse_image(path, undone.original), undone.strategy, undone.slack_ns, undone.wait)
-    if (undone.manifest and edits != undone.manifest.edits) or FileFacts.of(data) != remade.output:
-        made_by = f"was made by version {undone.tool}; verify it with that version" * (undone.tool != __version__)
-        raise ManifestMismatch(
-            f"{path}: the {undone.by}'s edits are not those that version {__version__} makes for strategy "
-            f"{undone.strategy}; {made_by or f'the {undone.by} was altered'}"
-        )
-    manifest = undone.manifest or remade
-    return {"manifest": manifest.to_json(), "proof": asdict(remade.proof), "by": undone.by}
+def verified(path: Path) -> Verified:
+    """What ``verify`` finds: its job in the child process."""
+    with opened(path) as descriptor:
+        undone = _undone(path, descriptor)
+        if undone.manifest and undone.found != undone.manifest.output:
+            raise ManifestMismatch(f"{path}: not the file that its manifest describes: its SHA-256 differs")
+        strategy = STRATEGIES.get(undone.strategy)
+        if strategy is None:
+            raise ManifestMismatch(f"{path}: its {undone.by} names no known strategy ({undone.strategy})")
+        try:
+            strategy.check(Options(undone.slack_ns, undone.wait))
+        except UsageError as error:
+            raise ManifestMismatch(f"{path}: its {undone.by} has invalid options ({error})") from error
+        # The edits are made anew, not believed: a manifest that lies about what they are proves nothing.
+        remade, edits = _made_anew(path, descriptor, undone)
+        if (undone.manifest and edits != undone.manifest.edits) or undone.found != remade.output:
+            made_by = f"was made by version {undone.tool}; verify it with that version" * (undone.tool != __version__)
+            raise ManifestMismatch(
+                f"{path}: the {undone.by}'s edits are not those that version {__version__} makes for strategy "
+                f"{undone.strategy}; {made_by or f'the {undone.by} was altered'}"
+            )
+        gc.collect()  # the emulator and its hooks hold each other, and the content of the file that was
+        strategy.check_patched(Functions(read_changed(path, descriptor, ())))
+    return Verified(path, undone.manifest or remade, remade.proof, undone.by)
 
 
-def revert(path: Path, out: Path | None = None, *, force: bool = False, check: bool = False) -> Reverted:
+def _made_anew(path: Path, descriptor: int, undone: _Undone) -> tuple[Manifest, tuple[Edit, ...]]:
+    """The patch of what the file was; of that nothing is held when this returns."""
+    functions = Functions(read_changed(path, descriptor, undone.changes))
+    return make_manifest(functions, undone.strategy, undone.slack_ns, undone.wait)
+
+
+def revert(path: AnyPath, out: AnyPath | None = None, *, force: bool = False, check: bool = False) -> Reverted:
     """Write the original, byte for byte: in place of ``path`` (its manifest goes too), or to ``out``.
 
-    With ``check`` nothing is written: it is only made and its SHA-256 compared. Raises ManifestMissing,
-    ManifestMismatch, or what writing can raise.
+    A symbolic link stays one: what it names is reverted. With ``check`` nothing is written: the original's SHA-256 is
+    only computed and compared. Raises NotPatched, ManifestMissing, ManifestMismatch, or what writing can raise.
     """
-    data = read_file(path)
-    undone = _undone(path, data)
-    sha256 = FileFacts.of(undone.original).sha256
-    if out is not None:
-        check_output(path, out, force)
+    path = Path(path)
+    with _stock_is_told(path), opened(path) as descriptor:
+        undone = _undone(path, descriptor)
+    place = place_of(path) if out is None else check_output(path, Path(out), force)
     if check:
-        return Reverted(out or path, undone.by, sha256, False, ())
-    with beside(out or path) as temporary:
-        write_bytes(temporary, undone.original, out or path)
+        return Reverted(place, undone.by, undone.original.sha256, False, ())
+    manifest = find_manifest(path)
+    with beside(place, replace=out is None or force) as temporary:
+        write_edited(path, temporary, undone.found, undone.changes, place)
+        check_difference(temporary, path, undone.changes)
         warnings = copy_attributes(path, temporary)
+        warnings += other_names(place, "the patched bytes" if out is None else "what was there")
     if out is None:
-        path_of(path).unlink(missing_ok=True)
-    return Reverted(out or path, undone.by, sha256, True, tuple(warnings))
+        manifest.unlink(missing_ok=True)
+    return Reverted(place, undone.by, undone.original.sha256, True, tuple(warnings))
 
 
-def _undone(path: Path, data: bytes) -> _Undone:
+@contextlib.contextmanager
+def _stock_is_told(path: Path) -> Iterator[None]:
+    """A file that nothing tells how to undo may be one that has nothing to undo."""
     try:
-        manifest = read_manifest(path_of(path))
+        yield
     except ManifestMissing as missing:
-        if os.path.lexists(path_of(path)):  # something is there and cannot be read
+        if isolated(path, f"{__name__}:strategies", tuple[str, ...]):
             raise
-        return _by_record(path, data, missing)
-    except ManifestMismatch as error:
-        raise ManifestMismatch(f"{error}{_hint(data)}") from error
+        raise NotPatched(f"{path}: not patched; there is nothing to verify or to revert") from missing
+
+
+def strategies(path: Path) -> tuple[str, ...]:
+    """The strategies whose stubs a binary holds: a job in the child process."""
+    return strategies_present(Functions(read_image(path)))
+
+
+def _undone(path: Path, descriptor: int) -> _Undone:
+    place = find_manifest(path)
     try:
-        original = _original(path, data, manifest)
-        return _Undone(original, manifest.strategy, manifest.slack_ns, manifest.wait, manifest.tool, manifest)
+        manifest = read_manifest(place)
+    except ManifestMissing as missing:
+        if os.path.lexists(place):  # something is there and cannot be read
+            raise
+        return _by_record(path, descriptor, missing)
     except ManifestMismatch as error:
-        raise ManifestMismatch(f"{error}{_hint(data)}") from error
+        raise ManifestMismatch(f"{error}{_hint(descriptor)}") from error
+    try:
+        return _by_manifest(path, descriptor, manifest)
+    except ManifestMismatch as error:
+        raise ManifestMismatch(f"{error}{_hint(descriptor)}") from error
 
 
-def _by_record(path: Path, data: bytes, missing: ManifestMissing) -> _Undone:
-    found = None
-    for found in record.find(data):
-        original = found.original(data)
-        if original is not None:
-            return _Undone(original, found.strategy, found.slack_ns, found.wait, found.tool, None)
-    if found is None:
+def _by_manifest(path: Path, descriptor: int, manifest: Manifest) -> _Undone:
+    """The manifest's old bytes give the input, which is known by its SHA-256."""
+    found = FileFacts.of_pieces(pieces(descriptor))
+    for edit in manifest.edits:
+        if edit.offset > found.size or os.pread(descriptor, len(edit.new), edit.offset) != edit.new:
+            raise ManifestMismatch(
+                f"{path}: {edit.function} at offset {edit.offset:#x}: expected the manifest's bytes, found others; "
+                "this file was changed after it was patched, or the manifest is another's"
+            )
+    changes = tuple(each.undone for each in manifest.edits)
+    original = _with(descriptor, changes)
+    if original != manifest.input:
+        raise ManifestMismatch(
+            f"{path}: changed outside the patch; with the edits undone its SHA-256 is not the input's"
+        )
+    return _Undone(
+        changes, found, original, manifest.strategy, manifest.slack_ns, manifest.wait, manifest.tool, manifest
+    )
+
+
+def _by_record(path: Path, descriptor: int, missing: ManifestMissing) -> _Undone:
+    records = _records(descriptor)
+    for each in records:
+        if _with(descriptor, each.restored) == each.input:
+            found = FileFacts.of_pieces(pieces(descriptor))
+            return _Undone(each.restored, found, each.input, each.strategy, each.slack_ns, each.wait, each.tool, None)
+    if not records:
         raise ManifestMissing(f"{missing}; the binary itself carries no undo record") from missing
     raise ManifestMismatch(
         f"{path}: no manifest beside it; the binary carries an undo record, but with that undone its SHA-256 is not "
@@ -147,24 +208,15 @@ def _by_record(path: Path, data: bytes, missing: ManifestMissing) -> _Undone:
     ) from missing
 
 
-def _hint(data: bytes) -> str:
+def _records(descriptor: int) -> list[record.Record]:
+    return list(record.find(mapped(descriptor)))
+
+
+def _with(descriptor: int, changes: tuple[Change, ...]) -> FileFacts:
+    return FileFacts.of_pieces(edited(pieces(descriptor), changes))
+
+
+def _hint(descriptor: int) -> str:
     """What a wrong manifest's victim can still do."""
-    good = any(each.original(data) is not None for each in record.find(data))
+    good = any(_with(descriptor, each.restored) == each.input for each in _records(descriptor))
     return "; the binary carries a good undo record: move the manifest away, and revert works from that" * good
-
-
-def _original(path: Path, data: bytes, manifest: Manifest) -> bytes:
-    """The input, made of the output and the manifest's old bytes, and known to be right by its SHA-256."""
-    for edit in manifest.edits:
-        found = data[edit.offset : edit.offset + len(edit.new)]
-        if found != edit.new:
-            raise ManifestMismatch(
-                f"{path}: {edit.function} at offset {edit.offset:#x}: expected the manifest's bytes, found others; "
-                "this file was changed after it was patched, or the manifest is another's"
-            )
-    original = undo(data, manifest.edits)
-    if FileFacts.of(original) != manifest.input:
-        raise ManifestMismatch(
-            f"{path}: changed outside the patch; with the edits undone its SHA-256 is not the input's"
-        )
-    return original

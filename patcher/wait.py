@@ -1,9 +1,9 @@
 """What strategy ``netpoll`` may do with a wait beside asking for it precisely: round it up, or spin at its end."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypedDict
 
-from nanonap.errors import UsageError
+from nanonap.base.errors import UsageError
 
 LEAST_SPIN_NS = 1000  # a system call takes about that
 MOST_QUANTUM_NS = 4 * 10**9
@@ -17,10 +17,11 @@ RECOMMENDED_QUANTUM_NS = 800_000
 RECOMMENDED_DENSE_NS = 32_768
 
 FIELDS = ("quantum_ns", "dense_ns", "spin_ns")
+_WORDS = {"quantum_ns": "a quantum", "dense_ns": "a bound for dense waits", "spin_ns": "a time to spin"}
 
 
 class WaitFields(TypedDict):
-    """A wait as a manifest writes it, and as ``patch`` takes it."""
+    """A wait as a manifest writes it."""
 
     quantum_ns: int | None
     dense_ns: int | None
@@ -50,6 +51,11 @@ class Wait:
         parts = (("quantum", self.quantum_ns), ("dense", self.dense_ns), ("spin", self.spin_ns))
         return "".join(f"+{name}{value}" for name, value in parts if value is not None)
 
+    @property
+    def given(self) -> dict[str, int | None]:
+        """The same fields as a plain dictionary."""
+        return asdict(self)
+
     def to_json(self) -> WaitFields:
         """``{"quantum_ns": …, "dense_ns": …, "spin_ns": …}``."""
         return {"quantum_ns": self.quantum_ns, "dense_ns": self.dense_ns, "spin_ns": self.spin_ns}
@@ -78,24 +84,33 @@ def check_wait(strategy: str, wait: Wait) -> None:
         return
     if strategy != "netpoll":
         name, value = next((name, getattr(wait, name)) for name in FIELDS if getattr(wait, name) is not None)
-        raise UsageError(f"--{name.removesuffix('_ns')} {value}: only strategy netpoll has it, not {strategy}")
+        raise UsageError(
+            f"{_WORDS[name]} of {value} ns: only strategy netpoll has one, not {strategy}", parameters=(name,)
+        )
     if wait.quantum_ns is not None and wait.spin_ns is not None:
         raise UsageError(
-            "--spin and --quantum exclude each other: every short rest that is spun through would be rounded up; "
-            "choose one"
+            "a time to spin and a quantum exclude each other: every short rest that is spun through would be rounded "
+            "up; choose one",
+            parameters=("spin_ns", "quantum_ns"),
         )
     if wait.dense_ns is not None and wait.quantum_ns is None:
-        raise UsageError(f"--dense {wait.dense_ns}: says which waits last a quantum; give --quantum NS, too")
-    _in_range("quantum", wait.quantum_ns, 1, MOST_QUANTUM_NS)
-    _in_range("dense", wait.dense_ns, 1, MOST_NS)
-    _in_range("spin", wait.spin_ns, LEAST_SPIN_NS, MOST_NS)
+        raise UsageError(
+            f"{_WORDS['dense_ns']} of {wait.dense_ns} ns says which waits last a quantum; give the quantum, too",
+            parameters=("dense_ns", "quantum_ns"),
+        )
+    _in_range("quantum_ns", wait.quantum_ns, 1, MOST_QUANTUM_NS)
+    _in_range("dense_ns", wait.dense_ns, 1, MOST_NS)
+    _in_range("spin_ns", wait.spin_ns, LEAST_SPIN_NS, MOST_NS)
     if wait.dense_ns is not None and wait.quantum_ns is not None and wait.dense_ns > wait.quantum_ns:
         raise UsageError(
-            f"--dense {wait.dense_ns}: must be at most the quantum ({wait.quantum_ns}), "
-            "else a longer wait would be cut short"
+            f"{_WORDS['dense_ns']} of {wait.dense_ns} ns: must be at most the quantum ({wait.quantum_ns} ns), "
+            "else a longer wait would be cut short",
+            parameters=("dense_ns", "quantum_ns"),
         )
 
 
-def _in_range(option: str, value: int | None, least: int, most: int) -> None:
+def _in_range(name: str, value: int | None, least: int, most: int) -> None:
     if value is not None and not least <= value <= most:
-        raise UsageError(f"--{option} {value}: must be at least {least} and at most {most} (nanoseconds)")
+        raise UsageError(
+            f"{_WORDS[name]} of {value} ns: must be at least {least} and at most {most} ns", parameters=(name,)
+        )

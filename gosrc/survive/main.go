@@ -38,6 +38,7 @@ var modes = map[string]mode{
 	"signals": signals,
 	"io":      inputOutput,
 	"exec":    execute,
+	"ticks":   ticks,
 }
 
 func main() {
@@ -83,7 +84,7 @@ func parseOptions(arguments []string) (*options, error) {
 	set.IntVar(&o.sleepers, "sleepers", 200, "goroutines that sleep at the same time; 10000 in -mode many if not given")
 	set.DurationVar(&o.requested, "requested", time.Millisecond, "how long each sleep is to last")
 	set.DurationVar(&o.length, "for", 5*time.Second, "how long the strain lasts")
-	set.StringVar(&o.profile, "profile", "", "-mode profile: the file to write the CPU profile to")
+	set.StringVar(&o.profile, "profile", "", "-mode profile and ticks: the file to write the CPU profile to")
 	if err := set.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			set.SetOutput(os.Stdout)
@@ -104,8 +105,8 @@ func parseOptions(arguments []string) (*options, error) {
 		return nil, fmt.Errorf("-mode %q: known are %s", o.mode, strings.Join(names, ", "))
 	case o.sleepers < 1 || o.requested <= 0 || o.length <= 0:
 		return nil, errors.New("-sleepers, -requested and -for must be positive")
-	case (o.mode == "profile") != (o.profile != ""):
-		return nil, errors.New("-mode profile and -profile FILE go together")
+	case (o.mode == "profile" || o.mode == "ticks") != (o.profile != ""):
+		return nil, errors.New("-profile FILE goes with -mode profile or ticks, and those with it")
 	}
 	return o, nil
 }

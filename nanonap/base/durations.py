@@ -3,9 +3,11 @@
 import re
 from decimal import Decimal, InvalidOperation
 
-from nanonap.errors import UsageError
+from nanonap.base.errors import UsageError
 
-_UNITS_NS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+_FACTORS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+UNITS = (("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1_000), ("ns", 1))
+"""Units as people read them, the largest first, and what they are in nanoseconds."""
 _PATTERN = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(ns|us|µs|ms|s)\s*")
 
 
@@ -18,7 +20,7 @@ def parse_duration_ns(text: str) -> int:
     if match is None:
         raise UsageError(f"{text!r} is not a duration: write a number and a unit, as in 50us, 1ms, 2.5s")
     try:
-        value = Decimal(match[1]) * _UNITS_NS[match[2]]
+        value = Decimal(match[1]) * _FACTORS[match[2]]
     except InvalidOperation as error:
         raise UsageError(f"{text!r} is not a duration: {match[1]} is not a number") from error
     if value <= 0 or value != int(value):
@@ -46,3 +48,9 @@ def exact_ns(value_ns: int) -> str:
         if value_ns and value_ns % scale == 0:
             return f"{value_ns // scale}{unit}"
     return f"{value_ns}ns"
+
+
+def asked(requested_ns: int) -> str:
+    """A requested duration, exactly: ``50 µs``."""
+    unit, scale = next((pair for pair in UNITS if requested_ns >= pair[1]), UNITS[-1])
+    return f"{requested_ns / scale:.10g} {unit}"

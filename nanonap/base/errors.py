@@ -6,15 +6,26 @@ A message says what, where, and what to do, in one line.
 
 from typing import ClassVar
 
+from nanonap.base.terminal import printable
+
 
 class NanonapError(Exception):
     """An error with a one-line message for a person and an exit status for a script."""
 
     exit_code: ClassVar[int]
 
+    def __init__(self, message: str = "", *, parameters: tuple[str, ...] = ()) -> None:
+        """``parameters``: the names of the arguments that the message speaks of; the command adds their options."""
+        super().__init__(message)
+        self.parameters = parameters
+
+    def __str__(self) -> str:
+        """The message, on one line whatever the names of files, sections and functions in it hold."""
+        return printable(super().__str__())
+
 
 class UsageError(NanonapError):
-    """An option's value cannot be meant: unknown name, value out of range, options that exclude each other."""
+    """Invalid option value: unknown name, value out of range, options that exclude each other."""
 
     exit_code = 2
 
@@ -41,3 +52,9 @@ class DiskFull(NanonapError):
     """The file system has no room (ENOSPC, EDQUOT); nothing was left behind."""
 
     exit_code = 24
+
+
+class SystemIncomplete(NanonapError):
+    """The system does not give what every program may count on: /proc, /dev/null, one more process or descriptor."""
+
+    exit_code = 29

@@ -1,14 +1,16 @@
-"""Files that are whole or absent: written beside their place, then renamed."""
+"""The one way to write an output: whole or absent, made beside its place, then named; what is no file stays itself."""
 
 import contextlib
 import errno
 import os
-import signal
+import shutil
+import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from nanonap.errors import DiskFull, NanonapError, OutputNotWritable
+from nanonap.base.errors import DiskFull, NanonapError, OutputExists, OutputNotWritable
+from nanonap.base.interrupts import held
 
 
 def as_ours(error: OSError, target: Path) -> NanonapError:
@@ -19,52 +21,85 @@ def as_ours(error: OSError, target: Path) -> NanonapError:
     return OutputNotWritable(f"{target}: cannot be written ({reason}); choose a folder you may write to")
 
 
-@contextlib.contextmanager
-def _held() -> Iterator[Callable[[], contextlib.AbstractContextManager[None]]]:
-    """Hold SIGINT and SIGTERM back; what is yielded lets them through for the length of a block."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+def place_of(target: Path) -> Path:
+    """Where to write ``target`` so that only a regular file is ever replaced: of a symbolic link, what it names.
 
-    @contextlib.contextmanager
-    def let_through() -> Iterator[None]:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+    Raises OutputNotWritable where something else is there.
+    """
+    mode = _mode(target)
+    if stat.S_ISDIR(mode):
+        raise OutputNotWritable(f"{target}: a directory; name a file")
+    if mode and not stat.S_ISREG(mode):
+        raise OutputNotWritable(f"{target}: not a regular file; name a file")
+    return Path(os.path.realpath(target)) if target.is_symlink() else target
 
+
+def check_place(target: Path) -> None:
+    """Refuse an output that cannot be before long work is done for it. Raises as ``beside``."""
+    if not _is_stream(target) and not os.access(place_of(target).parent, os.W_OK | os.X_OK):
+        raise OutputNotWritable(f"{target}: its folder is missing or not writable for this user; name another")
+
+
+def _mode(path: Path) -> int:
+    """What stat(2) calls st_mode; 0 where there is nothing."""
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
-        yield let_through
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise as_ours(error, path) from error
+
+
+def _is_stream(target: Path) -> bool:
+    """True for a character device and a FIFO, a terminal and /dev/null among them: they take bytes as they come."""
+    mode = _mode(target)
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
 
 
 @contextlib.contextmanager
-def beside(target: Path) -> Iterator[Path]:
+def beside(target: Path, *, replace: bool = True) -> Iterator[Path]:
     """Yield an empty temporary file in ``target``'s folder; rename it to ``target`` if the block ends well.
 
     The data reaches the disk before the name does (fsync, then rename(2)). On any error, Ctrl-C included,
-    the temporary file is removed. Raises DiskFull or OutputNotWritable.
+    the temporary file is removed. A symbolic link stays one: what it names is written. A character device or a FIFO is
+    written to, at the block's end; whatever else is there and no regular file is refused.
+    Raises DiskFull, OutputNotWritable, or without ``replace`` OutputExists.
     """
-    with beside_all(target) as (temporary,):
-        yield temporary
+    if _is_stream(target):
+        with _sent_to(target) as temporary:
+            yield temporary
+    else:
+        with beside_all(target, replace=replace) as (temporary,):
+            yield temporary
 
 
 @contextlib.contextmanager
-def beside_all(*targets: Path) -> Iterator[tuple[Path, ...]]:
-    """As ``beside``, for files that belong together: all get their names, or none does.
+def _sent_to(stream: Path) -> Iterator[Path]:
+    with tempfile.NamedTemporaryFile(prefix="nanonap-") as temporary:
+        yield Path(temporary.name)
+        try:
+            with stream.open("wb") as sink:
+                shutil.copyfileobj(temporary, sink)
+        except OSError as error:
+            raise as_ours(error, stream) from error
 
-    Renamed in the order given, with signals held back; should a later one fail, the earlier get their old content
-    back. So put the large file last.
+
+@contextlib.contextmanager
+def beside_all(*targets: Path, replace: bool = True) -> Iterator[tuple[Path, ...]]:
+    """As ``beside``, for files that belong together: all get their names, or none does. No streams.
+
+    Named in the order given, with signals held back; should a later one fail, the earlier get their old content
+    back. So put the large file last. Without ``replace`` a name that somebody else has taken meanwhile is theirs.
     """
-    with _held() as let_through:
+    with held() as let_through:
         temporaries: list[Path] = []
         try:
-            for target in targets:
-                temporaries.append(_temporary(target))
+            places = [place_of(each) for each in targets]
+            for place in places:
+                temporaries.append(_temporary(place))
             with let_through():
                 yield tuple(temporaries)
-            _rename_all(temporaries, targets)
+            _name_all(temporaries, places, replace)
         except OSError as error:
             raise as_ours(error, targets[-1]) from error
         finally:
@@ -81,23 +116,38 @@ def _temporary(target: Path) -> Path:
     return Path(name)
 
 
-def _rename_all(temporaries: list[Path], targets: tuple[Path, ...]) -> None:
+def _name_all(temporaries: list[Path], targets: list[Path], replace: bool) -> None:
     for temporary in temporaries:
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
-    replaced: list[tuple[Path, bytes | None]] = []
+    named: list[tuple[Path, Path, bytes | None]] = []
     try:
         for temporary, target in zip(temporaries, targets, strict=True):
-            if target is not targets[-1]:
-                replaced.append((target, target.read_bytes() if target.exists() else None))
-            temporary.replace(target)
-    except OSError:
-        for target, content in replaced:
-            if content is None:
+            last = target is targets[-1]
+            before = target.read_bytes() if replace and not last and target.exists() else None
+            temporary.replace(target) if replace else _take_name(temporary, target)
+            named.append((temporary, target, before))
+    except (OSError, OutputExists):
+        for temporary, target, before in named:
+            if before is not None:
+                target.write_bytes(before)
+            elif not temporary.exists() or target.samefile(temporary):  # else it is another's by now
                 target.unlink(missing_ok=True)
-            else:
-                target.write_bytes(content)
         raise
+
+
+def _take_name(temporary: Path, target: Path) -> None:
+    """Give a file a name that nobody has: link(2) replaces nothing, and where there are no links, nor does O_EXCL."""
+    try:
+        try:
+            target.hardlink_to(temporary)
+        except FileExistsError:
+            raise
+        except OSError:
+            target.touch(exist_ok=False)
+            temporary.replace(target)
+    except FileExistsError as error:
+        raise OutputExists(f"{target}: exists already, made by another meanwhile; choose another --out") from error
 
 
 def write_text(target: Path, text: str) -> None:

@@ -4,7 +4,28 @@ In another PID namespace (pid_namespaces(7)) the same number is another process'
 """
 
 import os
+import stat
 from pathlib import Path
+
+from nanonap.base.errors import SystemIncomplete
+
+
+def check_system() -> None:
+    """Raises SystemIncomplete where /proc is not this process's, or where there is no null device."""
+    try:
+        own = str(Path("/proc/self").readlink()) == str(os.getpid())
+    except OSError:
+        own = False
+    if not own:
+        raise SystemIncomplete(
+            "/proc: no process file system of this PID namespace; mount it (mount -t proc proc /proc)"
+        )
+    try:
+        null = stat.S_ISCHR(Path(os.devnull).stat().st_mode)
+    except OSError:
+        null = False
+    if not null:
+        raise SystemIncomplete(f"{os.devnull}: no null device there; make it (mknod -m 666 {os.devnull} c 1 3)")
 
 
 def started(pid: int) -> int | None:

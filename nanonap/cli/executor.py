@@ -1,7 +1,14 @@
 """How Invoke orders our tasks: a pre-task that is also named on the command line runs once, with its options."""
 
+from typing import Any
+
 from invoke.executor import Executor as InvokeExecutor
 from invoke.tasks import Call, Task
+
+from nanonap.cli.usage import UnreadableCommandLine
+
+OUTPUTS = ("out", "plot", "markdown")
+"""The options that name what is to be written."""
 
 
 class Executor(InvokeExecutor):
@@ -12,12 +19,28 @@ class Executor(InvokeExecutor):
     """
 
     def expand_calls(self, calls: list[Call]) -> list[Call]:
-        """Each call behind its pre-tasks; what is in the list twice is removed by ``dedupe`` afterwards."""
+        """Each call behind its pre-tasks; what is in the list twice is removed by ``dedupe`` afterwards.
+
+        Raises UnreadableCommandLine, before any task has begun, for a value that no option can have.
+        """
+        for call in calls:
+            _check_values(call.kwargs)
         named = {call.task: call for call in calls}
         ordered: list[Call] = []
         for call in calls:
-            if not call.kwargs.get("binary"):
+            if call.kwargs.get("binary") is None:
                 before = [each for each in call.task.pre if isinstance(each, Task)]
                 ordered += [named.get(each) or Call(each) for each in before]
             ordered.append(call)
         return ordered
+
+
+def _check_values(options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if value == "":
+            raise UnreadableCommandLine(f"nanonap: {option} is empty: give it a value, or leave it out")
+        if name in OUTPUTS and value == "-":
+            raise UnreadableCommandLine(
+                f"nanonap: {option} -: stdout is for the answer; name a file, ./- for one of that name"
+            )

@@ -5,29 +5,33 @@ from pathlib import Path
 from invoke.context import Context
 from invoke.tasks import task
 
-from doors.shared import JSON_HELP, front_door, show_json, whole
-from nanonap.errors import UsageError
+from nanonap.base.errors import UsageError
+from nanonap.cli.shared import JSON_HELP, front_door, show_json, whole
+
+INSIDE_HELP = "measure also inside a CPU limit that others set (a container's), and name it beside every figure"
 
 
 @task(
     help={
         "quick": "at most 30 seconds",
         "full": "for publication: every arm, more blocks, every cost workload (a quarter of an hour)",
-        "arms": "only these arms, by commas, or all (default: the strategies, the floors, the rebuilt runtime)",
-        "requested": "only these durations, by commas, as in 50us,1ms (default: 50us … 100ms)",
-        "quota": "only these quotas, by commas: none, 50% of a CPU, 500m, 2cpu, 20%/10ms (with its period), "
+        "arms": "only these arms, comma-separated, or all (default: the strategies, the floors, the rebuilt runtime)",
+        "requested": "only these durations, comma-separated, as in 50us,1ms (default: 50us … 100ms)",
+        "quota": "only these quotas, comma-separated: none, 50% of a CPU, 500m, 2cpu, 20%/10ms (with its period), "
         "50%+burst=50ms (default: none,50%)",
-        "load": "only these loads, by commas: quiet, burn:1, sibling:1, gc:1, sleepers:50 (none in step), aligned:50 "
-        "(all in step), idle (default: quiet,burn:1 and, without quota, sleepers:50)",
-        "gomaxprocs": "only these GOMAXPROCS, by commas (default: the CPUs there are)",
+        "load": "only these loads, comma-separated: quiet, burn:1, sibling:1, gc:1, sleepers:50 (none in step), "
+        "aligned:50 (all in step), idle (default: quiet,burn:1 and, without quota, sleepers:50)",
+        "gomaxprocs": "only these GOMAXPROCS, comma-separated (default: the CPUs there are)",
         "conditions": "a named set of quotas and loads: article, kubernetes, cost",
         "backend": "how to set the quota: auto, cgroup2, cgroup1, systemd, systemd-user, docker, podman, guest, "
         "guest-systemd (default: auto; `invoke quota` shows what works here)",
         "cpu-weight": "the group's cpu.weight, 1 to 10000",
         "memory-max": "the group's memory.max: bytes, or with K, M, G",
+        "inside-limit": INSIDE_HELP,
         "seed": "seed of the order of runs (default: drawn, and recorded)",
         "out": "folder for the result (default: artifacts/results/<UTC>-<id>)",
         "go": "the Go release whose arms are compared (default 1.27.3)",
+        "tables": "print all tables when it ends, not the first screen alone",
         "json": JSON_HELP,
     }
 )
@@ -45,18 +49,20 @@ def bench(
     backend: str = "auto",
     cpu_weight: str | None = None,
     memory_max: str | None = None,
+    inside_limit: bool = False,
     seed: str | None = None,
     out: str | None = None,
     go: str = "1.27.3",
+    tables: bool = False,
     json: bool = False,
 ) -> None:
     """Measure patched against stock, interleaved (3 minutes)."""
-    from bench.main import run_bench
+    from nanonap.lab.main import run_bench
 
     if quick and full:
         raise UsageError("--quick and --full exclude each other")
     run_bench(
-        mode="quick" if quick else "full" if full else "default",
+        size="quick" if quick else "full" if full else "default",
         arms=arms,
         requested=requested,
         quota=quota,
@@ -66,17 +72,19 @@ def bench(
         out=Path(out) if out else None,
         go=go,
         as_json=json,
+        tables=tables,
         gomaxprocs=gomaxprocs,
         named=conditions,
         cpu_weight=cpu_weight,
         memory_max=memory_max,
+        inside_limit=inside_limit,
     )
 
 
 @task(
     help={
-        "quota": "quotas by commas: 50%, 20%/10ms, 500m, 50%+burst=50ms",
-        "threads": "numbers of busy threads, by commas (default 1)",
+        "quota": "quotas comma-separated: 50%, 20%/10ms, 500m, 50%+burst=50ms",
+        "threads": "numbers of busy threads, comma-separated (default 1)",
         "cpus": "CPUs they may run on (default: those of this process)",
         "gomaxprocs": "GOMAXPROCS of the process that they are in (default: no limit)",
         "sleep": "with --wake-cpu: what sleepers alone need; how long a sleep lasts without a quota",
@@ -100,7 +108,7 @@ def predict(
     json: bool = False,
 ) -> None:
     """Tell what a quota does to busy threads and sleepers, without running anything."""
-    from bench.predict import predictions_json, run_predict, show_predictions
+    from nanonap.lab.show.predict import predictions_json, run_predict, show_predictions
 
     made = run_predict(
         quota,
@@ -119,10 +127,12 @@ def predict(
 @front_door
 def quota(_: Context, all: bool = False, json: bool = False) -> None:
     """Show which ways to limit CPU work on this machine, and what the others need."""
-    from bench.quota.survey import show_survey, survey
+    from msgspec import to_builtins
 
-    document = survey(all)
-    show_json(document) if json else show_survey(document)
+    from nanonap.lab.show.survey import show_survey, survey
+
+    found = survey(all)
+    show_json(to_builtins(found)) if json else show_survey(found)
 
 
 @task(
@@ -135,9 +145,9 @@ def quota(_: Context, all: bool = False, json: bool = False) -> None:
 )
 @front_door
 def report(_: Context, folder: str, format: str = "html", out: str | None = None) -> None:
-    """Redraw a result's tables and figures from its raw samples."""
-    from bench.main import redraw
-    from bench.unbundle import redraw_bundle
+    """Redraw a result's tables and plots from its raw samples."""
+    from nanonap.lab.main import redraw
+    from nanonap.lab.publish.unbundle import redraw_bundle
 
     if Path(folder).is_file():
         redraw_bundle(Path(folder), format, Path(out) if out else None)
@@ -158,13 +168,15 @@ def report(_: Context, folder: str, format: str = "html", out: str | None = None
 @front_door
 def bundle(_: Context, folder: str, out: str | None = None, json: bool = False) -> None:
     """Put a result into one file to publish: raw data, figures, manifests, environment, checksums, commands."""
-    from bench.bundle import write_bundle
+    from msgspec import to_builtins
+
+    from nanonap.lab.publish.bundle import write_bundle
 
     made = write_bundle(Path(folder), Path(out) if out else None)
     if json:
-        show_json(made)
+        show_json(to_builtins(made))
     else:
-        print(f"{made['bundle']}: {made['files']} files, {made['bytes']} bytes, sha256 {made['sha256']}")
+        print(f"{made.bundle}: {made.files} files, {made.bytes} bytes, sha256 {made.sha256}")
 
 
 @task(
@@ -174,11 +186,11 @@ def bundle(_: Context, folder: str, out: str | None = None, json: bool = False) 
 @front_door
 def compare(_: Context, first: str, second: str, json: bool = False) -> None:
     """Compare two results: of two kernels, machines or releases, or of one machine twice."""
-    from bench.compare import compare as compared
-    from bench.compare_view import print_comparison
+    from nanonap.lab.judge.compare import compare as compared
+    from nanonap.lab.show.compare_view import print_comparison
 
     found = compared(Path(first), Path(second))
-    show_json(found.as_dict()) if json else print_comparison(found)
+    show_json(found.to_json()) if json else print_comparison(found)
 
 
 @task(
@@ -188,6 +200,7 @@ def compare(_: Context, first: str, second: str, json: bool = False) -> None:
         "attribution, quantum, clocks, path, handoff, skew, minimum, polling, article-patch",
         "quick": "a few seconds: the same questions, wider intervals",
         "backend": "how to set the quota, as bench's (default: auto)",
+        "inside-limit": INSIDE_HELP,
         "folder": "show kept data again instead of running",
         "out": "folder for the data (default: artifacts/results/experiments/<name>/<UTC>-<id>)",
         "json": JSON_HELP,
@@ -199,25 +212,31 @@ def experiment(
     name: str,
     quick: bool = False,
     backend: str = "auto",
+    inside_limit: bool = False,
     folder: str | None = None,
     out: str | None = None,
     json: bool = False,
 ) -> None:
     """Run one experiment: a question, its data, a verdict computed from them."""
-    from bench.experiments.main import judged, run_experiment, show
+    from nanonap.lab.experiments.main import judged, run_experiment, show
 
     where = (
-        Path(folder) if folder else run_experiment(name, quick=quick, backend=backend, out=Path(out) if out else None)
+        Path(folder)
+        if folder
+        else run_experiment(
+            name, quick=quick, backend=backend, out=Path(out) if out else None, inside_limit=inside_limit
+        )
     )
-    show_json(judged(where)) if json else show(where)
+    show_json(judged(where).to_json()) if json else show(where)
 
 
 @task(
     help={
         "rerun": "run every experiment anew (some 35 minutes); default: only those that take seconds",
         "redraw": "run nothing: compute the verdicts anew from the recorded data and write the page again",
-        "only": "run only what answers these claims, or these experiments, by commas: D1,clocks,clocks-guest",
+        "only": "run only what answers these claims, or these experiments, comma-separated: D1,clocks,clocks-guest",
         "quick": "quick forms; needs --out",
+        "inside-limit": f"{INSIDE_HELP}; needs --out",
         "out": "folder for page and data (default: the project's docs/)",
         "json": JSON_HELP,
     }
@@ -229,11 +248,19 @@ def claims(
     redraw: bool = False,
     only: str | None = None,
     quick: bool = False,
+    inside_limit: bool = False,
     out: str | None = None,
     json: bool = False,
 ) -> None:
     """Write the table of published claims: each with its experiment's data and verdict."""
-    from bench.claims.main import run_claims, show_claims
+    from nanonap.lab.claims.main import run_claims, show_claims
 
-    document = run_claims(rerun=rerun, redraw=redraw, quick=quick, only=only, out=Path(out) if out else None)
-    show_json(document) if json else show_claims(document)
+    made = run_claims(
+        rerun=rerun,
+        redraw=redraw,
+        quick=quick,
+        only=only,
+        out=Path(out) if out else None,
+        inside_limit=inside_limit,
+    )
+    show_json(made.to_json()) if json else show_claims(made)

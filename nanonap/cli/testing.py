@@ -1,23 +1,46 @@
-"""The tests and the checks, as `invoke test` and CI run them."""
+"""The tasks that only a checkout has: test, lint. CI runs both."""
 
+import os
 import subprocess
 import sys
-from pathlib import Path
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from nanonap.cli.shared import front_door
 
 
-def run_tests(project: Path, only: str | None) -> int:
-    """Run pytest on two processes; its exit status."""
-    return _python(project, "pytest", "-n", "2", *(["-k", only] if only else []))
+@task(
+    help={
+        "only": "a pytest expression to choose tests by name, long ones too",
+        "long": "instead those that boot machines, start container engines, or are a large part of a campaign",
+    }
+)
+@front_door
+def test(_: Context, only: str | None = None, long: bool = False) -> None:
+    """Run the tests, setting up what they need; with --long the other part of them."""
+    chosen = ["-k", only] if only else ["-m", "long" if long else "not long"]
+    # One worker more than CPUs, since tests wait now and then for what they started; of the long ones, which boot a
+    # machine in each worker, none more. A worker that has no test left takes some of another's.
+    workers = len(os.sched_getaffinity(0)) + (0 if long else 1)
+    _exit_with(_python("pytest", "-n", str(workers), "--dist", "worksteal", *chosen))
 
 
-def run_checks(project: Path) -> int:
-    """Run ruff (lint and format) and mypy. The worst exit status."""
-    return max(
-        _python(project, "ruff", "check", "."),
-        _python(project, "ruff", "format", "--check", "."),
-        _python(project, "mypy"),
-    )
+@task
+@front_door
+def lint(_: Context) -> None:
+    """Run ruff and mypy."""
+    checks = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
+    _exit_with(max(_python(*each) for each in checks))
 
 
-def _python(project: Path, module: str, *arguments: str) -> int:
-    return subprocess.run([sys.executable, "-m", module, *arguments], cwd=project, check=False).returncode
+def _python(module: str, *arguments: str) -> int:
+    """The exit status of a module that runs in the project's root."""
+    from nanonap.base.paths import PROJECT
+
+    return subprocess.run([sys.executable, "-m", module, *arguments], cwd=PROJECT, check=False).returncode
+
+
+def _exit_with(status: int) -> None:
+    if status:
+        sys.exit(status)

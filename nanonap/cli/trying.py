@@ -1,18 +1,17 @@
-"""The tasks that try the project itself: matrix, corpus, bench-patcher, fuzz, test, lint."""
+"""The tasks that try the patcher: matrix, corpus, bench-patcher, fuzz."""
 
-import sys
 from pathlib import Path
 
 from invoke.context import Context
 from invoke.tasks import task
 
-from doors.shared import JSON_HELP, front_door, show_json, whole
+from nanonap.cli.shared import JSON_HELP, front_door, show_json, whole
 
 
 @task(
     help={
-        "go": "Go releases by commas, or `all` (default)",
-        "mode": "build modes by commas, or `all` (default; the large program in the oldest and newest release only)",
+        "go": "Go releases, comma-separated, or `all` (default)",
+        "mode": "build modes, comma-separated, or `all` (default; the large program in two releases only)",
         "again": "run the cells that ran before and whose program and patcher are the same, too",
         "markdown": "also write the table to this file, as a page",
         "json": JSON_HELP,
@@ -28,16 +27,51 @@ def matrix(
     json: bool = False,
 ) -> None:
     """Patch, prove, run and revert in every Go release and build mode (half an hour)."""
-    from trials.matrix.main import matrix as run_matrix
+    from nanonap.trials.matrix.main import matrix as run_matrix
 
     run_matrix(go, mode, again=again, as_json=json, markdown=Path(markdown) if markdown else None)
 
 
 @task(
     help={
+        "go": "Go releases by commas, or `all` (default)",
+        "mode": "build modes by commas; `crossing` is one whose wait lies in two pages (default: default,pie,crossing)",
+        "count": "how often each is injected and ejected (default 2000)",
+        "kills": "how often the agent is killed in the midst of it (default 200)",
+        "seed": "seed of the kills' moments (default 1)",
+        "markdown": "also write the table to this file, as a page",
+        "json": JSON_HELP,
+    }
+)
+@front_door
+def cycles(
+    _: Context,
+    go: str = "all",
+    mode: str = "default,pie,crossing",
+    count: str = "2000",
+    kills: str = "200",
+    seed: str = "1",
+    markdown: str | None = None,
+    json: bool = False,
+) -> None:
+    """Inject and eject a process under every strain, thousands of times, and kill the agent (an hour)."""
+    from nanonap.base.files import check_place
+    from nanonap.trials.cycles.run import check_failed, run_cycles, show_cycles, write_page
+
+    if markdown is not None:
+        check_place(Path(markdown))
+    results = run_cycles(go, mode, whole("count", count) or 0, whole("kills", kills) or 0, whole("seed", seed) or 0)
+    show_json({"cells": results}) if json else show_cycles(results)
+    if markdown is not None:
+        write_page(Path(markdown), results)
+    check_failed(results)
+
+
+@task(
+    help={
         "nightly": "everything: all test binaries in full, all programs (20 minutes)",
-        "only": "only these packages and programs, by commas, from either list",
-        "strategy": "arms by commas: netpoll+slack1 (default), netpoll, usleep, sleep, slack, or `all`",
+        "only": "only these packages and programs, comma-separated, from either list",
+        "strategy": "arms, comma-separated: netpoll+slack1 (default), netpoll, usleep, sleep, slack, or `all`",
         "go": "the Go release whose test binaries run (default 1.27.3)",
         "markdown": "also write the table to this file, as a page",
         "json": JSON_HELP,
@@ -54,7 +88,7 @@ def corpus(
     json: bool = False,
 ) -> None:
     """Run Go's own tests and other people's programs, stock and patched."""
-    from trials.corpus.run import run_corpus
+    from nanonap.trials.corpus.run import run_corpus
 
     run_corpus(
         nightly=nightly,
@@ -76,7 +110,7 @@ def corpus(
 @front_door
 def bench_patcher(_: Context, binary: str | None = None, rounds: str = "15", json: bool = False) -> None:
     """Measure the patcher's own time and memory, as ratios."""
-    from trials.speed import judge, run_speed, show_speed
+    from nanonap.trials.speed import judge, run_speed, show_speed
 
     document = run_speed(Path(binary) if binary else None, whole("rounds", rounds) or 15)
     show_json(document) if json else show_speed(document)
@@ -102,34 +136,10 @@ def fuzz(
     json: bool = False,
 ) -> None:
     """Try damaged binaries: each must end in one of our errors or in a right patch."""
-    from trials.fuzz.campaign import check_found, run_fuzz, show_fuzz
+    from nanonap.trials.fuzz.campaign import check_found, run_fuzz, show_fuzz
 
     document = run_fuzz(
         whole("mutants", mutants) or 0, whole("seed", seed) or 0, whole("minutes", minutes), whole("only", only)
     )
     show_json(document) if json else show_fuzz(document)
     check_found(document)
-
-
-@task(help={"only": "a pytest expression to choose tests by name (default: all)"})
-@front_door
-def test(_: Context, only: str | None = None) -> None:
-    """Run the whole test suite, setting up what it needs."""
-    from nanonap.paths import PROJECT
-    from nanonap.testing import run_tests
-
-    status = run_tests(PROJECT, only)
-    if status:
-        sys.exit(status)
-
-
-@task
-@front_door
-def lint(_: Context) -> None:
-    """Run ruff and mypy."""
-    from nanonap.paths import PROJECT
-    from nanonap.testing import run_checks
-
-    status = run_checks(PROJECT)
-    if status:
-        sys.exit(status)

@@ -3,19 +3,22 @@
 import time
 from pathlib import Path
 
-from bench import host, syscalls
-from bench.attribution.errors import RecordingFailed
-from bench.conditions import COST
-from bench.display import Display
-from bench.errors import QuotaUnavailable, RunFailed
-from bench.explain import explain, runs_to_explain
-from bench.interrupt import Stop
-from bench.quota.base import Backend
-from bench.record import Record
-from bench.runner import measure
-from bench.schedule import LEAST_BLOCKS, Budget, Mode, Run
-from nanonap.errors import NanonapError
-from nanonap.terminal import messages
+from nanonap.base.errors import NanonapError
+from nanonap.base.terminal import messages
+from nanonap.lab.attribution.errors import RecordingFailed
+from nanonap.lab.ground import host
+from nanonap.lab.ground.errors import QuotaUnavailable, RunFailed
+from nanonap.lab.ground.hosts import host_of
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.plan.conditions import COST
+from nanonap.lab.plan.schedule import LEAST_BLOCKS, Budget, Run, Size
+from nanonap.lab.quota.base import Backend
+from nanonap.lab.run import syscalls
+from nanonap.lab.run.display import Display
+from nanonap.lab.run.explain import explain, runs_to_explain
+from nanonap.lab.run.runner import measure
+from nanonap.lab.store.runs import Attributed
+from nanonap.lab.store.write import ResultWriter
 
 
 class Campaign:
@@ -23,22 +26,22 @@ class Campaign:
 
     def __init__(
         self,
-        mode: Mode,
+        size: Size,
         schedule: list[list[Run]],
         backend: Backend,
         gomaxprocs: int,
-        record: Record,
+        writer: ResultWriter,
         started_ns: int,
         sampler: Path | None = None,
     ) -> None:
         """Nothing runs yet. ``sampler``: the program that samples limited groups, or None for no series."""
-        self._mode, self._schedule, self._backend = mode, schedule, backend
-        self._gomaxprocs, self._record, self._started_ns = gomaxprocs, record, started_ns
+        self._size, self._schedule, self._backend = size, schedule, backend
+        self._gomaxprocs, self._writer, self._started_ns = gomaxprocs, writer, started_ns
         self._sampler = sampler
-        self._budget, self._stop = Budget(mode), Stop()
+        self._budget, self._stop = Budget(size), Stop()
         # One run of each cost workload per arm is counted, from the first block, in which all are due.
         self._to_count = [run for run in schedule[0] if run.condition.load.scheduled and not run.limits.limited]
-        self._to_explain = runs_to_explain(schedule[0], mode)
+        self._to_explain = runs_to_explain(schedule[0], size)
 
     def measure(self) -> NanonapError | None:
         """Run all that fits. Returns what cut it short (Interrupted, RunFailed, DiskFull, …), or None."""
@@ -70,8 +73,8 @@ class Campaign:
                 display.show(block_name, what, self._elapsed_ns(), self._budget.estimate_ns(coming))
                 measured = measure(run, self._gomaxprocs, self._backend, self._stop, self._sampler)
                 self._budget.add(run, measured.took_ns)
-                self._record.add(measured, self._backend, {**host.facts(), **self._backend.facts()})
-            self._record.about["blocks_done"] = number + 1
+                self._writer.add(measured, self._backend, host_of(host.facts(), self._backend.facts()))
+            self._writer.about.blocks_done = number + 1
 
     def _syscalls(self, display: Display) -> None:
         if not self._to_count:
@@ -80,7 +83,6 @@ class Campaign:
         if counter is None:
             self._note(f"system calls were not counted: neither perf nor strace works here; {syscalls.REMEDY}")
             return
-        by_load = self._record.about["syscalls_by_load"]
         for position, run in enumerate(self._to_count):
             left_ns = self._budget.estimate_ns(self._to_count[position:])
             what = f"{run.arm.name}, {run.condition.load}"
@@ -91,12 +93,12 @@ class Campaign:
                 # The measured runs are whole without it.
                 self._note(f"system calls of {run.arm.name} were not counted: {error}")
                 continue
-            by_load.setdefault(str(run.condition.load), {})[run.arm.name] = counted
+            self._writer.calls.setdefault(str(run.condition.load), {})[run.arm.name] = counted
             if run.condition == COST:
-                self._record.about["syscalls"][run.arm.name] = counted
+                self._writer.cost_calls[run.arm.name] = counted
 
     def _explain(self, display: Display) -> None:
-        explained = self._record.explained
+        explained = self._writer.explained
         for position, run in enumerate(self._to_explain):
             left_ns = self._budget.estimate_ns(self._to_explain[position:])
             display.show("where the time goes", f"{run.arm.name}, {run.condition}", self._elapsed_ns(), left_ns)
@@ -107,14 +109,14 @@ class Campaign:
             except (RunFailed, RecordingFailed, QuotaUnavailable) as error:
                 # The measured runs are whole without it.
                 self._note(f"where the time of {run.arm.name} under {run.condition} went is not known: {error}")
-        self._record.about["attribution"] = {"methods": dict(explained.methods), "lost_events": explained.lost}
+        self._writer.about.attribution = Attributed(dict(explained.methods), explained.lost)
 
     def _elapsed_ns(self) -> int:
         return time.monotonic_ns() - self._started_ns
 
     def _limit(self) -> str:
-        return f"{self._mode.limit_ns // 60_000_000_000} min"
+        return f"{self._size.limit_ns // 60_000_000_000} min"
 
     def _note(self, text: str) -> None:
-        self._record.about["notes"].append(text)
+        self._writer.notes.append(text)
         messages().print(f"[yellow]warning[/] {text}", highlight=False)

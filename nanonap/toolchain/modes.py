@@ -6,9 +6,9 @@ Every mode but ``untrimmed`` has ``-trimpath``, so that the folder of the source
 import shutil
 from dataclasses import dataclass, field
 
-from nanonap.errors import UsageError
-from nanonap.terminal import messages
-from toolchain.errors import ModeImpossible
+from nanonap.base.errors import UsageError
+from nanonap.base.terminal import messages
+from nanonap.toolchain.errors import ModeImpossible
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Mode:
     """``flags`` go to ``go build``, ``ldflags`` to its linker, ``environment`` over the toolchain's own.
 
     ``needs`` are the commands that must be on PATH. ``trimpath`` False leaves the source's folder in the binary.
-    ``big`` adds the files of ``toolchain.big``; such a mode is built when it is named, and not by "all".
+    ``big`` adds the files of ``nanonap.toolchain.big``; such a mode is built when it is named, and not by "all".
+    ``profiled`` builds with a profile of the waiting runtime (``toolchain.profiles``), from the release ``since`` on.
     ``rival`` changes the runtime by ``toolchain.rebuilt``: a program to measure against, which is no way that users
     build theirs, so "all" never means it.
     """
@@ -29,6 +30,8 @@ class Mode:
     trimpath: bool = True
     big: bool = False
     rival: bool = False
+    profiled: bool = False
+    since: tuple[int, int] = (1, 19)
 
     def missing(self) -> list[str]:
         """The commands the mode needs and this machine lacks."""
@@ -37,6 +40,7 @@ class Mode:
 
 _CGO = {"CGO_ENABLED": "1"}
 _GCC = ("gcc",)
+_PGO = (1, 21)  # https://go.dev/doc/go1.21#compiler
 
 MODES = {
     mode.name: mode
@@ -54,6 +58,9 @@ MODES = {
         Mode("untrimmed", trimpath=False),
         Mode("big", big=True),
         Mode("big-stripped", ldflags=("-s", "-w"), big=True),
+        # The compiler inlines what the profile shows to be hot: runtime.netpoll into its caller.
+        Mode("pgo", profiled=True, since=_PGO),
+        Mode("pgo-stripped", ldflags=("-s", "-w"), profiled=True, since=_PGO),
         Mode("rebuilt", rival=True),
     )
 }

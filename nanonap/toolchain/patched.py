@@ -3,14 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
-from nanonap.errors import NanonapError
-from nanonap.paths import BUILD, PATCHED
+from nanonap.base.errors import NanonapError
+from nanonap.base.paths import BUILD, PATCHED
+from nanonap.base.terminal import command
+from nanonap.toolchain.build import SLACKEXEC
+from nanonap.toolchain.modes import MODES
 from patcher import RECOMMENDED_DENSE_NS, RECOMMENDED_QUANTUM_NS, RECOMMENDED_SPIN_NS, Patched, Wait, patch
 from patcher.errors import UnsupportedGo
-from patcher.wait import PRECISE, WaitFields, check_wait
-from toolchain.build import SLACKEXEC
-from toolchain.modes import MODES
+from patcher.wait import PRECISE, check_wait
 
 
 class NothingBuilt(NanonapError):
@@ -19,10 +21,11 @@ class NothingBuilt(NanonapError):
     exit_code = 38
 
 
-class Options(WaitFields):
+class Options(TypedDict):
     """What ``patch`` takes beside the strategy."""
 
     slack_ns: int | None
+    wait: Wait
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Variant:
     @property
     def options(self) -> Options:
         """The keyword arguments of ``patch`` that this variant is made with."""
-        return {"slack_ns": self.slack_ns, **self.wait.to_json()}
+        return {"slack_ns": self.slack_ns, "wait": self.wait}
 
 
 VARIANTS = (
@@ -62,7 +65,7 @@ class Outcome:
 
 
 def variants(strategy: str | None, slack_ns: int | None, wait: Wait = PRECISE) -> tuple[Variant, ...]:
-    """All variants, or the one that options ask for. Raises UsageError for options that cannot be meant."""
+    """All variants, or the one that options ask for. Raises UsageError for invalid options."""
     if strategy is None and slack_ns is None and not wait.asked:
         return VARIANTS
     chosen = strategy or "netpoll"
@@ -77,8 +80,19 @@ def built_programs() -> tuple[Path, ...]:
     executable = (each for each in BUILD.glob("*/*/*") if each.is_file() and each.stat().st_mode & 0o111)
     found = tuple(sorted(each for each in executable if each.name != SLACKEXEC))
     if not found:
-        raise NothingBuilt(f"{BUILD}: no built program; run `invoke build` first")
+        raise NothingBuilt(f"{BUILD}: no built program; run `{command('build')}` first")
     return found
+
+
+def variant_of(name: str) -> Variant:
+    """The variant of that name."""
+    return next(each for each in VARIANTS if each.name == name)
+
+
+def patch_as(program: Path, variant: Variant, out: Path) -> Patched:
+    """Patch a program into ``out``, replacing what is there. Raises what ``patch`` raises."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return patch(program, out, variant.strategy, **variant.options, accept_thread_cost=True, force=True)
 
 
 def patch_built(strategy: str | None, slack_ns: int | None, wait: Wait = PRECISE) -> Iterator[Outcome]:
@@ -89,15 +103,13 @@ def patch_built(strategy: str | None, slack_ns: int | None, wait: Wait = PRECISE
     chosen = variants(strategy, slack_ns, wait)
     for program in built_programs():
         folder = PATCHED / program.parent.relative_to(BUILD)
-        folder.mkdir(parents=True, exist_ok=True)
         # A rival's runtime is precise by itself; less timer slack is all that it can be given.
         rival = program.parent.name in MODES and MODES[program.parent.name].rival
         for variant in chosen:
             if rival and variant.strategy != "slack":
                 continue
-            out = folder / f"{program.name}.{variant.name}"
             try:
-                done = patch(program, out, variant.strategy, **variant.options, accept_thread_cost=True, force=True)
+                done = patch_as(program, variant, folder / f"{program.name}.{variant.name}")
             except UnsupportedGo as error:
                 yield Outcome(program, variant, None, error)
             else:

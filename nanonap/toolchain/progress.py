@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from nanonap.terminal import messages
+from nanonap.base.terminal import messages
 
 if TYPE_CHECKING:
     from rich.progress import Progress

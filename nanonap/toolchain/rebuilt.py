@@ -9,7 +9,7 @@ release may mean something else by it.
 import re
 from pathlib import Path
 
-from toolchain.errors import CannotRebuild
+from nanonap.toolchain.errors import CannotRebuild
 
 NETPOLL = "src/runtime/netpoll_epoll.go"
 ADDED = "src/runtime/nanonap_pwait2_linux.go"

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanonap.paths import TOOLCHAINS
-from nanonap.terminal import messages
-from toolchain.errors import ToolchainUnavailable, UnknownGoVersion, UnusableGo
-from toolchain.go import Toolchain, binary_toolchain, wheel_toolchain
-from toolchain.wheels import DEFAULT_GO, WHEELS
+from nanonap.base.paths import TOOLCHAINS
+from nanonap.base.terminal import messages
+from nanonap.toolchain.errors import ToolchainUnavailable, UnknownGoVersion, UnusableGo
+from nanonap.toolchain.go import Toolchain, binary_toolchain, wheel_toolchain
+from nanonap.toolchain.wheels import DEFAULT_GO, WHEELS
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,21 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
-from nanonap.paths import PROJECT
-from nanonap.terminal import answers
+from nanonap.base.paths import PROJECT
+from nanonap.base.terminal import answers
+from nanonap.toolchain.build import Built
+from nanonap.toolchain.patched import Outcome
 from patcher.show import patched_json
-from toolchain.build import Built
-from toolchain.patched import Outcome
 
 
 def show_built(built: Sequence[Built]) -> None:
-    """A line a program on stderr, for `build` comes before other tasks whose stdout a script reads."""
+    """One line per program on stderr, for `build` comes before other tasks whose stdout a script reads."""
     for each in built:
         path = each.path.relative_to(PROJECT) if each.path.is_relative_to(PROJECT) else each.path
         print(f"{path}: built with go {each.go_version}, {each.mode}, sha256 {each.sha256[:16]}…", file=sys.stderr)
@@ -32,20 +34,23 @@ def outcomes_json(outcomes: Iterable[Outcome]) -> dict[str, Any]:
 
 
 def show_outcomes(outcomes: Iterable[Outcome]) -> None:
-    """A table: program, variant, places and bytes changed, new system calls, proof."""
-    table = Table("program", "arm", "changed", "newly calls", "proof", title="patched, every stub proven")
-    for each in outcomes:
-        program = "/".join(each.program.parts[-3:])
-        if each.patched is None:
-            table.add_row(program, each.variant.name, "refused", "", str(each.refusal))
-            continue
-        manifest = each.patched.manifest
-        size = sum(len(edit.new) for edit in manifest.edits)
-        table.add_row(
-            program,
-            each.variant.name,
-            f"{len(manifest.edits)} places, {size} bytes",
-            ", ".join(manifest.new_syscalls),
-            f"{manifest.proof.passed} of {manifest.proof.cases} cases hold",
-        )
-    answers().print(table)
+    """A table for each program: variant, places and bytes changed, new system calls, proof."""
+    for program, own in groupby(outcomes, lambda each: each.program):
+        title = f"{'/'.join(program.parts[-3:])}: patched, every stub proven"
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        # A name that is cut short names nothing.
+        for name in ("arm", "changed", "newly calls", "cases held"):
+            table.add_column(name, overflow="fold")
+        for each in own:
+            if each.patched is None:
+                table.add_row(each.variant.name, "refused", "", str(each.refusal))
+                continue
+            manifest = each.patched.manifest
+            size = sum(len(edit.new) for edit in manifest.edits)
+            table.add_row(
+                each.variant.name,
+                f"{len(manifest.edits)} places, {size} B",
+                ", ".join(manifest.new_syscalls),
+                f"{manifest.proof.passed} of {manifest.proof.cases}",
+            )
+        answers().print(table)

@@ -7,8 +7,8 @@ import stat
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from toolchain.errors import BadWheel
-from toolchain.progress import progress_bar
+from nanonap.toolchain.errors import BadWheel
+from nanonap.toolchain.progress import progress_bar
 
 _TREE = "go"
 

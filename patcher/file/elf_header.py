@@ -1,23 +1,45 @@
-"""The ELF header and program headers, checked before any library sees the file (elf(5)).
+"""The ELF header and program headers, read and checked before any library sees the file (elf(5)).
 
 What a program for linux/amd64 cannot have is refused here in words; what is left is small enough for LIEF.
 """
 
 import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from patcher import errors
-from patcher.content import Content
+from patcher.file.content import Content
+from patcher.file.elf_tables import Span
 
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _PROGRAM = struct.Struct("<IIQQQQQQ")
 _SECTION_SIZE = 64
-_EM_X86_64 = 62
+_MACHINES = {  # as GOARCH names them, where Go has them
+    2: "sparc",
+    3: "386",
+    8: "mips",
+    20: "ppc",
+    21: "ppc64",
+    22: "s390x",
+    40: "arm",
+    43: "sparc64",
+    50: "ia64",
+    183: "arm64",
+    243: "riscv64",
+    258: "loong64",
+}
 _TYPES = {0: "no type", 1: "an object file", 4: "a core dump"}  # ET_NONE, ET_REL, ET_CORE
-_EXECUTABLES = (2, 3)  # ET_EXEC, ET_DYN
+ET_EXEC, ET_DYN = 2, 3
+_LOADERS = {  # of other systems, as Go's own linker names them (cmd/link/internal/amd64/obj.go)
+    "/libexec/ld-elf.so": "freebsd",
+    "/libexec/ld.elf_so": "netbsd",
+    "/usr/libexec/ld.elf_so": "netbsd",
+    "/usr/libexec/ld.so": "openbsd",
+    "/usr/libexec/ld-elf.so": "dragonfly",
+    "/lib/amd64/ld.so": "solaris",
+}
 _SYSTEMS = {0: "System V", 3: "Linux"}  # EI_OSABI of programs for Linux; others have a value of their own
 _OTHER_SYSTEMS = {2: "netbsd", 6: "solaris", 9: "freebsd", 12: "openbsd"}  # as GOOS names them
 _MOST_PROGRAM_HEADERS = 1024  # the kernel takes at most 64 KiB of them: 1170 (fs/binfmt_elf.c, load_elf_phdrs)
@@ -30,23 +52,46 @@ _LONGEST_INTERPRETER = 4096
 
 
 @dataclass(frozen=True)
-class Range:
-    """A segment's program header, as far as it is checked here."""
+class ProgramHeader:
+    """A program header's fields, and ``at``, its own file offset."""
 
     kind: int
+    flags: int
     offset: int
     address: int
     file_size: int
     memory_size: int
+    alignment: int
+    at: int
 
 
-def check_headers(path: Path, data: Content) -> None:
-    """Raises the error that says why this file cannot be a program for linux/amd64 that LIEF should see."""
+@dataclass(frozen=True)
+class Header:
+    """What the header says. ``kind``: e_type; ``machine``: e_machine; ``loader``: the path of the dynamic linker that
+    the program asks for, None where it asks for none; ``table``, ``sections``: where the tables of program and section
+    headers lie; ``names``: the index of the section that holds the sections' names.
+    """
+
+    kind: int
+    machine: int
+    entry: int
+    loader: str | None
+    programs: tuple[ProgramHeader, ...]
+    table: Span
+    sections: Span
+    names: int
+
+
+def check_headers(path: Path, data: Content, machines: Container[int]) -> Header:
+    """Raises the error that says why this file cannot be a program for linux/amd64 that LIEF should see.
+
+    ``machines`` are the ELF machine numbers that can be read.
+    """
     if data[:4] != b"\x7fELF":
         raise errors.NotElf(f"{path}: not an ELF file; name a Go executable for linux/amd64")
     if len(data) < _HEADER.size:
         raise errors.MalformedBinary(f"{path}: ends within its ELF header; is it truncated?")
-    _check_kind(path, data)
+    _check_kind(path, data, machines)
     fields = _HEADER.unpack_from(data)
     programs, sections = fields[5:7]
     program_size, program_count, section_size, section_count, names = fields[9:14]
@@ -61,15 +106,30 @@ def check_headers(path: Path, data: Content) -> None:
         raise errors.MalformedBinary(f"{path}: section {names} is to hold the sections' names, of {section_count}")
     if _UPX_MAGIC in data[:_UPX_WITHIN]:
         raise errors.PackedBinary(f"{path}: packed by UPX; unpack it first (upx -d), then patch the result")
-    ranges = [
-        Range(kind, offset, address, file_size, memory_size)
-        for kind, _, offset, address, _, file_size, memory_size, _ in _programs(data, programs, program_count)
-    ]
-    _check_loaded(path, data, [each for each in ranges if each.kind == _PT_LOAD])
-    for each in ranges:
+    table = Span(programs, program_count * program_size)
+    found = tuple(_programs(data, table))
+    _check_loaded(path, data, [each for each in found if each.kind == _PT_LOAD])
+    for each in found:
         check_end(path, data, "a segment", each.offset + each.file_size)
-        if each.kind == _PT_INTERP:
-            _check_interpreter(path, data, each)
+    return Header(
+        kind=fields[1],
+        machine=fields[2],
+        entry=fields[4],
+        loader=next((_loader(data, each) for each in found if each.kind == _PT_INTERP), None),
+        programs=found,
+        table=table,
+        sections=Span(sections, section_count * section_size),
+        names=names,
+    )
+
+
+def check_loader(path: Path, loader: str | None) -> None:
+    """Raises WrongArchitecture for the dynamic linker of another system; an unknown one says nothing."""
+    system = next((system for start, system in _LOADERS.items() if (loader or "").startswith(start)), None)
+    if system is not None:
+        raise errors.WrongArchitecture(
+            f"{path}: wants {loader} for its dynamic linker, that of {system}; only linux/amd64 can be patched"
+        )
 
 
 def check_end(path: Path, data: Content, what: str, end: int) -> None:
@@ -80,13 +140,15 @@ def check_end(path: Path, data: Content, what: str, end: int) -> None:
         )
 
 
-def _check_kind(path: Path, data: Content) -> None:
+def _check_kind(path: Path, data: Content, machines: Container[int]) -> None:
     if data[4] == 1:
         raise errors.WrongClass(f"{path}: a 32-bit ELF file; only 64-bit Go programs (linux/amd64) can be patched")
     machine = int.from_bytes(data[18:20], "little" if data[5] == 1 else "big")
-    if data[5] != 1 or machine != _EM_X86_64:
+    if data[5] != 1 or machine not in machines:
+        name = _MACHINES.get(machine, "another processor") + ("" if data[5] == 1 else ", big-endian")
         raise errors.WrongArchitecture(
-            f"{path}: built for ELF machine {machine}; only linux/amd64 (machine 62) can be patched"
+            f"{path}: built for {name} (ELF machine {machine}), which is not supported yet; only linux/amd64 can be "
+            "patched: build it with GOARCH=amd64"
         )
     if data[4] != 2:
         raise errors.MalformedBinary(f"{path}: its ELF class is {data[4]}; known are 1 (32-bit) and 2 (64-bit)")
@@ -96,7 +158,7 @@ def _check_kind(path: Path, data: Content) -> None:
             "only linux/amd64 can be patched"
         )
     kind = int.from_bytes(data[16:18], "little")
-    if kind and kind not in _EXECUTABLES:
+    if kind and kind not in (ET_EXEC, ET_DYN):
         raise errors.MalformedBinary(
             f"{path}: {_TYPES.get(kind, f'an ELF file of type {kind}')}; name an executable or a shared library"
         )
@@ -109,11 +171,13 @@ def _check_table(path: Path, data: Content, what: str, table: tuple[int, int, in
         raise errors.MalformedBinary(f"{path}: its {what} have {size} bytes each; an ELF64 file's have {entry}")
 
 
-def _programs(data: Content, offset: int, count: int) -> Iterator[tuple[int, ...]]:
-    yield from _PROGRAM.iter_unpack(data[offset : offset + _PROGRAM.size * count] if offset else b"")
+def _programs(data: Content, table: Span) -> Iterator[ProgramHeader]:
+    for at in range(table.offset, table.end, _PROGRAM.size) if table.offset else ():
+        kind, flags, offset, address, _, file_size, memory_size, alignment = _PROGRAM.unpack_from(data, at)
+        yield ProgramHeader(kind, flags, offset, address, file_size, memory_size, alignment, at)
 
 
-def _check_loaded(path: Path, data: Content, loaded: list[Range]) -> None:
+def _check_loaded(path: Path, data: Content, loaded: list[ProgramHeader]) -> None:
     """Loaded segments must rise in address, as the kernel wants them, and share no byte in memory or in the file."""
     for each in loaded:
         if each.file_size > each.memory_size or each.address + each.memory_size > _HIGHEST:
@@ -134,12 +198,6 @@ def _check_loaded(path: Path, data: Content, loaded: list[Range]) -> None:
             )
 
 
-def _check_interpreter(path: Path, data: Content, where: Range) -> None:
-    """The dynamic linker's path names the system that has it there."""
-    name = data[where.offset : where.offset + min(where.file_size, _LONGEST_INTERPRETER)].rstrip(b"\0")
-    last = name.rpartition(b"/")[2].decode("utf-8", "replace")
-    if not last.startswith(("ld-linux", "ld-musl", "ld.so", "ld64.so", "ld-2")) or name.startswith(b"/usr/libexec/"):
-        raise errors.WrongArchitecture(
-            f"{path}: wants {name.decode('utf-8', 'replace')!r} for its dynamic linker, which is not one of Linux; "
-            "only linux/amd64 can be patched"
-        )
+def _loader(data: Content, where: ProgramHeader) -> str:
+    name = data[where.offset : where.offset + min(where.file_size, _LONGEST_INTERPRETER)]
+    return name.rstrip(b"\0").decode("utf-8", "replace")

@@ -8,13 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from patcher.content import Content
 from patcher.errors import MalformedBinary
+from patcher.file.content import Content
 
 _SYMBOL_SIZE = 24  # Elf64_Sym: st_name u32, st_info, st_other u8, st_shndx u16, st_value u64, st_size u64
 _SYMBOL_VALUE = 8
 _RELOCATION = struct.Struct("<QQq")  # Elf64_Rela: r_offset, r_info, r_addend
-_RELATIVE = 8  # R_X86_64_RELATIVE, without a symbol
 _MOST_HITS = 4096  # an honest table has one hit or a few; a crafted one can repeat what is searched for ever
 MOST_SHORT_HITS = 1 << 20  # of four bytes, which stand by chance where nothing is meant
 
@@ -71,6 +70,7 @@ class Relocations:
 
     path: Path
     data: Content
+    relative: int  # the kind (r_info) of one that adds where the program lies, without a symbol
     tables: tuple[Span, ...]  # of Elf64_Rela
     packed: tuple[int, ...]  # addresses that DT_RELR lists; their addends lie in place
 
@@ -83,14 +83,14 @@ class Relocations:
 
     def target(self, address: int) -> int | None:
         """The pointer that a relative relocation puts at ``address``; None where there is none."""
-        for at in self._records(struct.pack("<QQ", address, _RELATIVE), 0):
+        for at in self._records(struct.pack("<QQ", address, self.relative), 0):
             addend: int = struct.unpack_from("<q", self.data, at + 16)[0]
             return addend
         return None
 
     def addresses_of(self, target: int) -> Iterator[int]:
         """Where relative relocations put a pointer to ``target``."""
-        for at in self._records(struct.pack("<QQ", _RELATIVE, target), 8):
+        for at in self._records(struct.pack("<QQ", self.relative, target), 8):
             address: int = struct.unpack_from("<Q", self.data, at)[0]
             yield address
 

@@ -1,9 +1,10 @@
 """What tells a file from another."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from patcher.content import Content
+from patcher.file.content import Content
 
 
 @dataclass(frozen=True)
@@ -17,3 +18,12 @@ class FileFacts:
     def of(cls, data: Content) -> "FileFacts":
         """The facts of a file's content."""
         return cls(hashlib.sha256(data).hexdigest(), len(data))
+
+    @classmethod
+    def of_pieces(cls, pieces: Iterable[bytes]) -> "FileFacts":
+        """The facts of a content that comes in pieces."""
+        digest, size = hashlib.sha256(), 0
+        for piece in pieces:
+            digest.update(piece)
+            size += len(piece)
+        return cls(digest.hexdigest(), size)

@@ -1,58 +1,52 @@
-"""Where a function is called from: every direct call of it in the executable segments."""
+"""Where the runtime's waits and sleeps are called from: every direct call of them in the executable segments."""
 
-import re
 from collections.abc import Iterator
 
-from patcher.code import instruction_starts
-from patcher.elf import Segment
-from patcher.functions import Functions
-from patcher.pclntab import Function
+from patcher.errors import MalformedBinary
+from patcher.golang.functions import Functions
+from patcher.golang.pclntab import Function
+from patcher.golang.syscalls import EPOLL_WAITS, SYSCALL6, USLEEP
 
-_CALL = b"\xe8"  # call rel32 (Intel SDM, volume 2, CALL)
-_CALL_SIZE = 5
-_STEP = 1 << 16  # within so many bytes of text the upper half of rel32 takes two values at the most
-_LONGEST_FUNCTION = 1 << 20  # bytes; a longer one is no function, or none that a table of callers is worth
-_MOST = 10_000  # more calls than any program has of one function
+_LONGEST_FUNCTION = 1 << 20  # bytes; a longer one is no function, or none that is worth a table of instructions
+_MOST = 10_000  # more calls than any program has of these functions
+_SEARCHED = (*EPOLL_WAITS, *SYSCALL6, USLEEP)
+
+Call = tuple[Function, int]
 
 
-def callers(functions: Functions, targets: frozenset[int]) -> tuple[tuple[Function, int], ...]:
-    """(function, address of the call), in the order of addresses.
+def callers(functions: Functions, targets: frozenset[int]) -> tuple[Call, ...]:
+    """(function, address of the call) of each call of a target, in the order of addresses.
 
-    A hit in the bytes counts where pclntab has a function and an instruction starts there; what calls through a
-    pointer is not seen.
+    ``targets`` are starts of functions named in ``_SEARCHED``. A hit in the bytes counts where pclntab has a function
+    and an instruction starts there; a call through a pointer is not seen. Raises MalformedBinary for calls without end.
     """
-    found: list[tuple[Function, int]] = []
+    found = functions.once(_search)
+    return tuple(call for call, target in found if target in targets)
+
+
+def _search(functions: Functions) -> tuple[tuple[Call, int], ...]:
+    targets = frozenset(each.start for name in _SEARCHED for each in functions.all(name))
+    found: list[tuple[Call, int]] = []
     starts: dict[int, frozenset[int]] = {}  # by the function's start
-    for address in sorted(_hits(functions, targets)):
+    for address, target in sorted(_hits(functions, targets)):
         function = functions.table.at(address)
-        if function is None or function.end - function.start > _LONGEST_FUNCTION or len(found) == _MOST:
+        if function is None:
             continue
-        if function.start not in starts:
+        if function.start not in starts and function.end - function.start <= _LONGEST_FUNCTION:
             code = functions.image.read(function.start, function.end - function.start)
-            starts[function.start] = instruction_starts(code, function.start)
-        if address in starts[function.start]:
-            found.append((function, address))
+            starts[function.start] = functions.image.isa.starts(code, function.start)
+        # What cannot be decoded so far counts as a call: whoever looks at the function refuses it by its name.
+        known = starts.get(function.start, frozenset())
+        if address in known or address > max(known, default=0):
+            found.append(((function, address), target))
+        if len(found) > _MOST:
+            raise MalformedBinary(f"{functions.image.path}: more than {_MOST} calls of the runtime's sleep functions")
     return tuple(found)
 
 
-def _hits(functions: Functions, targets: frozenset[int]) -> Iterator[int]:
-    for segment in functions.image.segments:
-        if segment.executable:
-            for low in range(0, segment.file_size, _STEP):
-                yield from _hits_in(functions, segment, low, targets)
-
-
-def _hits_in(functions: Functions, segment: Segment, low: int, targets: frozenset[int]) -> Iterator[int]:
-    """The calls in ``_STEP`` bytes of a segment, found by the upper half of their distance."""
-    data, start = functions.image.data, segment.offset + low
-    stop = min(start + _STEP, segment.offset + segment.file_size - _CALL_SIZE + 1)
-    for target in targets:
-        distances = [target - (segment.address + at - segment.offset + _CALL_SIZE) for at in (start, stop)]
-        upper = {(each >> 16 & 0xFFFF).to_bytes(2, "little") for each in distances}
-        # The distance is looked ahead at, not taken: a call may begin within what looks like another's distance.
-        pattern = re.compile(_CALL + b"(?=..(?:" + b"|".join(map(re.escape, sorted(upper))) + b"))", re.DOTALL)
-        for hit in pattern.finditer(data, start, stop + _CALL_SIZE - 1):
-            address = segment.address + hit.start() - segment.offset
-            distance = int.from_bytes(data[hit.end() : hit.end() + 4], "little", signed=True)
-            if address + _CALL_SIZE + distance == target:
-                yield address
+def _hits(functions: Functions, targets: frozenset[int]) -> Iterator[tuple[int, int]]:
+    image = functions.image
+    for each in image.segments:
+        if each.executable and targets:
+            end = each.offset + each.file_size
+            yield from image.isa.direct_calls(image.data, each.offset, end, each.address, targets)

@@ -1,13 +1,19 @@
 """Functions of an image by name: from pclntab always, checked against the symbol table where there is one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
-from patcher.code import Instruction, decode, decode_function
 from patcher.errors import MalformedBinary, ShapeMismatch, WrongArchitecture
-from patcher.image import GoImage
-from patcher.pclntab import Function, FunctionTable, find_function_table
+from patcher.golang.finder import find_function_table
+from patcher.golang.image import GoImage
+from patcher.golang.pclntab import Function, FunctionTable
+from patcher.isa.flow import Flow
+from patcher.isa.instruction import Instruction, Kind
 
+T = TypeVar("T")
+MAIN = "runtime.main"  # of every program and C library; the runtime starts it
 _LONGEST_STUB = 128  # bytes; those that a patch puts behind the code have some dozens
 _LINUX_ONLY = "runtime.futex"  # runtime/sys_linux_amd64.s; every other system waits by calls of other names
 _LONGEST_FUNCTION = 1 << 16  # bytes; the runtime functions read here have at most some thousands
@@ -19,12 +25,21 @@ class Functions:
 
     image: GoImage
     _decoded: dict[Function, tuple[Instruction, ...]] = field(default_factory=dict, repr=False, compare=False)
+    _searched: dict[Callable[["Functions"], Any], Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, search: Callable[["Functions"], T]) -> T:
+        """What a search through the whole image finds: it is made once, whoever asks."""
+        if search not in self._searched:
+            self._searched[search] = search(self)
+        found: T = self._searched[search]
+        return found
 
     @cached_property
     def table(self) -> FunctionTable:
         """The function table (pclntab). Raises WrongArchitecture where it is not one of a program for Linux."""
         table = find_function_table(self.image)
-        if "GOOS" not in self.image.build.settings and not table.find(_LINUX_ONLY):
+        named = bool(table.find(MAIN))  # where the runtime's names are obfuscated, this proves nothing
+        if named and "GOOS" not in self.image.build.settings and not table.find(_LINUX_ONLY):
             raise WrongArchitecture(
                 f"{self.image.path}: says nowhere which system it was built for, and has no {_LINUX_ONLY}, as a Go "
                 "program for Linux has; only linux/amd64 can be patched"
@@ -42,11 +57,30 @@ class Functions:
         return found
 
     def one(self, name: str) -> Function:
-        """The only function of that name."""
+        """The only function of that name that Go code calls; wrappers through which assembly calls it do not count."""
         found = self.all(name)
-        if len(found) != 1:
-            raise ShapeMismatch(f"{self.image.path}: expected one function {name}, found {len(found)}")
-        return found[0]
+        own = found if len(found) < 2 else [each for each in found if not self._wraps(each, found)]
+        if len(own) != 1:
+            raise ShapeMismatch(f"{self.image.path}: expected one function {name}, found {len(own)}")
+        return own[0]
+
+    def _wraps(self, function: Function, namesakes: tuple[Function, ...]) -> bool:
+        """True for a way from ABI0 to ABIInternal: it sets what Go code relies on, then calls a namesake, nothing else.
+
+        From cmd/compile/internal/ssagen/abi.go, makeABIWrapper; it jumps where there is nothing to hand on or back.
+        """
+        instructions = self.instructions(function)
+        leaving = [
+            index
+            for index, each in enumerate(instructions)
+            if each.kind is Kind.CALL
+            or (each.is_branch and (each.target is None or not function.start <= each.target < function.end))
+        ]
+        if len(leaving) != 1:
+            return False
+        (last,) = leaving
+        others = [each.start for each in namesakes if each != function]
+        return instructions[last].target in others and self.image.isa.enters_go(instructions[:last])
 
     def instructions(self, function: Function) -> tuple[Instruction, ...]:
         """A function's instructions, up to its padding. Raises ShapeMismatch if it does not decode in full."""
@@ -56,29 +90,44 @@ class Functions:
                 raise ShapeMismatch(
                     f"{function.name} at {function.start:#x}: expected at most {_LONGEST_FUNCTION} bytes, found {size}"
                 )
-            code = self.image.read(function.start, size)
-            self._decoded[function] = decode_function(function.name, code, function.start)
+            self._decoded[function] = self._decode(function)
         return self._decoded[function]
+
+    def _decode(self, function: Function) -> tuple[Instruction, ...]:
+        isa, code = self.image.isa, self.image.read(function.start, function.end - function.start)
+        instructions = tuple(isa.decode(code, function.start))
+        reached = instructions[-1].end if instructions else function.start
+        # A function's size by pclntab includes what pads it.
+        if code[reached - function.start :].strip(isa.trap):
+            raise ShapeMismatch(
+                f"{function.name}: expected {isa.name} instructions up to {function.end:#x}, "
+                f"found bytes that are none at {reached:#x}"
+            )
+        return instructions
+
+    def flow(self, function: Function) -> Flow:
+        """How control flows through a function. Raises ShapeMismatch where that cannot be followed."""
+        return self.image.isa.flow(function.name, self.instructions(function))
 
     def code_at(self, address: int) -> tuple[Instruction, ...]:
         """The instructions at an address outside every function, as far as they are some; none where nothing is."""
         for segment in self.image.segments:
             if segment.executable and segment.address <= address < segment.address + segment.file_size:
                 size = min(_LONGEST_STUB, segment.address + segment.file_size - address)
-                return tuple(decode(self.image.read(address, size), address))
+                return tuple(self.image.isa.decode(self.image.read(address, size), address))
         return ()
 
     def filler(self, function: Function) -> tuple[int, int]:
-        """(address, size) of what the linker filled up behind a function to align the next: int3 that nothing reaches.
+        """(address, size) of what the linker filled up behind a function to align the next: traps that nothing reaches.
 
         (0, 0) where the function does not end in a jump or a return, or has a jump to behind its end.
         """
         instructions = self.instructions(function)
-        code = [each for each in instructions if each.mnemonic != "int3"]
-        if not code or code[-1].mnemonic not in ("jmp", "ret"):
+        code = [each for each in instructions if each.kind is not Kind.TRAP]
+        if not code or code[-1].kind not in (Kind.JUMP, Kind.RETURN):
             return 0, 0
         start = code[-1].end
         if any(each.target is not None and start <= each.target < function.end for each in code):
             return 0, 0
         filled = self.image.read(start, function.end - start)
-        return (start, len(filled)) if not filled.strip(b"\xcc") else (0, 0)
+        return (start, len(filled)) if not filled.strip(self.image.isa.trap) else (0, 0)

@@ -2,48 +2,56 @@
 
 import io
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from patcher import errors
-from patcher.buildinfo import BuildInfo, read_build_info
-from patcher.content import Content, mapped, opened
-from patcher.elf import Section, Segment, file_offset, read_elf
-from patcher.elf_header import check_headers
-from patcher.elf_tables import Relocations, Span, Symbols, hits
+from patcher.file.changes import Change
+from patcher.file.content import Content, Reader, mapped, mapped_with, opened
+from patcher.file.elf import Section, Segment, file_offset, read_elf
+from patcher.file.elf_check import check_reading
+from patcher.file.elf_header import ET_DYN, ET_EXEC, check_headers, check_loader
+from patcher.file.elf_tables import Relocations, Span, Symbols, hits
+from patcher.golang.buildinfo import UNKNOWN, BuildInfo, read_build_info
+from patcher.isa.isa import Isa
+from patcher.isa.table import ISAS
 
-PAGE = 4096  # the kernel maps files in these; x86-64 has no smaller or larger base page
 E_ENTRY = 24  # offset of e_entry in an ELF64 header (elf(5))
 
 BUILDINFO = ".go.buildinfo"
 PCLNTAB = (".gopclntab", ".data.rel.ro.gopclntab")
+_VERSION = "runtime.buildVersion"
+_LONGEST_VERSION = 256  # bytes
 
 
 @dataclass(frozen=True)
 class Padding:
-    """Zero bytes behind the executable segment that nothing else in the file claims."""
+    """Zero bytes behind a segment that nothing else in the file claims; ``section`` ends where they begin."""
 
     segment: Segment
     address: int
     offset: int
     size: int
+    section: Section | None
 
 
 @dataclass(frozen=True)
 class GoImage:
-    """A Go program for linux/amd64. ``data`` is the whole file; addresses are as linked.
+    """A Go program for Linux. ``data`` is the whole file; addresses are as linked.
 
-    ``claims`` are the bytes of the file that something in it says to need: sections, segments, header tables.
+    ``isa`` is the instruction set of its code. ``thread_local`` are the bytes of thread-local data. ``claims`` are
+    the bytes of the file that something in it says to need: sections, segments, header tables.
     """
 
     path: Path
     data: Content
+    isa: Isa
     entry: int
     pie: bool
     shared_library: bool
-    dynamic: bool
+    thread_local: int
     segments: tuple[Segment, ...]
     sections: tuple[Section, ...]
     claims: tuple[Span, ...]
@@ -114,9 +122,10 @@ class GoImage:
                 continue
             offset = segment.offset + segment.file_size
             address = segment.address + segment.file_size
-            limit = min(self._next_claim(offset), offset + -address % PAGE)
+            limit = min(self._next_claim(offset), offset + -address % self.isa.page)
             if limit > offset and not any(self.data[offset:limit]) and self._page_is_ours(segment, address):
-                yield Padding(segment, address, offset, limit - offset)
+                section = next((each for each in self.sections if each.size and each.end == offset), None)
+                yield Padding(segment, address, offset, limit - offset, section)
 
     def _next_claim(self, offset: int) -> int:
         """The first file offset from ``offset`` on that a section, a segment, a header table or the end claims."""
@@ -125,7 +134,7 @@ class GoImage:
         return min([each.offset for each in self.claims if each.offset >= offset and each.size] + [len(self.data)])
 
     def _page_is_ours(self, segment: Segment, address: int) -> bool:
-        page_end = address + -address % PAGE
+        page_end = address + -address % self.isa.page
         return not any(
             each.address < page_end and each.address + each.memory_size > address
             for each in self.segments
@@ -133,41 +142,78 @@ class GoImage:
         )
 
 
-def read_image(path: Path) -> GoImage:
-    """Read a Go binary. Raises the error that names what is wrong with it; never anything else for bad input."""
+def read_image(path: Path, *, to_patch: bool = False) -> GoImage:
+    """Read a Go binary; one that is ``to_patch`` has its headers read twice, by two readers (elf_check).
+
+    Raises the error that names what is wrong with it; never anything else for bad input.
+    """
     with opened(path) as descriptor, open(descriptor, "rb", closefd=False) as stream:
-        return _image(path, mapped(descriptor), stream)
+        return _image(path, mapped(descriptor), stream if to_patch else None)
 
 
-def parse_image(path: Path, data: bytes) -> GoImage:
-    """The same for a file's content; ``path`` is only named in errors."""
-    return _image(path, data, io.BytesIO(data))
+def read_changed(path: Path, descriptor: int, changes: Iterable[Change]) -> GoImage:
+    """The same of a file with changes laid over it, to patch, for as long as it is open; errors name ``path``."""
+    laid = tuple(changes)
+    return _image(path, mapped_with(descriptor, laid), io.BufferedReader(Reader(descriptor, laid)))
 
 
-def _image(path: Path, data: Content, source: io.BufferedIOBase) -> GoImage:
-    check_headers(path, data)
-    elf = read_elf(path, data, source)
-    place = next((Span(each.offset, each.size) for each in elf.sections if each.name == BUILDINFO), None)
-    # A library or plugin of an old release may have none either, and says nothing else of what it is.
-    is_program = bool(elf.entry) and (elf.dynamic or not elf.movable)
-    has_table = is_program and any(each.name in PCLNTAB for each in elf.sections)
-    build = read_build_info(path, data, place, has_table)
-    system = build.settings.get("GOOS", "linux")
-    if system != "linux":
-        raise errors.WrongArchitecture(f"{path}: built for {system}; only linux/amd64 can be patched")
-    if not elf.loadable:
-        raise errors.MalformedBinary(f"{path}: its ELF header names no executable and no shared library")
-    return GoImage(
+def _image(path: Path, data: Content, source: io.BufferedIOBase | None) -> GoImage:
+    header = check_headers(path, data, ISAS)
+    isa = ISAS[header.machine]
+    elf = read_elf(path, data, header, isa.relative)
+    if source is not None:
+        check_reading(path, data, source, header)
+    image = GoImage(
         path=path,
         data=data,
+        isa=isa,
         entry=elf.entry,
         pie=elf.movable,
-        shared_library=build.settings.get("-buildmode") in ("c-shared", "plugin", "shared"),
-        dynamic=elf.dynamic,
+        shared_library=elf.library,
+        thread_local=elf.thread_local,
         segments=elf.segments,
         sections=elf.sections,
         claims=elf.claims,
         symbols=elf.symbols,
         relocations=elf.relocations,
-        build=build,
+        build=UNKNOWN,
     )
+    build = _build_info(image)
+    system = build.settings.get("GOOS")
+    if system is None:
+        check_loader(path, header.loader)
+    elif system != "linux":
+        raise errors.WrongArchitecture(f"{path}: built for {system}; only linux/amd64 can be patched")
+    if header.kind not in (ET_EXEC, ET_DYN):
+        kind = errors.NotGo if build == UNKNOWN else errors.MalformedBinary
+        raise kind(f"{path}: its ELF header names no executable and no shared library; name a Go program")
+    mode = build.settings.get("-buildmode")
+    library = elf.library if mode is None else mode in ("c-shared", "plugin", "shared")
+    return replace(image, build=build, shared_library=library)
+
+
+def _build_info(image: GoImage) -> BuildInfo:
+    """From where the linker puts it, else from the variable that holds the version, else UNKNOWN."""
+    section = image.section(BUILDINFO)
+    spans = [Span(each.offset, each.file_size) for each in image.segments if each.writable]
+    build = read_build_info(image.path, image.data, [Span(section.offset, section.size)] if section else spans)
+    own = _own_version(image)
+    if build is None:
+        return BuildInfo(own, {}) if own else UNKNOWN
+    if own not in (None, build.version):
+        raise errors.MalformedBinary(
+            f"{image.path}: built by {build.version} by its build information, by {own} by {_VERSION}"
+        )
+    return build
+
+
+def _own_version(image: GoImage) -> str | None:
+    """What runtime.Version would say: the string that the symbol ``runtime.buildVersion`` names; None without one."""
+    if not (variable := image.symbol(_VERSION)):
+        return None
+    try:
+        length: int = struct.unpack("<Q", image.read(variable + 8, 8))[0]
+        text = image.read(image.read_pointer(variable), length) if length <= _LONGEST_VERSION else b""
+    except errors.MalformedBinary:
+        return None
+    return text.decode("utf-8", "replace") or None

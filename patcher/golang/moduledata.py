@@ -6,12 +6,12 @@ pctab, pclntable and ftab; findfunctab; minpc, maxpc; text, etext.
 
 from dataclasses import dataclass
 
-from patcher.elf import Segment
-from patcher.errors import MalformedBinary, UnsupportedGo
-from patcher.image import GoImage
+from patcher.errors import MalformedBinary
+from patcher.file.elf import Segment
+from patcher.golang.image import GoImage
 
 _NAMES, _PCTAB, _PCLNTABLE, _FTAB, _FTAB_LENGTH = 1, 10, 13, 16, 17
-_TEXT = 22
+_TEXT, _END_OF_TEXT, _TYPES = 22, 23, 35
 _MOST_POINTERS = 64  # that point to pclntab; moduledata's is the only one in an honest program
 
 
@@ -27,17 +27,14 @@ class Moduledata:
         """The base of FUNCDATA offsets, from moduledata and, where there is one, the symbol: they must agree.
 
         How many words of moduledata come before it differs: Go 1.20 added covctrs and ecovctrs, Go 1.27
-        typedesclen, itaboffset and itabsize.
+        typedesclen, itaboffset and itabsize. The first of these stands between types and etypes, and is a length.
         """
-        if self.image.build.release == (0, 0):
-            raise UnsupportedGo(
-                f"{self.image.path}: built by {self.image.build.version} Go; where the stack maps lie differs by "
-                "release, so strategy sleep needs to know it; use netpoll"
-            )
-        words = 38 + 2 * has_start_line + 3 * (self.image.build.release >= (1, 27))
+        first = _TYPES + 2 * has_start_line
+        types, following, third = (self.image.read_pointer(self.address + 8 * (first + each)) for each in range(3))
+        words = first + 3 + 3 * (types + following <= third)
         value = self.image.read_pointer(self.address + 8 * words)
         symbol = next((at for name in ("go:func.*", "go.func.*") if (at := self.image.symbol(name)) is not None), value)
-        if symbol != value or _segment(self.image, value) is None:
+        if symbol != value or self._segment(value) is None:
             raise MalformedBinary(
                 f"{self.image.path}: the stack maps are not where moduledata of {self.image.build.version} is known to "
                 f"say ({value:#x}, by the symbol {symbol:#x}); it is malformed, or of a release that is not known yet"
@@ -46,10 +43,17 @@ class Moduledata:
 
     def funcdata(self, gofunc: int, offset: int) -> int:
         """The address of a table at an offset from ``gofunc``, in the same segment."""
-        segment = _segment(self.image, gofunc)
+        segment = self._segment(gofunc)
         if segment is None or gofunc + offset >= segment.address + segment.file_size:
             raise MalformedBinary(f"{self.image.path}: a stack map at {gofunc:#x} + {offset:#x} is outside its segment")
         return gofunc + offset
+
+    def _segment(self, address: int) -> Segment | None:
+        """The segment that holds an address outside the functions: some linkers put code and constants into one."""
+        if self.text <= address < self.image.read_pointer(self.address + 8 * _END_OF_TEXT):
+            return None
+        segments = self.image.segments
+        return next((each for each in segments if each.address <= address < each.address + each.file_size), None)
 
     def check_end(self, size: int) -> None:
         """The text must lie in one executable segment. ``size``: from its start to the last function's end."""
@@ -95,15 +99,3 @@ def _read(image: GoImage, address: int, table: int, sizes: tuple[int, int, int, 
     if any(image.read_pointer(address + 8 * word) != value for word, value in expected.items()):
         return None
     return Moduledata(image, address, image.read_pointer(address + 8 * _TEXT))
-
-
-def _segment(image: GoImage, address: int) -> Segment | None:
-    """The segment of data that holds an address; stack maps are never among the code."""
-    return next(
-        (
-            each
-            for each in image.segments
-            if not each.executable and each.address <= address < each.address + each.file_size
-        ),
-        None,
-    )

@@ -10,16 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from patcher.elf_tables import MOST_SHORT_HITS, Span, hits
-from patcher.errors import MalformedBinary, NotGo, UnsupportedGo
-from patcher.image import PCLNTAB, GoImage
-from patcher.moduledata import find_moduledata
-from patcher.pctable import PcTable, decode_pc_table
+from patcher.errors import MalformedBinary, UnsupportedGo
+from patcher.file.elf_tables import MOST_SHORT_HITS, Span, hits
+from patcher.golang.image import GoImage
+from patcher.golang.moduledata import find_moduledata
+from patcher.golang.pctable import PcTable, decode_pc_table
 
-_MAGIC_118 = 0xFFFFFFF0
-_MAGIC_120 = 0xFFFFFFF1  # adds startLine to _func
+MAGIC_118 = 0xFFFFFFF0
+MAGIC_120 = 0xFFFFFFF1  # adds startLine to _func
+OLD_MAGICS = {0xFFFFFFFA: "Go 1.16 or 1.17", 0xFFFFFFFB: "Go 1.2 to 1.15"}
 _HEADER = struct.Struct("<IBBBBQQQQQQQQ")
-_MOST_CANDIDATES = 64
+OBFUSCATED = (
+    "it is obfuscated (by garble, perhaps) or of a release that is not known yet: patch a build that is not obfuscated"
+)
 _MOST_SEARCHES = 50_000  # of one table; a patch makes some hundreds, and a crafted name table could ask for millions
 _MOST_OF_A_NAME = 64
 _PIECE = 1 << 16  # entries that are in memory at a time
@@ -31,6 +34,7 @@ PCDATA_INL_TREE_INDEX = 2
 FUNCDATA_ARGS_POINTER_MAPS = 0
 FUNCDATA_LOCALS_POINTER_MAPS = 1
 FUNCDATA_STACK_OBJECTS = 2
+FUNCDATA_INL_TREE = 3
 UNSAFE = -2  # abi.UnsafePointUnsafe: no async preemption here
 
 
@@ -44,37 +48,6 @@ class Function:
     record: int  # offset of its _func in the function area
 
 
-def find_function_table(image: GoImage) -> "FunctionTable":
-    """The image's table: where its section says, or else at the first header that moduledata agrees with.
-
-    Raises NotGo without one, and what is wrong with the first where none is whole.
-    """
-    first: MalformedBinary | UnsupportedGo | None = None
-    for address in _candidates(image):
-        try:
-            return FunctionTable(image, address)
-        except (MalformedBinary, UnsupportedGo) as error:
-            first = first or error
-    if first is not None:
-        raise first
-    raise NotGo(f"{image.path}: no function table (pclntab) of Go 1.18 or later")
-
-
-def _candidates(image: GoImage) -> Iterator[int]:
-    section = image.section(*PCLNTAB)
-    if section is not None:
-        yield section.address
-    left = _MOST_CANDIDATES
-    for magic in (_MAGIC_120, _MAGIC_118):
-        needle = struct.pack("<IBBBB", magic, 0, 0, 1, 8)
-        for segment in image.segments:
-            for at in hits(image.path, image.data, needle, Span(segment.offset, segment.file_size)):
-                yield segment.address + at - segment.offset
-                left -= 1
-                if not left:
-                    return
-
-
 class FunctionTable:
     """pclntab of one image, at an address. Raises MalformedBinary or UnsupportedGo where that is none."""
 
@@ -86,12 +59,17 @@ class FunctionTable:
         self._tables: dict[tuple[int, int], PcTable] = {}  # a proof asks for each PC hundreds of times
         self.address = address
         header = _HEADER.unpack(image.read(address, _HEADER.size))
-        if header[0] not in (_MAGIC_118, _MAGIC_120) or header[1:5] != (0, 0, 1, 8):
+        if header[0] in OLD_MAGICS:
+            raise UnsupportedGo(
+                f"{image.path}: its function table (pclntab) is that of {OLD_MAGICS[header[0]]}; Go 1.19 and later "
+                "can be patched: build it with a newer Go, then patch"
+            )
+        if header[0] not in (MAGIC_118, MAGIC_120) or header[1:5] != (0, 0, image.isa.quantum, 8):
             raise UnsupportedGo(
                 f"{image.path}: its function table (pclntab) begins with {header[0]:#x} and sizes {header[3:5]}; "
-                f"known are {_MAGIC_118:#x} and {_MAGIC_120:#x} with (1, 8)"
+                f"known are {MAGIC_118:#x} and {MAGIC_120:#x} with {(image.isa.quantum, 8)}; {OBFUSCATED}"
             )
-        self._has_start_line = header[0] == _MAGIC_120
+        self.has_start_line = header[0] == MAGIC_120
         self._count: int = header[5]
         names, names_end, _files, pctab, functions = header[8:13]
         start = image.offset_of(address)
@@ -170,7 +148,12 @@ class FunctionTable:
     @cached_property
     def gofunc(self) -> int:
         """The base of FUNCDATA offsets (moduledata.gofunc)."""
-        return self._module.gofunc(self._has_start_line)
+        return self._module.gofunc(self.has_start_line)
+
+    @property
+    def before_119(self) -> bool:
+        """True for Go 1.18, whose table is that of 1.19: it has no runtime/mgclimit.go, which came with 1.19."""
+        return not self.has_start_line and not self.has_prefix("runtime.(*gcCPULimiterState).")
 
     @property
     def moduledata(self) -> int:
@@ -180,7 +163,7 @@ class FunctionTable:
     @property
     def _fixed(self) -> int:
         """Size of _func before its arrays; ``startLine`` came with Go 1.20."""
-        return 44 if self._has_start_line else 40
+        return 44 if self.has_start_line else 40
 
     def _check_order(self) -> None:
         """Entries do not fall (one may be empty; runtime/symtab.go, moduledataverify1), and end inside the code."""
@@ -215,10 +198,15 @@ class FunctionTable:
         following = self._pair(index + 1)[0]  # the table closes with the end of the last function
         if following <= entry:
             raise MalformedBinary(f"{self._image.path}: pclntab's entries are not in order at {entry:#x}")
-        start = self._names.offset + self._u32(record + 4)
+        return Function(self.name(self._u32(record + 4)), self.text + entry, self.text + following, record)
+
+    def name(self, offset: int) -> str:
+        """The name at an offset of the name table; empty where there is none."""
+        start = self._names.offset + offset
+        if not self._names.offset <= start < self._names.end:
+            return ""
         stop = self._image.data.find(b"\0", start, min(start + _LONGEST_NAME, self._names.end))
-        name = self._image.data[start : max(stop, start)].decode("utf-8", "replace")
-        return Function(name, self.text + entry, self.text + following, record)
+        return self._image.data[start : max(stop, start)].decode("utf-8", "replace")
 
     def _search(self, entry_offset: int) -> int | None:
         """The index of the last function that starts at or before ``entry_offset``."""
@@ -252,5 +240,6 @@ class FunctionTable:
                 self._limit,
                 function.start,
                 function.end,
+                self._image.isa.quantum,
             )
         return self._tables[key]

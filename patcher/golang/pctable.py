@@ -3,8 +3,8 @@
 import bisect
 from dataclasses import dataclass
 
-from patcher.content import Content
 from patcher.errors import MalformedBinary
+from patcher.file.content import Content
 
 _MOST_STEPS = 100_000  # the largest seen have some thousands
 _LONGEST_VARINT = 5  # bytes: the values are 32 bits wide
@@ -23,11 +23,11 @@ class PcTable:
         return self.values[index] if index < len(self.values) else None
 
 
-def decode_pc_table(what: str, data: Content, at: int, limit: int, start: int, end: int) -> PcTable:
+def decode_pc_table(what: str, data: Content, at: int, limit: int, start: int, end: int, quantum: int) -> PcTable:
     """The table at offset ``at`` of the file, of a function ``[start, end)``; ``what`` is named in errors.
 
-    Zig-zag value deltas and PC deltas in turn, both varints. Raises MalformedBinary where it runs beyond ``limit``,
-    stands still or does not end: so it has no more steps than the function has bytes.
+    Zig-zag value deltas and PC deltas (in units of ``quantum`` bytes) in turn, both varints. Raises MalformedBinary
+    where it runs beyond ``limit``, stands still or does not end: so it has no more steps than the function has bytes.
     """
     pc, value = start, -1
     ends: list[int] = []
@@ -40,7 +40,7 @@ def decode_pc_table(what: str, data: Content, at: int, limit: int, start: int, e
         advance, at = _varint(what, data, at, limit)
         if not advance:
             raise MalformedBinary(f"{what}: a PC table does not end")
-        pc += advance
+        pc += advance * quantum
         ends.append(pc)
         values.append(value)
     return PcTable(tuple(ends), tuple(values))

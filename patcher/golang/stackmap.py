@@ -3,18 +3,23 @@
 import struct
 
 from patcher.errors import ShapeMismatch
-from patcher.functions import Functions
-from patcher.pclntab import FUNCDATA_ARGS_POINTER_MAPS, FUNCDATA_LOCALS_POINTER_MAPS, PCDATA_STACK_MAP_INDEX, Function
+from patcher.golang.functions import Functions
+from patcher.golang.pclntab import (
+    FUNCDATA_ARGS_POINTER_MAPS,
+    FUNCDATA_LOCALS_POINTER_MAPS,
+    PCDATA_STACK_MAP_INDEX,
+    Function,
+)
 
 _MOST_MAPS = 4096
 _MOST_SLOTS = 4096
 
 
 def pointer_slots(functions: Functions, function: Function, frame: int) -> tuple[int, ...]:
-    """Every slot that any of the function's maps calls a live pointer, as offsets from rsp in the full frame.
+    """Every slot that any of the function's maps calls a live pointer, as offsets from the bottom of the full frame.
 
-    ``frame`` is rsp's distance to the saved rbp. Raises ShapeMismatch where the maps claim pointers among the
-    arguments, or beyond the frame.
+    ``frame`` is the bottom's distance to the saved frame pointer. Raises ShapeMismatch where the maps claim pointers
+    among the arguments, or beyond the frame.
     """
     if any(bits for bits in _maps(functions, function, FUNCDATA_ARGS_POINTER_MAPS)[1]):
         raise ShapeMismatch(f"{function.name}: expected no pointers among the arguments, found some in its stack map")
@@ -35,7 +40,7 @@ def live_slots(functions: Functions, function: Function, frame: int, return_addr
 
 
 def _slots(function: Function, frame: int, width: int, bits: int) -> tuple[int, ...]:
-    """A map's bits cover the words that end below the saved rbp (frame.varp)."""
+    """A map's bits cover the words that end below the saved frame pointer (frame.varp)."""
     if 8 * width > frame:
         raise ShapeMismatch(f"{function.name}: expected a stack map of at most {frame // 8} words, found {width}")
     return tuple(frame - 8 * width + 8 * bit for bit in range(width) if bits >> bit & 1)

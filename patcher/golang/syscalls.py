@@ -1,81 +1,75 @@
-"""System calls in code: every ``syscall`` instruction with its number, found by walking back."""
+"""System calls in code: every instruction that makes one, with the numbers that it can have."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from patcher.code import Imm, Instruction
-from patcher.shape import family
-
-# arch/x86/entry/syscalls/syscall_64.tbl, as far as the runtime's sleep functions use it
-NAMES = {
-    24: "sched_yield",
-    35: "nanosleep",
-    157: "prctl",
-    202: "futex",
-    228: "clock_gettime",
-    230: "clock_nanosleep",
-    232: "epoll_wait",
-    281: "epoll_pwait",
-    441: "epoll_pwait2",
-}
-
+from patcher.answers import Signed
+from patcher.golang.functions import Functions
+from patcher.golang.pclntab import Function
+from patcher.isa.flow import Flow
+from patcher.isa.instruction import Kind
+from patcher.isa.isa import Isa
 
 # The packages that hold the runtime's system calls, newest first, and the functions by which it waits in epoll.
 PACKAGES = ("internal/runtime/syscall/linux", "internal/runtime/syscall", "runtime/internal/syscall")
 EPOLL_WAITS = (*(f"{package}.EpollWait" for package in PACKAGES), "runtime.epollwait")
-
-Follow = Callable[[int], Sequence[Instruction]]
+USLEEP = "runtime.usleep"
+SYSCALL6 = tuple(f"{package}.Syscall6" for package in PACKAGES)
 
 
 @dataclass(frozen=True)
 class Site:
-    """A system call in a function; ``number`` is None where walking back does not settle it."""
+    """A system call in a function; ``number`` is None where it is no constant, ``name`` the kernel's of the call."""
 
     function: str
     address: int
-    number: int | None
-
-    @property
-    def name(self) -> str:
-        """The kernel's name of the call."""
-        return "unknown" if self.number is None else NAMES.get(self.number, f"number {self.number}")
+    number: Signed | None
+    name: str
 
 
-def inline(function: str, instructions: Sequence[Instruction]) -> Iterator[Site]:
-    """The ``syscall`` instructions of a function and the numbers that rax holds there."""
-    for index, each in enumerate(instructions):
-        if each.mnemonic == "syscall":
-            yield Site(function, each.address, _number(instructions[:index]))
+def inline(functions: Functions, function: Function) -> Iterator[Site]:
+    """The system call instructions of a function and the numbers that they can have: a site each."""
+    isa, flow = functions.image.isa, functions.flow(function)
+    for each in functions.instructions(function):
+        if each.kind is Kind.SYSTEM_CALL:
+            yield from _sites(isa, flow, each.address, isa.abi.system_number)
 
 
-def in_stub(function: str, instructions: Sequence[Instruction], follow: Follow) -> Iterator[Site]:
-    """The numbers of a ``syscall`` that stands behind a jump out of the function, as in a patched ``usleep``.
+def numbers(functions: Functions, function: Function) -> set[int | None]:
+    """The numbers of the system calls that a function makes by itself; None for one that is not known."""
+    return {each.number for each in inline(functions, function)}
 
-    ``follow`` decodes the code at an address. What is set up there before each jump back is a number.
+
+def in_stub(functions: Functions, function: Function) -> Iterator[Site]:
+    """The numbers of a system call that stands behind a jump out of the function, as in a patched ``usleep``.
+
+    What is set up at the jump's target before each jump back is a number.
     """
-    for before, each in itertools.pairwise(instructions):
-        if each.mnemonic != "syscall" or before.mnemonic != "jmp" or before.target is None:
+    isa = functions.image.isa
+    for before, each in itertools.pairwise(functions.instructions(function)):
+        if each.kind is not Kind.SYSTEM_CALL or before.kind is not Kind.JUMP or before.target is None:
             continue
-        beside = follow(before.target)
+        beside = functions.code_at(before.target)
         for index, back in enumerate(beside):
-            if back.mnemonic == "jmp" and back.target == each.address:
-                yield Site(function, each.address, _number(beside[:index]))
+            if back.kind is Kind.JUMP and back.target == each.address:
+                flow = isa.flow(function.name, beside[: index + 1])
+                for number in flow.constants(back.address, isa.abi.system_number):
+                    yield _site(isa, function.name, each.address, number)
 
 
-def through_helper(function: str, instructions: Sequence[Instruction], helpers: frozenset[int]) -> Iterator[Site]:
-    """Calls of the runtime's Syscall6, which takes the number in rax (ABIInternal)."""
-    for index, each in enumerate(instructions):
-        if each.mnemonic == "call" and each.target in helpers:
-            yield Site(function, each.address, _number(instructions[:index]))
+def through_helper(functions: Functions, function: Function, helpers: frozenset[int]) -> Iterator[Site]:
+    """Calls of the runtime's Syscall6, whose first argument is the number (ABIInternal)."""
+    isa, flow = functions.image.isa, functions.flow(function)
+    for each in functions.instructions(function):
+        if each.kind is Kind.CALL and each.target in helpers:
+            yield from _sites(isa, flow, each.address, isa.abi.arguments[0])
 
 
-def _number(before: Sequence[Instruction]) -> int | None:
-    """The last value put into eax, if it is an immediate and no jump or call stands between."""
-    for each in reversed(before):
-        if each.is_branch or each.mnemonic in ("call", "syscall", "ret"):
-            return None
-        if each.operands and family(each.operands[0]) == "a" and each.mnemonic not in ("cmp", "test"):
-            value = each.operands[-1]
-            return value.value if each.mnemonic == "mov" and isinstance(value, Imm) else None
-    return None
+def _sites(isa: Isa, flow: Flow, address: int, register: str) -> Iterator[Site]:
+    for number in sorted(flow.constants(address, register), key=lambda each: each or 0):
+        yield _site(isa, flow.name, address, number)
+
+
+def _site(isa: Isa, function: str, address: int, number: int | None) -> Site:
+    return Site(function, address, number, "unknown" if number is None else isa.system_call(number))

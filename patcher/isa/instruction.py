@@ -1,18 +1,27 @@
-"""Machine code read as instructions: the one place that calls Capstone."""
+"""Instructions as every instruction set's decoder gives them: what one does to the flow of control, its operands."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-
-import capstone
-from capstone import x86_const as x86
+from enum import Enum
 
 from patcher.errors import ShapeMismatch
 
 
+class Kind(Enum):
+    """What an instruction does to the flow of control, as far as code is told apart by it."""
+
+    OTHER = "other"
+    NOP = "nop"
+    JUMP = "jump"
+    CONDITIONAL_JUMP = "conditional jump"
+    CALL = "call"
+    RETURN = "return"
+    SYSTEM_CALL = "system call"
+    TRAP = "trap"
+
+
 @dataclass(frozen=True)
 class Reg:
-    """A register, by its name at its width: ``eax`` and ``rax`` differ."""
+    """A register, by its name at its width: the names of one register at two widths differ."""
 
     name: str
 
@@ -26,7 +35,7 @@ class Imm:
 
 @dataclass(frozen=True)
 class Mem:
-    """A memory operand of ``size`` bytes; ``rip``-relative ones have ``address``, the absolute one."""
+    """A memory operand of ``size`` bytes; one relative to the program counter has ``address``, the absolute one."""
 
     base: str
     index: str
@@ -49,6 +58,7 @@ class Instruction:
     mnemonic: str
     operands: tuple[Operand, ...]
     text: str
+    kind: Kind
 
     @property
     def end(self) -> int:
@@ -57,19 +67,19 @@ class Instruction:
 
     @property
     def is_nop(self) -> bool:
-        """True for the paddings that the Go assembler and linker use: nop in its long forms, ``xchg ax, ax``."""
-        return self.mnemonic == "nop" or self.text in {"xchg ax, ax", "data16 nop"}
+        """True for the paddings that the Go assembler and linker use where code runs on."""
+        return self.kind is Kind.NOP
 
     @property
     def is_branch(self) -> bool:
         """True for every jump, conditional or not."""
-        return self.mnemonic.startswith("j")
+        return self.kind in (Kind.JUMP, Kind.CONDITIONAL_JUMP)
 
     @property
     def target(self) -> int | None:
         """Where a direct jump or call goes; None for all else."""
-        if (self.is_branch or self.mnemonic == "call") and isinstance(self.operands[0], Imm):
-            return self.operands[0].value
+        if (self.is_branch or self.kind is Kind.CALL) and isinstance(self.operands[-1], Imm):
+            return self.operands[-1].value
         return None
 
     def memory(self, index: int) -> Mem:
@@ -87,56 +97,5 @@ class Instruction:
         raise ShapeMismatch(f"expected an immediate operand {index + 1}, found {self}")
 
     def __str__(self) -> str:
-        """``0x441740: test rax, rax``."""
+        """``0x441740: nop``."""
         return f"{self.address:#x}: {self.text}"
-
-
-@cache
-def _disassembler() -> capstone.Cs:
-    engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    engine.detail = True
-    return engine
-
-
-def decode(code: bytes, address: int) -> Iterator[Instruction]:
-    """Instructions of ``code`` at virtual ``address``, up to the first byte that is none."""
-    for raw in _disassembler().disasm(code, address):
-        operands = tuple(_operand(raw, each) for each in raw.operands)
-        text = f"{raw.mnemonic} {raw.op_str}".strip()
-        yield Instruction(raw.address, raw.size, raw.mnemonic, operands, text)
-
-
-def instruction_starts(code: bytes, address: int) -> frozenset[int]:
-    """Where instructions start in ``code`` at virtual ``address``, up to the first byte that is none."""
-    return frozenset(start for start, _size, _mnemonic, _text in _disassembler().disasm_lite(code, address))
-
-
-def decode_function(name: str, code: bytes, address: int) -> tuple[Instruction, ...]:
-    """Every instruction of a function. Raises ShapeMismatch where its bytes do not decode to the end."""
-    instructions = tuple(decode(code, address))
-    reached = instructions[-1].end if instructions else address
-    # int3 pads between functions; a function's size by pclntab includes that padding.
-    if code[reached - address :].strip(b"\xcc"):
-        raise ShapeMismatch(
-            f"{name}: expected x86-64 instructions up to {address + len(code):#x}, "
-            f"found bytes that are none at {reached:#x}"
-        )
-    return instructions
-
-
-def _operand(raw: capstone.CsInsn, operand: capstone.x86.X86Op) -> Operand:
-    if operand.type == x86.X86_OP_REG:
-        return Reg(raw.reg_name(operand.reg))
-    if operand.type == x86.X86_OP_IMM:
-        return Imm(operand.imm)
-    memory = operand.mem
-    base = raw.reg_name(memory.base) or ""
-    return Mem(
-        base=base,
-        index=raw.reg_name(memory.index) or "",
-        scale=memory.scale,
-        displacement=memory.disp,
-        size=operand.size,
-        segment=raw.reg_name(memory.segment) or "",
-        address=raw.address + raw.size + memory.disp if base == "rip" else None,
-    )

@@ -8,7 +8,7 @@ STACK_SIZE = 0x4000
 
 @dataclass(frozen=True)
 class Answer:
-    """What the kernel answers: rax, and the time that it says remains of an interrupted sleep."""
+    """What the kernel answers: the result, and the time that it says remains of an interrupted sleep."""
 
     result: int
     remaining: tuple[int, int] | None = None
@@ -24,7 +24,7 @@ class SystemCall:
     number: int
     arguments: tuple[int, ...]
     pointed: tuple[bytes | None, ...]
-    rsp: int
+    stack_pointer: int
     stack: bytes = field(repr=False, compare=False, default=b"")
 
 
@@ -32,14 +32,15 @@ class SystemCall:
 class Call:
     """A call of a Go function that is not run: its name, registers, return address and the stack at the call.
 
-    ``rsp`` is the value before the call; ``promises`` is zero while xmm15 is zero and the direction flag is clear.
+    ``stack_pointer`` is the value before the call; ``broken`` says which promise of Go's ABIInternal beside the
+    registers does not hold, and is empty where all do.
     """
 
     name: str
-    rsp: int
-    rbp: int
-    r14: int
-    promises: int
+    stack_pointer: int
+    frame_pointer: int
+    goroutine: int
+    broken: str
     return_address: int
     stack: bytes
 
@@ -52,12 +53,13 @@ class Run:
     """What one run did, and the state where it stopped (``stop``: the address)."""
 
     events: list[Event] = field(default_factory=list)
-    steps: list[tuple[int, int]] = field(default_factory=list)  # (rip, rsp) before each instruction
+    steps: list[tuple[int, int]] = field(default_factory=list)  # (address, stack pointer) before each instruction
     writes: list[tuple[int, int]] = field(default_factory=list)  # (address, size), the calls' own left out
-    registers: dict[str, int] = field(default_factory=dict)
+    registers: dict[str, int] = field(default_factory=dict)  # by the names that the roles give them (Abi)
     stack: bytes = b""
     stop: int = 0
-    promises: int = 0  # as in Call
+    status: int = 0  # what comparisons have left for conditional jumps
+    broken: str = ""  # as in Call
 
     def system_calls(self) -> list[SystemCall]:
         """The system calls alone."""

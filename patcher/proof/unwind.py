@@ -6,38 +6,34 @@ delta is "unexpected return pc"; a stack map that calls a slot a live pointer is
 
 import itertools
 
-from patcher.code import Instruction, Mem
-from patcher.edit import Code
+from patcher.edit.edit import Code
 from patcher.errors import ProofFailed
-from patcher.functions import Functions
-from patcher.pclntab import PCDATA_INL_TREE_INDEX, PCDATA_UNSAFE_POINT, UNSAFE, Function
+from patcher.golang.functions import Functions
+from patcher.golang.pclntab import PCDATA_INL_TREE_INDEX, PCDATA_UNSAFE_POINT, UNSAFE, Function
+from patcher.golang.stackmap import live_slots
+from patcher.isa.instruction import Instruction, Kind, Mem
+from patcher.isa.isa import Isa
 from patcher.proof.events import STACK, Call, Run, SystemCall
 from patcher.proof.machine import TOP
-from patcher.stackmap import live_slots
-
-_USED = frozenset({
-    "adc", "call", "cmova", "cmovge", "cmovl", "cmp", "cqo", "div", "ja", "je", "jle", "jmp", "jns", "js",
-    "lea", "mov", "movabs", "shr", "sub", "syscall", "test", "xchg", "xor",
-})  # fmt: skip
 
 
 def check_stack_depth(functions: Functions, function: Function, run: Run) -> None:
-    """At every executed instruction of ``function`` rsp must be as deep as pclntab states for that PC."""
-    for address, rsp in sorted(set(run.steps)):
+    """At every executed instruction of ``function`` the stack must be as deep as pclntab states for that PC."""
+    for address, stack_pointer in sorted(set(run.steps)):
         if not function.start <= address < function.end:
             continue
         stated = functions.table.sp_delta(function, address)
-        if stated != TOP - rsp:
+        if stated != TOP - stack_pointer:
             raise ProofFailed(
-                f"{function.name} at {address:#x}: the stack is {TOP - rsp:#x} bytes deep, "
+                f"{function.name} at {address:#x}: the stack is {TOP - stack_pointer:#x} bytes deep, "
                 f"pclntab states {'nothing' if stated is None else hex(stated)}; the unwinder would go astray"
             )
 
 
 def check_promises(state: Run | Call) -> None:
-    """What Go's ABIInternal promises beside registers: xmm15 is zero, the direction flag is clear (abi-internal.md)."""
-    if state.promises:
-        raise ProofFailed("the stub leaves xmm15 other than zero, or the direction flag set")
+    """What Go's ABIInternal promises beside the registers of a run must hold (abi-internal.md)."""
+    if state.broken:
+        raise ProofFailed(f"the stub leaves {state.broken}")
 
 
 def check_no_preemption(functions: Functions, function: Function, code: tuple[Code, ...]) -> None:
@@ -64,12 +60,13 @@ def check_live_slots(
     if not function.start < return_address < function.end:
         raise ProofFailed(f"{what} returns to {return_address:#x}, outside {function.name}")
     for slot in live_slots(functions, function, frame, return_address):
-        at = state.rsp + slot - STACK
+        at = state.stack_pointer + slot - STACK
         value = int.from_bytes(state.stack[at : at + 8], "little")
         if value:
+            where = f"[{functions.image.isa.abi.stack_pointer}+{slot:#x}]"
             raise ProofFailed(
                 f"{function.name}: during {what} the stack map at {return_address:#x} calls "
-                f"[rsp+{slot:#x}] a live pointer and the stub leaves {value:#x} there"
+                f"{where} a live pointer and the stub leaves {value:#x} there"
             )
 
 
@@ -83,13 +80,13 @@ def check_not_inlined(functions: Functions, function: Function, runs: list[Run])
             )
 
 
-def check_instructions(instructions: tuple[Instruction, ...]) -> None:
+def check_instructions(isa: Isa, instructions: tuple[Instruction, ...]) -> None:
     """New code may hold only what the stubs use, and nothing that is right at the linked address alone.
 
     The emulator runs instructions that a user process may not, and always at the linked address; a PIE is moved.
     """
     for each in instructions:
-        if each.mnemonic not in _USED and not each.is_nop:
+        if each.mnemonic not in isa.used and not each.is_nop:
             raise ProofFailed(f"the stub holds an instruction that no stub uses: {each}")
         for operand in each.operands:
             if isinstance(operand, Mem) and not (operand.base or operand.index or operand.segment):
@@ -114,7 +111,7 @@ def check_executed(code: tuple[Code, ...], instructions: tuple[Instruction, ...]
             f"{len(missed)} instructions of the stub were reached by no case, the first at {missed[0]:#x} "
             f"(of {sum(each.end - each.start for each in code)} bytes of new code)"
         )
-    _check_both_ways({each.address: each for each in instructions if each.is_branch and each.mnemonic != "jmp"}, runs)
+    _check_both_ways({each.address: each for each in instructions if each.kind is Kind.CONDITIONAL_JUMP}, runs)
 
 
 def _check_both_ways(jumps: dict[int, Instruction], runs: list[Run]) -> None:

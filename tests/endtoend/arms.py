@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from nanonap.paths import TRIED
+from nanonap.base.paths import TRIED
+from nanonap.toolchain.build import build
+from nanonap.toolchain.patched import VARIANTS
+from nanonap.toolchain.releases import NEWEST, oldest_release
+from nanonap.trials.unwinding.survivors import Survivor
 from patcher import patch
-from toolchain.build import build
-from toolchain.patched import VARIANTS
-from toolchain.releases import NEWEST, oldest_release
-from trials.unwinding.survivors import Survivor
 
 RELEASES = (NEWEST, oldest_release())
 PATCHES = ("netpoll", "netpoll+slack1", "netpoll+slack1+spin", "netpoll+slack1+quantum", "sleep", "usleep")

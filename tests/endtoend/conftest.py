@@ -6,10 +6,10 @@ from functools import cache
 
 import pytest
 
+from nanonap.toolchain.releases import NEWEST
+from nanonap.trials.unwinding.asleep import Ended, quit_asleep
+from nanonap.trials.unwinding.survivors import STOCK, Survivor
 from tests.endtoend.arms import Survivors, build_survive, patch_survive
-from toolchain.releases import NEWEST
-from trials.unwinding.asleep import Ended, quit_asleep
-from trials.unwinding.survivors import STOCK, Survivor
 
 
 @pytest.fixture(scope="session")

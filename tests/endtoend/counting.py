@@ -10,13 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.syscalls import PRIVATE_TRACEFS
+from nanonap.lab.run.syscalls import PRIVATE_TRACEFS
+from tests.patience import PATIENCE_S
 
 REFUSE = Path(__file__).parents[1] / "patcher" / "refuse.py"
 EVENTS = ("raw_syscalls:sys_enter", "context-switches")
 _LENGTH = "10s"
-_ATTACHED = 30  # seconds until perf must have begun to count
-_ENDED = 60  # seconds until a state of _LENGTH must have ended
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ def _count(rest: Rest, out: Path) -> Counts:
             if rest.state == "idle":
                 time.sleep(10)
                 program.send_signal(signal.SIGTERM)
-            assert program.wait(_ENDED) == 0
-            assert perf.wait(_ATTACHED) == 0, perf.stderr
+            assert program.wait(PATIENCE_S) == 0
+            assert perf.wait(PATIENCE_S) == 0, perf.stderr
     fields = [line.split(",") for line in out.read_text().splitlines()]
     found = {each[2]: int(each[0]) for each in fields if len(each) > 2 and each[0].isdigit()}
     return Counts(*(found[name] for name in EVENTS))

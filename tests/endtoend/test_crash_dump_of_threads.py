@@ -2,8 +2,8 @@
 
 import pytest
 
+from nanonap.trials.unwinding.checks import crash_findings
 from tests.endtoend.arms import PATCHES, RELEASES, Survivors
-from trials.unwinding.checks import crash_findings
 
 
 @pytest.mark.parametrize("go", RELEASES)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from nanonap.trials.unwinding.checks import profiled
+from nanonap.trials.unwinding.profiles import profile_of
+from nanonap.trials.unwinding.survivors import STOCK
+from nanonap.trials.unwinding.whole_stacks import NETPOLL, broken_above_netpoll
 from tests.endtoend.arms import RELEASES, Survivors
-from trials.unwinding.checks import profiled
-from trials.unwinding.profiles import profile_of
-from trials.unwinding.survivors import STOCK
-from trials.unwinding.whole_stacks import NETPOLL, broken_above_netpoll
 
 
 @pytest.mark.parametrize("go", RELEASES)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.resampling import interval, ratio_distribution
+from nanonap.lab.stats.resampling import interval, ratio_distribution
 from patcher import patch
 from tests.conftest import BuildProgram
 from tests.endtoend.counting import Counts, Rest, count

@@ -2,8 +2,8 @@
 
 import pytest
 
+from nanonap.trials.unwinding.survivors import STOCK
 from tests.endtoend.arms import PATCHES, Survivors
-from trials.unwinding.survivors import STOCK
 
 MORE_THAN_ZERO = {"signals": ("sent",), "io": ("messages", "deadlines"), "exec": ("children",)}
 

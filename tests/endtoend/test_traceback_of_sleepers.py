@@ -4,17 +4,17 @@ from collections import Counter
 
 import pytest
 
-from tests.endtoend.arms import PATCHES, RELEASES, Survivors
-from trials.unwinding.asleep import SLEEPERS, Ended, quit_asleep
-from trials.unwinding.checks import quit_findings
-from trials.unwinding.survivors import DIES, STOCK
-from trials.unwinding.tracebacks import (
+from nanonap.trials.unwinding.asleep import SLEEPERS, Ended, quit_asleep
+from nanonap.trials.unwinding.checks import quit_findings
+from nanonap.trials.unwinding.survivors import DIES, STOCK
+from nanonap.trials.unwinding.tracebacks import (
     Counted,
     in_system_calls,
     read_goroutines,
     signs_of_breakage,
     sleepers,
 )
+from tests.endtoend.arms import PATCHES, RELEASES, Survivors
 
 
 def of_crew(counted: Counted) -> Counted:

@@ -2,14 +2,18 @@
 
 import json
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench.quota.base import Backend
-from bench.quota.choose import choose
-from tests.bench.made import GO, Roots
+from nanonap.lab.quota.base import Backend
+from nanonap.lab.quota.cgroup import CgroupGroup
+from nanonap.lab.quota.choose import choose
+from nanonap.lab.quota.limits import Limits, parse_quota
+from tests.lab.made import ENVIRONMENT, GO, SMALL, Bench, Roots, bench_command
 
 STRATEGIES = {
     "usleep": None,
@@ -46,6 +50,25 @@ def _patched(built: Path, folder: Path, name: str, slack_ns: int | None) -> None
     strategy = "slack" if name == "stock+slack1" else name.partition("+")[0]
     manifest = json.dumps({"strategy": strategy, "slack_ns": slack_ns, "schema": 1})
     (folder / f"sleepbench.{name}.patch.json").write_text(manifest)
+
+
+@pytest.fixture
+def bench(roots: Roots) -> Bench:
+    """Run a bench to its end in a process of its own; ``around`` is a command to run it in."""
+
+    def run(around: tuple[str, ...] = (), **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [*around, *bench_command(roots, {**SMALL, **options})]
+        return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+
+    return run
+
+
+@pytest.fixture
+def limited(backend: Backend) -> Iterator[CgroupGroup]:
+    """A group with a quota, as a container has one; with a weight, so that it uses it up on a busy machine too."""
+    with backend.open(Limits(parse_quota("30%"), weight=10_000)) as group:
+        assert isinstance(group, CgroupGroup)
+        yield group
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
-"""Runs a bench in a process of its own, as a task would: python drive.py '{"mode": "quick", …}'."""
+"""Runs a bench in a process of its own, as a task would: python drive.py '{"size": "quick", …}'."""
 
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from bench.main import run_bench
-from nanonap.errors import NanonapError
+from nanonap.base.errors import NanonapError
+from nanonap.lab.main import run_bench
 
 
 def main() -> int:

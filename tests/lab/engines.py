@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.quota.watchdog import guard
+from nanonap.lab.ground.watchdog import guard
+from tests.patience import PATIENCE_S, wait_until
 
 _CGROUPS = Path("/sys/fs/cgroup")
-_START_S = 60.0
+
 # For tests that are killed: a daemon that is asked to end ends its containers.
 _END = 'kill "$1" && while kill -0 "$1"; do sleep 0.1; done; umount --lazy "$2/data"'
 _CONTAINERS_CONF = """
@@ -66,7 +67,7 @@ def dockerd() -> Iterator[dict[str, str]]:
             yield environment
         finally:
             daemon.terminate()
-            daemon.wait(60)
+            daemon.wait(PATIENCE_S)
             guard.forget_command(end)
             _remove_cgroups(parent)
 
@@ -85,19 +86,32 @@ def podman() -> Iterator[dict[str, str]]:
                 "CONTAINERS_STORAGE_CONF": str(root / "storage.conf"),
             }
         finally:
+            # After each container its monitor starts a podman that tidies up behind it and still writes in the storage.
+            wait_until(lambda: not _users_of(root))
             _remove_cgroups("libpod_parent")  # empty ones: another podman's containers keep theirs
+
+
+@contextlib.contextmanager
+def reached(command: str) -> Iterator[str]:
+    """An engine of our own, "docker" or "podman", that this process's environment leads to; gives its command."""
+    start = dockerd if command == "docker" else podman
+    with start() as environment, pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DOCKER_CONTEXT", raising=False)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield command
 
 
 def containers(command: str) -> list[str]:
     """The names of all containers of the engine that this environment leads to."""
     listed = subprocess.run(
-        [command, "ps", "--all", "--format={{.Names}}"], check=True, capture_output=True, text=True, timeout=60
+        [command, "ps", "--all", "--format={{.Names}}"], check=True, capture_output=True, text=True, timeout=PATIENCE_S
     )
     return listed.stdout.split()
 
 
 def _await(daemon: subprocess.Popen[bytes], environment: dict[str, str], log: Path) -> None:
-    deadline = time.monotonic() + _START_S
+    deadline = time.monotonic() + PATIENCE_S
     asked = ["docker", "version", "--format={{json .Server}}"]
     while time.monotonic() < deadline and daemon.poll() is None:
         done = subprocess.run(asked, env=os.environ | environment, capture_output=True, text=True, check=False)
@@ -120,6 +134,17 @@ def _folder() -> Iterator[Path]:
             subprocess.run(["umount", "--lazy", point], check=False)
         shutil.rmtree(root)
         guard.forget_path(root)
+
+
+def _users_of(root: Path) -> list[int]:
+    """The processes that name the folder in their command or in their environment."""
+    users = []
+    for process in Path("/proc").glob("[1-9]*"):
+        with contextlib.suppress(OSError):  # ended while it was looked at
+            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+            if os.fsencode(root) in told and int(process.name) != os.getpid():
+                users.append(int(process.name))
+    return users
 
 
 def _remove_cgroups(name: str) -> None:

@@ -1,13 +1,20 @@
 """Results made by hand, whose figures are known, and where a test's arms lie."""
 
 import json
-from dataclasses import dataclass, field
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
-from bench.record import RUNS, SAMPLES
+from nanonap.base.paths import PROJECT
+from nanonap.lab.quota.above import LimitsAbove, QuotaAbove
+from nanonap.lab.store.write import RUNS, SAMPLES
 
 GO = "1.27.3"
 
@@ -26,6 +33,25 @@ class Roots:
     @property
     def built(self) -> Path:
         return self.build / GO / "default" / "sleepbench"
+
+
+Bench = Callable[..., "subprocess.CompletedProcess[str]"]
+"""The fixture ``bench``."""
+SMALL = {"size": "quick", "arms": "stock,floor", "requested": "100us,1ms", "seed": 7}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
+
+
+def bench_command(roots: Roots, options: dict[str, Any]) -> list[str]:
+    """A bench in a process of its own."""
+    where = {"build_root": roots.build, "patched_root": roots.patched, "results": roots.results}
+    text = json.dumps({**options, **{name: str(path) for name, path in where.items()}})
+    return [sys.executable, str(Path(__file__).parent / "drive.py"), text]
+
+
+def above_of(quota_ns: int, cpus: int = 2, **change: Any) -> LimitsAbove:
+    """What a run records of a limit above: a group /a with this quota every 100 ms."""
+    group = QuotaAbove("/a", 2, quota_ns, 100_000_000, 0, nr_periods=10, nr_throttled=4, throttled_ns=7)
+    return replace(LimitsAbove([group], 7, None, cpus, cpus_online=2, cpuset="0-1"), **change)
 
 
 @dataclass
@@ -81,7 +107,7 @@ def write_result(folder: Path, runs: list[FakeRun], about: dict[str, Any] | None
     lines = []
     for number, run in enumerate(runs):
         run_id = f"{number:05d}"
-        lines.append(json.dumps(run.line(run_id)) + "\n")
+        lines.append(json.dumps(msgspec.to_builtins(run.line(run_id))) + "\n")
         sleeps = [(requested, actual) for requested, own in run.actual.items() for actual in own]
         rows += [
             {"run_id": run_id, "requested_ns": requested, "index": index, "start_ns": index, "actual_ns": actual}

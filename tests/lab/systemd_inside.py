@@ -14,19 +14,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.errors import QuotaUnavailable
-from bench.quota.choose import make_backend, working
-from bench.quota.limits import Limits, Quota, parse_quota
-from bench.quota.manager import Manager, slice_name
-from bench.quota.systemd import SliceGroup, SystemdBackend, SystemdUserBackend
-from nanonap.processes import identity
+from nanonap.base.processes import identity
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.quota.choose import make_backend, working
+from nanonap.lab.quota.limits import Limits, Quota, parse_quota
+from nanonap.lab.quota.manager import Manager, slice_name
+from nanonap.lab.quota.systemd import SliceGroup, SystemdBackend, SystemdUserBackend
 
 STUBBORN = "trap '' TERM INT HUP; sleep 1000 & echo; while :; do sleep 1; done"
 
 OPEN_AND_RUN = """
 import subprocess, sys
-from bench.quota.choose import make_backend
-from bench.quota.limits import Limits, parse_quota
+from nanonap.lab.quota.choose import make_backend
+from nanonap.lab.quota.limits import Limits, parse_quota
 backend = make_backend(sys.argv[1])
 backend.prepare()
 group = backend.open(Limits(parse_quota("50%")))
@@ -139,7 +139,7 @@ def killed(name: str) -> dict[str, Any]:
         before = left(name)
         bench.kill()
         bench.wait()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline and (left(name) or Path(f"/proc/{pid}").exists()):
             time.sleep(0.1)
     told: dict[str, Any] = {"before": len(before), "left": left(name), "lives": Path(f"/proc/{pid}").exists()}
@@ -151,8 +151,8 @@ def killed(name: str) -> dict[str, Any]:
 IN_SCOPE = """
 import json, os, signal, subprocess, sys
 from pathlib import Path
-from bench.quota.cgroup2 import Cgroup2Backend, own_path
-from bench.quota.limits import Limits, parse_quota
+from nanonap.lab.quota.cgroup2 import Cgroup2Backend, own_path
+from nanonap.lab.quota.limits import Limits, parse_quota
 
 def own(pid="self"):
     return Path("/sys/fs/cgroup" + own_path(Path(f"/proc/{pid}/cgroup").read_text()))
@@ -194,7 +194,7 @@ def delegated_killed(name: str) -> dict[str, Any]:
     with subprocess.Popen(in_scope(name, "die"), stdout=subprocess.PIPE, text=True) as bench:
         assert bench.stdout is not None
         before, other, _ = json.loads(bench.stdout.readline())
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline and list(Path("/sys/fs/cgroup").rglob("nanonap-*[0-9]")):
             time.sleep(0.1)
         left_over = [str(each) for each in Path("/sys/fs/cgroup").rglob("nanonap-*[0-9]")]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bench.cells import make_cells
-from bench.result import load
-from bench.stability import warnings
-from tests.bench.made import FakeRun, write_result
+from nanonap.lab.judge.warnings import warnings
+from nanonap.lab.stats.cells import make_cells
+from nanonap.lab.store.read import load
+from tests.lab.made import FakeRun, write_result
 
 US = 1_000
 

@@ -4,18 +4,19 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from bench.analysis import analyse
-from bench.result import load
-from tests.bench.made import FakeRun, write_result
+from nanonap.lab.judge.analysis import analyse
+from nanonap.lab.store.read import load
+from tests.lab.made import FakeRun, write_result
 
 US = 1_000
 
 
 def _summary(folder: Path, runs: list[FakeRun], about: dict[str, Any] | None = None) -> dict[str, Any]:
     analysis = analyse(load(write_result(folder, runs, about)))
-    return analysis.summary
+    return dict(msgspec.to_builtins(analysis.summary))
 
 
 def _cell(summary: dict[str, Any], arm: str, requested_ns: int = 100 * US) -> dict[str, Any]:
@@ -201,7 +202,7 @@ def test_the_cost_rows_hold_lateness_cpu_threads_and_system_calls(tmp_path: Path
         FakeRun("netpoll", {1_000_000: late}, block, load="sleepers:50", cpu_ns=40_000, threads=7 + block)
         for block in range(2)
     ]
-    counted = {"netpoll": {"counter": "perf", "calls": {}, "epoll_per_second": 12_345.0}}
+    counted = {"netpoll": {"counter": "perf", "calls": {}, "sleeps": 1, "wall_ns": 1, "epoll_per_second": 12_345.0}}
     rows = {row["arm"]: row for row in _summary(tmp_path, runs, {"syscalls": counted})["costs"]}
     assert rows["netpoll"]["late_p50_ns"] == 20 * US
     assert rows["netpoll"]["cpu_ns_per_sleep"] == 10_000

@@ -1,13 +1,14 @@
-"""Arms are found as files, and a missing one is answered with the task that makes it."""
+"""Arms are found as files, and a missing one is answered with the task that makes it, or made."""
 
 import hashlib
 import shutil
 
 import pytest
 
-from bench.arms import ARM_NAMES, DEFAULT_ARMS, discover
-from bench.errors import BadResult, NothingBuilt
-from tests.bench.made import GO, Roots
+from nanonap.lab.ground.errors import BadResult, NothingBuilt
+from nanonap.lab.plan.arms import ARM_NAMES, DEFAULT_ARMS, discover
+from patcher import verify
+from tests.lab.made import GO, Bench, Roots
 
 
 def test_every_arm_is_a_file_with_its_method_strategy_and_slack(roots: Roots) -> None:
@@ -54,6 +55,15 @@ def test_nothing_patched_names_the_task_that_patches(roots: Roots) -> None:
         "stock",
         "floor",
     ]
+
+
+def test_what_is_not_patched_yet_the_bench_patches_first(roots: Roots, bench: Bench) -> None:
+    missing = roots.patched / GO / "default" / "sleepbench.netpoll"
+    missing.unlink()
+    done = bench(quota="none", load="quiet", arms="netpoll", requested="100us")
+    assert done.returncode == 0, done.stderr
+    assert f"{missing}: not there yet" in done.stderr
+    assert verify(missing).manifest.strategy == "netpoll"
 
 
 def test_a_manifest_that_is_missing_or_broken_is_said_so(roots: Roots) -> None:

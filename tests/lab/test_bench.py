@@ -4,48 +4,21 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
-from bench.conditions import COST, PRIMARY
-from bench.main import redraw, run_bench
-from bench.quota.base import Backend
-from bench.quota.cgroup import CgroupBackend
-from bench.result import load
-from bench.schedule import MODES
-from nanonap.errors import DiskFull, OutputExists, UsageError
-from nanonap.paths import PROJECT
-from tests.bench.made import Roots
-from tests.bench.test_cgroups import READ_ONLY
-
-Bench = Callable[..., subprocess.CompletedProcess[str]]
-SMALL = {"mode": "quick", "arms": "stock,floor", "requested": "100us,1ms", "seed": 7}
-
-
-def _command(roots: Roots, options: dict[str, Any]) -> list[str]:
-    where = {"build_root": roots.build, "patched_root": roots.patched, "results": roots.results}
-    text = json.dumps({**options, **{name: str(path) for name, path in where.items()}})
-    return [sys.executable, str(Path(__file__).parent / "drive.py"), text]
-
-
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
-
-
-@pytest.fixture
-def bench(roots: Roots) -> Bench:
-    """Run a bench to its end in a process of its own; ``around`` is a command to run it in."""
-
-    def run(around: tuple[str, ...] = (), **options: Any) -> subprocess.CompletedProcess[str]:
-        command = [*around, *_command(roots, {**SMALL, **options})]
-        return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
-
-    return run
+from nanonap.base.errors import DiskFull, OutputExists, UsageError
+from nanonap.lab.main import redraw, run_bench
+from nanonap.lab.quota.base import Backend
+from nanonap.lab.quota.cgroup import CgroupBackend
+from nanonap.lab.store.read import load
+from tests.lab.made import ENVIRONMENT, SMALL, Bench, Roots, bench_command
+from tests.lab.test_cgroups import READ_ONLY
+from tests.patience import PATIENCE_S, wait_until
 
 
 def test_a_small_bench_leaves_a_whole_result(roots: Roots, bench: Bench, backend: Backend) -> None:
@@ -64,29 +37,27 @@ def test_a_small_bench_leaves_a_whole_result(roots: Roots, bench: Bench, backend
     assert (samples["actual_ns"] >= samples["requested_ns"]).all()
     assert document["cells"] == json.loads((folder / "summary.json").read_text())["cells"]
     assert not document["partial"]
-    assert {run["load"] for run in (cell["condition"] for cell in document["cells"])} == {
-        "quiet",
-        "burn:1",
-        "sleepers:50",
-    }
+    assert {cell["condition"]["load"] for cell in document["cells"]} == {"quiet", "burn:1", "sleepers:50"}
 
 
 def _check_runs(folder: Path, backend: str) -> None:
     result = load(folder)
-    assert {run["arm"] for run in result.runs} == {"stock", "netpoll", "floor"}
+    text = (folder / "runs.jsonl").read_text()
+    assert [json.dumps(msgspec.to_builtins(run)) for run in result.runs] == text.splitlines()
+    assert {run.arm for run in result.runs} == {"stock", "netpoll", "floor"}
     for run in result.runs:
-        limited = run["condition"]["quota"] == "50%"
-        assert run["condition"]["backend"] == (backend if limited else "none")
-        assert (run["counters"]["nr_periods"] is not None) == limited
-        assert run["counters"]["cpu_ns"] > 0
-        assert run["counters"]["threads_peak"] >= 1
-        assert not run["partial"]
+        limited = run.condition.quota == "50%"
+        assert run.condition.backend == (backend if limited else "none")
+        assert (run.counters.nr_periods is not None) == limited
+        assert (run.counters.cpu_ns or 0) > 0
+        assert (run.counters.threads_peak or 0) >= 1
+        assert not run.partial
     # Every block has every arm under each of its conditions.
     blocks: dict[tuple[int, str], set[str]] = {}
     for run in result.runs:
-        blocks.setdefault((run["block"], json.dumps(run["condition"])), set()).add(run["arm"])
+        blocks.setdefault((run.block, repr(run.condition)), set()).add(run.arm)
     assert all(arms == {"stock", "netpoll", "floor"} for arms in blocks.values())
-    text = (folder / "runs.jsonl").read_text() + (folder / "bench.json").read_text()
+    text += (folder / "bench.json").read_text()
     assert os.uname().nodename not in text
     assert "/tmp" not in text  # noqa: S108 - no path of this machine may be in it
 
@@ -96,7 +67,7 @@ def test_an_arm_that_is_started_by_a_wrapper_names_no_folder_of_this_machine(ben
     [arm] = json.loads((folder / "bench.json").read_text())["arms"]
     assert arm["before"] == ["slackexec", "1"]
     # The wrapper did what it is for.
-    assert {run["timer_slack_ns"] for run in load(folder).runs} == {1}
+    assert {run.timer_slack_ns for run in load(folder).runs} == {1}
 
 
 def test_tables_go_to_stdout_and_messages_to_stderr(bench: Bench) -> None:
@@ -139,7 +110,7 @@ def test_an_out_folder_is_used_and_latest_is_left_alone(roots: Roots, bench: Ben
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"mode": "swift"}, "no such mode: swift"),
+        ({"size": "swift"}, "no such size: swift"),
         ({"arms": "fast"}, "no such arm: fast"),
         ({"requested": "soon"}, "'soon' is not a duration"),
         ({"quota": "50"}, "'50' is not a quota"),
@@ -187,11 +158,8 @@ def test_where_only_a_quota_was_asked_for_and_none_can_be_set_it_is_an_error(
 
 
 def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None, f"ended before {what}: {process.communicate()}"
-        assert time.monotonic() < deadline, f"waited too long for {what}"
-        time.sleep(0.02)
+    wait_until(lambda: process.poll() is not None or condition(), lambda: f"waited too long for {what}")
+    assert process.poll() is None, f"ended before {what}: {process.communicate()}"
 
 
 def _running(marker: Path) -> list[str]:
@@ -207,15 +175,16 @@ def _running(marker: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("hangup_is_heard")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_bench_keeps_what_was_measured_and_leaves_nothing_else(
     roots: Roots, backend: Backend, number: signal.Signals, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert isinstance(backend, CgroupBackend)
     # Only runs under quota, so that it is interrupted inside a group.
-    options = {**SMALL, "mode": "default", "quota": "50%", "load": "burn:1"}
+    options = {**SMALL, "size": "default", "quota": "50%", "load": "burn:1"}
     process = subprocess.Popen(
-        _command(roots, options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+        bench_command(roots, options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
     )
     parent = backend.parent
 
@@ -226,7 +195,7 @@ def test_an_interrupted_bench_keeps_what_was_measured_and_leaves_nothing_else(
 
     _wait_for(measuring, process, "a run under quota after two that were recorded")
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, stderr
     assert number.name in stderr
     assert "Traceback" not in stderr
@@ -235,7 +204,7 @@ def test_an_interrupted_bench_keeps_what_was_measured_and_leaves_nothing_else(
     folder = (roots.results / "latest").resolve()
     result = load(folder)
     assert len(result.runs) >= 2
-    assert all(run["partial"] for run in result.runs)
+    assert all(run.partial for run in result.runs)
     assert not (folder / "parts").exists()
     assert (folder / "report.html").exists()
     summary = json.loads((folder / "summary.json").read_text())
@@ -246,6 +215,11 @@ def test_an_interrupted_bench_keeps_what_was_measured_and_leaves_nothing_else(
     assert "cut short" in capsys.readouterr().out
 
 
+def _started(command: list[str]) -> "subprocess.Popen[str]":
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=ENVIRONMENT)
+
+
 def _lines(path: Path) -> list[str]:
     try:
         return path.read_text().split()
@@ -254,29 +228,17 @@ def _lines(path: Path) -> list[str]:
 
 
 def test_a_bench_interrupted_before_its_first_run_leaves_no_folder(roots: Roots) -> None:
-    process = subprocess.Popen(
-        _command(roots, {**SMALL, "requested": "10s", "quota": "none", "load": "quiet"}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-    )
+    process = _started(bench_command(roots, {**SMALL, "requested": "10s", "quota": "none", "load": "quiet"}))
     _wait_for(lambda: bool(_running(roots.build)), process, "the first run")
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, stderr
     assert list(roots.results.iterdir()) == []
     assert _running(roots.build) == []
 
 
 def test_a_killed_bench_leaves_a_readable_partial_result(roots: Roots) -> None:
-    process = subprocess.Popen(
-        _command(roots, {**SMALL, "quota": "none", "load": "quiet", "mode": "full"}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-    )
+    process = _started(bench_command(roots, {**SMALL, "quota": "none", "load": "quiet", "size": "full"}))
 
     def recorded() -> bool:
         return any(path.read_text().count("\n") >= 2 for path in roots.results.glob("2*/runs.jsonl"))
@@ -311,12 +273,6 @@ def test_a_full_disk_is_said_so_and_what_fitted_is_readable(roots: Roots, bench:
     around = ("unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", FULL_DISK, "sh", str(mount))
     if subprocess.run([*around, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("needs root, to mount a small file system in a namespace")
-    done = bench(around=around, out=str(mount / "result"), mode="quick", arms="stock,floor", quota="none")
+    done = bench(around=around, out=str(mount / "result"), size="quick", arms="stock,floor", quota="none")
     assert done.returncode == DiskFull.exit_code, done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_the_default_conditions_are_those_that_the_report_answers_about() -> None:
-    assert str(PRIMARY) == "quota none, load quiet"
-    assert str(COST) == "quota none, load sleepers:50"
-    assert set(MODES) == {"quick", "default", "full"}

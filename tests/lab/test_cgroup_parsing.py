@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import QuotaUnavailable
-from bench.quota import cgroup1, cgroup2
-from bench.quota.base import Throttling
-from bench.quota.cgroup import own_folder, unescape
-from bench.quota.limits import Limits, Quota
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.quota import cgroup1, cgroup2
+from nanonap.lab.quota.base import Throttling
+from nanonap.lab.quota.cgroup import own_folder, unescape
+from nanonap.lab.quota.limits import Limits, Quota
 
 HYBRID = """\
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755

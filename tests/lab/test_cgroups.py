@@ -5,26 +5,54 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bench.errors import QuotaUnavailable
-from bench.quota.base import Backend
-from bench.quota.cgroup import CgroupBackend, CgroupGroup, remove_group
-from bench.quota.choose import BACKEND_NAMES, choose
-from bench.quota.limits import Limits, Quota, parse_quota
-from bench.quota.none import NoBackend
-from nanonap.errors import UsageError
-from nanonap.paths import PROJECT
-from nanonap.processes import identity
+from nanonap.base.errors import UsageError
+from nanonap.base.paths import PROJECT
+from nanonap.base.processes import identity
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.groups import remove_group
+from nanonap.lab.quota.base import Backend, Group, Throttling
+from nanonap.lab.quota.cgroup import CgroupBackend, CgroupGroup
+from nanonap.lab.quota.choose import BACKEND_NAMES, choose
+from nanonap.lab.quota.limits import Limits, Quota, parse_quota
+from nanonap.lab.quota.none import NoBackend
+from tests.patience import PATIENCE_S, wait_until
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
 HALF = Limits(parse_quota("50%"))
 # On a machine that others load too, a group may not get half a CPU to begin with; a tenth it gets.
 TENTH = Limits(parse_quota("10%"))
-BURN_HALF_A_SECOND = "import time\nend = time.monotonic() + 0.5\nwhile time.monotonic() < end: pass"
+BURN = "while True: pass"
+REST_AND_BURN = """import time
+while True:
+    time.sleep(0.3)
+    end = time.thread_time() + 0.05
+    while time.thread_time() < end: pass
+"""
+
+
+def used_until(group: Group, program: str, enough: Callable[[Throttling], bool]) -> Throttling:
+    """What a Python program, running in the group, used of it until that was enough."""
+    before = group.counters()
+    assert before is not None
+    used = [before.since(before)]
+
+    def seen() -> bool:
+        after = group.counters()
+        assert after is not None
+        used.append(after.since(before))
+        return enough(used[-1])
+
+    with subprocess.Popen(group.command([sys.executable, "-c", program])) as process:
+        try:
+            wait_until(seen, lambda: used[-1])
+        finally:
+            process.kill()
+    return used[-1]
 
 
 def own_groups(backend: Backend, pid: int) -> list[Path]:
@@ -57,17 +85,11 @@ def test_memory_beyond_the_limit_ends_the_program(backend: Backend) -> None:
 
 def test_a_burst_is_used_and_counted(backend: Backend) -> None:
     # Idle periods leave quota over; the burner then runs longer than a period's quota before it is stopped.
-    rest_and_burn = "import time\ntime.sleep(0.3)\n" + BURN_HALF_A_SECOND
     with backend.open(Limits(parse_quota("10%+burst=10ms"))) as group:
-        before = group.counters()
-        subprocess.run(group.command([sys.executable, "-c", rest_and_burn]), check=True)
-        after = group.counters()
-    assert before is not None
-    assert after is not None
-    used = after.since(before)
-    if used.nr_bursts is None:
-        pytest.skip("needs a kernel that counts bursts (5.18 or later)")
-    assert used.nr_bursts > 0
+        counted = group.counters()
+        if counted is not None and counted.nr_bursts is None:
+            pytest.skip("needs a kernel that counts bursts (5.18 or later)")
+        used = used_until(group, REST_AND_BURN, lambda used: bool(used.nr_bursts))
     assert used.burst_ns
 
 
@@ -78,14 +100,8 @@ def test_a_group_without_quota_is_without_limit(backend: Backend) -> None:
 
 def test_a_burner_in_the_group_is_throttled_and_counted(backend: Backend) -> None:
     with backend.open(TENTH) as group:
-        before = group.counters()
-        subprocess.run(group.command([sys.executable, "-c", BURN_HALF_A_SECOND]), check=True)
-        after = group.counters()
-    assert before is not None
-    assert after is not None
-    used = after.since(before)
-    assert used.nr_periods >= used.nr_throttled > 0
-    assert used.throttled_ns > 0
+        used = used_until(group, BURN, lambda used: used.nr_throttled > 0 and used.throttled_ns > 0)
+    assert used.nr_periods >= used.nr_throttled
 
 
 def test_the_command_is_inside_from_its_first_instruction_and_keeps_its_arguments(backend: Backend) -> None:
@@ -103,9 +119,11 @@ def test_the_command_is_inside_from_its_first_instruction_and_keeps_its_argument
 def test_a_closed_group_is_gone_with_all_that_ran_in_it(backend: Backend) -> None:
     with backend.open(HALF) as group:
         left = subprocess.Popen(group.command(["sleep", "100"]))
-        deep = subprocess.Popen(group.command(["sh", "-c", "sleep 100 & wait"]))
-        time.sleep(0.1)
-    assert left.wait(5) == deep.wait(5) == -signal.SIGKILL
+        deep = subprocess.Popen(group.command(["sh", "-c", "sleep 100 & exec sleep 100"]))
+        assert isinstance(group, CgroupGroup)
+        inside = group.folder / "cgroup.procs"
+        wait_until(lambda: len(inside.read_text().split()) == 3)
+    assert left.wait(PATIENCE_S) == deep.wait(PATIENCE_S) == -signal.SIGKILL
     assert own_groups(backend, os.getpid()) == []
     group.close()
 
@@ -131,7 +149,7 @@ def test_groups_of_dead_processes_are_removed_and_those_of_living_ones_kept(back
         type(backend)().prepare()
         assert not stale.exists()
         assert not reused.exists()
-        assert leftover.wait(5) == -signal.SIGKILL
+        assert leftover.wait(PATIENCE_S) == -signal.SIGKILL
         assert kept.exists()
         assert other.exists()
     finally:
@@ -193,7 +211,7 @@ def where_cgroups_are_read_only(backend: Backend) -> list[str]:
 
 def test_where_no_group_can_be_made_auto_says_why_and_what_would_help(where_cgroups_are_read_only: list[str]) -> None:
     script = (
-        "from bench.quota.choose import choose; from bench.quota.limits import Limits, parse_quota\n"
+        "from nanonap.lab.quota.choose import choose; from nanonap.lab.quota.limits import Limits, parse_quota\n"
         "choice = choose(); print(choice.backend.name, choice.refusal(Limits(parse_quota('50%'))))"
     )
     command = [*where_cgroups_are_read_only, sys.executable, "-c", script]

@@ -11,18 +11,21 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from bench.claims.answers import OPEN, Answer, answers, combined
-from bench.claims.main import DOCS, README, run_claims
-from bench.claims.page import BEGIN, END, as_list, as_markdown, with_list
-from bench.claims.records import Record, Source, read
-from bench.claims.rows import CAPTIONS, ROWS, SOURCES
-from bench.claims.stage import FOLDER, PAGE
-from bench.experiments.base import Outcome, Verdict
-from bench.experiments.main import ABOUT, DATA
-from bench.quota.base import Backend
-from nanonap.errors import UsageError
-from nanonap.paths import PROJECT
-from tests.bench.test_claims_kept import kept
+from nanonap.base.errors import UsageError
+from nanonap.base.paths import PROJECT
+from nanonap.lab.claims.answers import Answer, answers, combined
+from nanonap.lab.claims.data import Recorded, Source, read
+from nanonap.lab.claims.main import DOCS, README, run_claims
+from nanonap.lab.claims.page import BEGIN, END, as_list, as_markdown, with_list
+from nanonap.lab.claims.rows import CAPTIONS, ROWS, SOURCES
+from nanonap.lab.claims.write import FOLDER, PAGE
+from nanonap.lab.experiments.kit.base import Outcome, Verdict
+from nanonap.lab.experiments.main import ABOUT, DATA, About
+from nanonap.lab.ground.hosts import Host
+from nanonap.lab.quota.base import Backend
+from nanonap.lab.store.runs import BackendUsed
+from tests.lab.test_claims_kept import kept
+from tests.patience import PATIENCE_S
 
 CLAIMS = [
     "D1",
@@ -56,14 +59,14 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(shutil.copytree(DOCS / FOLDER, tmp_path_factory.mktemp("docs") / FOLDER))
 
 
-def records(root: Path) -> dict[Source, Record]:
+def by_source(root: Path) -> dict[Source, Recorded]:
     found = {source: read(root, source) for source in SOURCES}
-    return {source: record for source, record in found.items() if record is not None}
+    return {source: data for source, data in found.items() if data is not None}
 
 
 @pytest.fixture(scope="module")
 def made_of_them(recorded: Path) -> list[Answer]:
-    return answers(records(recorded))
+    return answers(by_source(recorded))
 
 
 def test_every_published_claim_has_a_row_that_says_why() -> None:
@@ -78,7 +81,7 @@ def test_no_claim_is_without_a_verdict_from_data_of_full_runs(made_of_them: list
         assert deciding and not each.lacking, each.row.claim
         assert set(each.row.decided_by) == {verdict.claim for verdict in deciding}
         assert all(verdict.sentence for verdict in deciding)
-        assert not any(record.about["quick"] for record, _ in each.found)
+        assert not any(data.about.quick for data, _ in each.found)
 
 
 def test_every_verdict_of_the_page_is_recomputed_from_the_raw_data(made_of_them: list[Answer]) -> None:
@@ -100,7 +103,7 @@ def test_other_data_give_another_verdict(recorded: Path, tmp_path: Path) -> None
     changed.write_parquet(root / dilation.name / DATA)
     before, after = (read(each, dilation) for each in (recorded, root))
     assert before is not None and after is not None
-    outcomes = [next(each.outcome for each in record.verdicts if each.claim == "D1") for record in (before, after)]
+    outcomes = [next(each.outcome for each in data.verdicts if each.claim == "D1") for data in (before, after)]
     assert outcomes == ["refuted", "holds"]
 
 
@@ -114,10 +117,13 @@ def test_recorded_data_name_no_folder_of_a_machine(recorded: Path) -> None:
         assert str(PROJECT) not in text, path
 
 
+OPEN: Outcome = "cannot be tested here"
+
+
 @pytest.mark.parametrize(
     ("deciding", "expected"),
     [
-        ([], "not recorded"),
+        ([], "not settled"),
         ([("D1", "refuted")], "refuted"),
         ([("D1", "refuted"), ("D1", OPEN)], "refuted"),  # settled in one place
         ([("D1", "refuted"), ("D1", "holds")], "holds in part"),
@@ -126,6 +132,8 @@ def test_recorded_data_name_no_folder_of_a_machine(recorded: Path) -> None:
         ([("T1", OPEN), ("T1 polling", "holds in part")], "holds in part"),
         ([("a", "holds"), ("b", "refuted"), ("c", OPEN)], "holds in part"),
         ([("a", "holds"), ("b", "holds")], "holds"),
+        ([("D1", OPEN), ("D1", "not settled")], "not settled"),
+        ([("a", "holds"), ("b", "not settled")], "not settled"),
     ],
 )
 def test_verdicts_on_one_claim_make_one_outcome(deciding: list[tuple[str, Outcome]], expected: str) -> None:
@@ -133,12 +141,20 @@ def test_verdicts_on_one_claim_make_one_outcome(deciding: list[tuple[str, Outcom
 
 
 def test_what_one_place_cannot_answer_is_not_told_at_length_where_another_does() -> None:
-    def record(source: Source, outcome: Outcome) -> Record:
-        return Record(source, Path(), {}, (Verdict("Q1", "", outcome, ""), Verdict("Q1 more", "", OPEN, "")), None)
+    def data(source: Source, outcome: Outcome) -> Recorded:
+        about = About(
+            experiment=source.experiment,
+            started_utc="2026-01-01T00:00:00",
+            quick=False,
+            backend=BackendUsed(source.backend, ""),
+            go_version="",
+            host=Host(),
+        )
+        return Recorded(source, Path(), about, (Verdict("Q1", "", outcome, ""), Verdict("Q1 more", "", OPEN, "")), None)
 
     guest = Source("quota-limits", "guest")
-    made_records = {LIMITS: record(LIMITS, "refuted"), guest: record(guest, OPEN)}
-    (answer,) = answers(made_records, [row for row in ROWS if row.claim == "Q1"])
+    kept = {LIMITS: data(LIMITS, "refuted"), guest: data(guest, OPEN)}
+    (answer,) = answers(kept, [row for row in ROWS if row.claim == "Q1"])
     assert answer.outcome == "refuted"
     told = [(each.source, verdict.claim) for each, verdict in answer.told]
     assert told == [(LIMITS, "Q1"), (LIMITS, "Q1 more"), (guest, "Q1 more")]
@@ -149,7 +165,7 @@ def test_a_claim_is_run_for_real_and_shown(backend: Backend, tmp_path: Path) -> 
     out = tmp_path / "out"
     kept(out / FOLDER / LIMITS.name, "2026-01-01T00:00:00", backend=backend.name)
     command = [INVOKE, "claims", "--rerun", "--quick", "--only", LIMITS.name, "--out", str(out), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PROJECT, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PROJECT, timeout=PATIENCE_S)
     document = json.loads(done.stdout)
     (q1,) = [each for each in document["claims"] if each["claim"] == "Q1"]
     here = next(each for each in q1["verdicts"] if each["backend"] == backend.name)
@@ -167,7 +183,7 @@ def test_what_cannot_run_here_is_told_and_its_recorded_data_stay(tmp_path: Path,
     command = [INVOKE, "claims", "--rerun", "--quick", "--only", guest, "--out", str(out)]
     environment = {**os.environ, "PATH": str(empty)}  # no QEMU there
     done = subprocess.run(
-        command, capture_output=True, text=True, check=True, cwd=PROJECT, timeout=120, env=environment
+        command, capture_output=True, text=True, check=True, cwd=PROJECT, timeout=PATIENCE_S, env=environment
     )
     assert "not run: invoke experiment quota-limits --backend guest" in " ".join(done.stderr.split())
     assert (out / FOLDER / guest / DATA).read_bytes() == (recorded / guest / DATA).read_bytes()

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from bench.compare import Comparison, Row, compare
-from bench.errors import BadResult, NotComparable
-from nanonap.paths import PROJECT
-from tests.bench.made import FakeRun, write_result
+from nanonap.base.paths import PROJECT
+from nanonap.lab.ground.errors import BadResult, NotComparable
+from nanonap.lab.judge.compare import Comparison, Row, compare
+from tests.lab.made import FakeRun, write_result
+from tests.patience import PATIENCE_S
 
 US = 1_000
 BLOCKS = 12
@@ -104,7 +105,7 @@ def test_only_the_quiet_condition_without_quota_is_judged(tmp_path: Path) -> Non
 def test_single_runs_settle_nothing_and_a_result_without_stock_is_not_judged(tmp_path: Path) -> None:
     a, b = (_runs({"stock": 1_100, "netpoll": 150}, shift=shift) for shift in (0, 1))
     single = _compared(tmp_path / "single", a[::BLOCKS], b[::BLOCKS])
-    assert single.verdict.outcome == "unsettled"
+    assert single.verdict.outcome == "not settled"
     assert any("fewer than 10 runs in 2 of 2 cells (least: 1)" in text for text in single.warnings)
     alone = _compared(tmp_path / "alone", a[BLOCKS:], b[BLOCKS:])
     assert alone.verdict.outcome == "not measured"
@@ -117,7 +118,7 @@ def test_what_differs_is_named(tmp_path: Path) -> None:
         run.change["host"] = {"kernel": "6.1.0", "cpu_model": "A CPU", "tool": "0.2.0"}
         run.change["binary_sha256"] = ("1" if run.arm == "netpoll" else "0") * 64
     compared = _compared(tmp_path, a, b, ({"seed": 1, "mode": "full"}, {"seed": 2, "mode": "full"}))
-    named = {each["what"]: (each["a"], each["b"]) for each in compared.differing}
+    named = {each.what: (each.a, each.b) for each in compared.differing}
     assert named == {
         "kernel": ("6.18.0", "6.1.0"),
         "timer slack ns": (50_000, None),
@@ -148,7 +149,7 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(tmp_path: Path) -> N
     other = write_result(tmp_path / "other", _runs({"netpoll": 150}))
     with pytest.raises(NotComparable, match=r"nothing in common: .*\(stock at 100 µs; netpoll at 100 µs\)"):
         compare(a, other)
-    mark = {"backend": {"name": "guest", "mark": "measured in an emulated machine"}}
+    mark = {"backend": {"name": "guest", "why": "asked for", "mark": "measured in an emulated machine"}}
     guest, again = (write_result(tmp_path / f"guest{shift}", _runs({"stock": 9_000 + shift}), mark) for shift in (0, 1))
     for pair in ((a, guest), (guest, a)):
         with pytest.raises(NotComparable, match=r"guest0 was measured in an emulated machine and .*a was not"):
@@ -168,7 +169,7 @@ def _invoke(*words: str | Path) -> "subprocess.CompletedProcess[str]":
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
 
 

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.arms import ARM_NAMES, DEFAULT_ARMS, floor_of, select
-from bench.conditions import COST, PRIMARY, Condition, conditions, parse_load, requested_durations
-from bench.quota.limits import Quota, parse_memory, parse_quota, parse_weight
-from nanonap.errors import UsageError
+from nanonap.base.errors import UsageError
+from nanonap.lab.plan.arms import ARM_NAMES, DEFAULT_ARMS, floor_of, select
+from nanonap.lab.plan.conditions import COST, PRIMARY, Condition, conditions, parse_load, requested_durations
+from nanonap.lab.plan.schedule import SIZES
+from nanonap.lab.quota.limits import Quota, parse_memory, parse_quota, parse_weight
 
 
 @pytest.mark.parametrize(
@@ -190,3 +191,9 @@ def test_a_memory_limit_that_the_kernel_would_change_is_refused(text: str) -> No
 
 def test_memory_is_given_in_powers_of_1024() -> None:
     assert (parse_memory("64M"), parse_memory("1G"), parse_memory("2048K")) == (64 << 20, 1 << 30, 2 << 20)
+
+
+def test_the_default_conditions_are_those_that_the_report_answers_about() -> None:
+    assert str(PRIMARY) == "quota none, load quiet"
+    assert str(COST) == "quota none, load sleepers:50"
+    assert set(SIZES) == {"quick", "default", "full"}

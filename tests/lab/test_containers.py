@@ -5,27 +5,27 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from bench.arms import Arm
-from bench.conditions import Condition, parse_load
-from bench.errors import QuotaUnavailable
-from bench.interrupt import Stop
-from bench.quota.choose import working
-from bench.quota.docker import ContainerBackend, ContainerGroup, DockerBackend, PodmanBackend
-from bench.quota.engine import OWNER_LABEL
-from bench.quota.limits import Limits, parse_quota
-from bench.quota.shares import linear_weight, quadratic_weight, shares_for
-from bench.runner import measure
-from bench.schedule import Run
-from nanonap.paths import PROJECT
-from nanonap.processes import identity
-from tests.bench import engines
-from tests.bench.made import GO
+from nanonap.base.paths import PROJECT
+from nanonap.base.processes import identity
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.plan.arms import Arm
+from nanonap.lab.plan.conditions import Condition, parse_load
+from nanonap.lab.plan.schedule import Run
+from nanonap.lab.quota.choose import working
+from nanonap.lab.quota.docker import ContainerBackend, ContainerGroup, DockerBackend, PodmanBackend
+from nanonap.lab.quota.engine import OWNER_LABEL
+from nanonap.lab.quota.limits import Limits, parse_quota
+from nanonap.lab.quota.shares import linear_weight, quadratic_weight, shares_for
+from nanonap.lab.run.runner import measure
+from tests.lab import engines
+from tests.lab.made import GO
+from tests.patience import wait_until
 
 KINDS: dict[str, type[ContainerBackend]] = {"docker": DockerBackend, "podman": PodmanBackend}
 TENTH = Limits(parse_quota("10%"))
@@ -35,12 +35,8 @@ BURN = ["timeout", "0.5", "sh", "-c", "while :; do :; done"]
 @pytest.fixture(scope="module", params=list(KINDS))
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     """The command of an engine that is reached by this process's environment."""
-    start = engines.dockerd if request.param == "docker" else engines.podman
-    with start() as environment, pytest.MonkeyPatch.context() as patch:
-        patch.delenv("DOCKER_CONTEXT", raising=False)
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        yield request.param
+    with engines.reached(request.param) as command:
+        yield command
 
 
 @pytest.fixture
@@ -129,7 +125,7 @@ def test_sleepbench_under_quota_is_measured_in_it(
     assert measured.effective.quota == TENTH.quota
     assert measured.throttling is not None
     assert measured.throttling.nr_throttled > 0
-    assert measured.output.header["n"] == measured.output.samples.shape[1] > 0
+    assert measured.output.header.n == measured.output.samples.shape[1] > 0
     assert engines.containers(containers.name) == []
 
 
@@ -142,7 +138,7 @@ def test_a_closed_group_is_gone_with_all_that_ran_in_it(containers: ContainerBac
         client = subprocess.Popen(group.command(["sh", "-c", "sleep 1000 & wait"]), stderr=subprocess.DEVNULL)
         assert group.stat_files is not None
         processes = group.stat_files.cpu_stat.parent / "cgroup.procs"
-        _until(lambda: len(processes.read_text().split()) == 3)
+        wait_until(lambda: len(processes.read_text().split()) == 3)
         inside = [int(pid) for pid in processes.read_text().split()]
         # A client that is killed does not end what it started.
         client.kill()
@@ -156,8 +152,8 @@ def test_a_closed_group_is_gone_with_all_that_ran_in_it(containers: ContainerBac
 
 OPEN_AND_WAIT = """
 import json, sys, time
-from bench.quota.choose import make_backend
-from bench.quota.limits import Limits
+from nanonap.lab.quota.choose import make_backend
+from nanonap.lab.quota.limits import Limits
 backend = make_backend(sys.argv[1])
 backend.prepare()
 group = backend.open(Limits())
@@ -174,7 +170,7 @@ def test_a_bench_killed_by_sigkill_leaves_no_container(engine: str) -> None:
         name = bench.stdout.readline().strip()
         assert name in engines.containers(engine)
         bench.kill()
-    _until(lambda: name not in engines.containers(engine))
+    wait_until(lambda: name not in engines.containers(engine))
 
 
 def test_containers_of_dead_owners_are_removed_and_others_kept(containers: ContainerBackend) -> None:
@@ -257,10 +253,3 @@ def test_shares_are_those_that_give_the_weight() -> None:
     for weight in (1, 2, 39, 100, 500, 9_999, 10_000):
         linear, quadratic = shares_for(weight, 2)
         assert linear_weight(linear) == quadratic_weight(quadratic) == weight
-
-
-def _until(holds: Callable[[], bool], patience_s: float = 20.0) -> None:
-    deadline = time.monotonic() + patience_s
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from bench.arms import discover
-from bench.conditions import PRIMARY
-from bench.cyclictest import argv, read
-from bench.interrupt import Stop
-from bench.quota.none import NoBackend
-from bench.record import run_fields
-from bench.runner import measure
-from bench.schedule import Run
-from tests.bench.made import GO, Roots
+from nanonap.lab.ground.hosts import Host
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.plan.arms import discover
+from nanonap.lab.plan.conditions import PRIMARY
+from nanonap.lab.plan.schedule import Run
+from nanonap.lab.quota.none import NoBackend
+from nanonap.lab.run.cyclictest import argv, read
+from nanonap.lab.run.runner import measure
+from nanonap.lab.store.write import run_line
+from tests.lab.made import GO, Roots
 
 WRITTEN: dict[str, Any] = {
     "resolution_in_ns": 0,
@@ -46,6 +47,6 @@ def test_a_run_is_recorded_like_any_other(roots: Roots, name: str) -> None:
     requested, actual, *_ = measured.output.samples
     assert sorted(requested.tolist()) == [100_000] * 30 + [1_000_000] * 5
     assert (actual >= requested).all()
-    line = run_fields("00000", measured, NoBackend(), {})
-    assert (line["n"], line["counters"]["cpu_ns"], line["timer_slack_ns"]) == (35, None, None)
-    assert set(line["host_during"]) == {"steal_ns", "others_cpu_ns"}
+    line = run_line("00000", measured, NoBackend(), Host())
+    assert (line.n, line.counters.cpu_ns, line.timer_slack_ns) == (35, None, None)
+    assert set(line.host_during or {}) == {"steal_ns", "others_cpu_ns"}

@@ -7,17 +7,16 @@ from typing import Any
 import polars as pl
 import pytest
 
-from bench.attribution.attribute import PARTS, SLEEPS, STATES, Attribution
-from bench.conditions import COST, PRIMARY, Condition, parse_load
-from bench.errors import BadResult
-from bench.explain import SLEEPS_FILE, Explained, parts_summary, read_explained, runs_to_explain
-from bench.found_tables import attribution_tables
-from bench.main import run_bench
-from bench.quota.base import Backend
-from bench.quota.limits import parse_quota
-from bench.schedule import MODES, Run
-from tests.bench.made import GO, Roots
-from tests.bench.test_schedule import ARMS
+from nanonap.lab.attribution.attribute import PARTS, SLEEPS, STATES, Attribution
+from nanonap.lab.ground.errors import BadResult
+from nanonap.lab.main import run_bench
+from nanonap.lab.plan.conditions import COST, PRIMARY, Condition, parse_load
+from nanonap.lab.plan.schedule import SIZES, Run
+from nanonap.lab.quota.base import Backend
+from nanonap.lab.quota.limits import parse_quota
+from nanonap.lab.run.explain import SLEEPS_FILE, Explained, parts_summary, read_explained, runs_to_explain
+from tests.lab.made import GO, Roots
+from tests.lab.test_schedule import ARMS
 
 LOADED = Condition(parse_quota("50%"), parse_load("burn:1"))
 
@@ -40,11 +39,11 @@ def test_what_was_recorded_is_read_back_with_its_arm_and_condition(tmp_path: Pat
     read = read_explained(tmp_path)
     assert read is not None
     rows = parts_summary(read[0])
-    assert [(row["arm"], row["quota"], row["load"], row["n"]) for row in rows] == [
+    assert [(row.arm, row.quota, row.load, row.n) for row in rows] == [
         ("netpoll+slack1", "none", "quiet", 1),
         ("stock", "50%", "burn:1", 1),
     ]
-    assert [rows[1][part] for part in PARTS] == [1, 2, 3, 4, 5]
+    assert [getattr(rows[1], part) for part in PARTS] == [1, 2, 3, 4, 5]
     assert read[1].height == 2
 
 
@@ -61,14 +60,13 @@ def test_parts_that_are_not_the_whole_are_refused(tmp_path: Path) -> None:
 def test_nothing_recorded_is_nothing_said(tmp_path: Path) -> None:
     Explained().write(tmp_path)
     assert read_explained(tmp_path) is None
-    assert attribution_tables({"attribution": [], "bench": {}}) == []
 
 
 def test_stock_and_what_a_user_would_take_are_recorded_in_every_condition_but_the_cost_workload() -> None:
     block = [_run(arm, condition) for arm in ("stock", "usleep", "netpoll+slack1") for condition in (LOADED, COST)]
-    chosen = runs_to_explain(block, MODES["default"])
+    chosen = runs_to_explain(block, SIZES["default"])
     assert {(run.arm.name, run.condition) for run in chosen} == {("stock", LOADED), ("netpoll+slack1", LOADED)}
-    assert {run.max_time_ns for run in chosen} == {MODES["default"].recorded_ns}
+    assert {run.max_time_ns for run in chosen} == {SIZES["default"].recorded_ns}
 
 
 def test_a_bench_under_quota_says_where_the_time_went_and_shows_it(

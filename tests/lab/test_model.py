@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.model import Prediction, Sleeper, back_to_back, predict
-from bench.quota.limits import Quota, parse_quota
-from nanonap.errors import UsageError
+from nanonap.base.errors import UsageError
+from nanonap.lab.model.model import Prediction, Sleeper, predict
+from nanonap.lab.quota.limits import Quota, parse_quota
 
 UNHURRIED = settings(deadline=None)
 MS = 1_000_000
@@ -158,30 +158,6 @@ def test_a_sleeper_alone_is_stretched_only_where_its_own_wake_ups_need_more_than
     assert 25_000 / (20 * 125_000) == 0.01
     assert predict(parse_quota("1%"), 0, 1).own_share is None
     assert predict(Quota(), 0, 1, sleeper=sleeper).own_stretch is None
-
-
-@UNHURRIED
-@given(quotas(), st.integers(1, 8), whole_us(50_000, 300 * MS))
-def test_sleeps_back_to_back_repeat_from_stall_to_stall(quota: Quota, busy: int, sleep_ns: int) -> None:
-    made = predict(quota, busy, busy)
-    round_ = back_to_back(made, sleep_ns)
-    assert 0 <= round_.hit_probability <= 1
-    assert 0 <= round_.late_mean_ns <= made.stall_ns * round_.hit_probability + 1
-    if round_.hit_probability == 0:
-        return
-    # A round takes whole periods.
-    sleeps = round(1 / round_.hit_probability)
-    whole = (sleeps * sleep_ns + round_.late_mean_ns * sleeps) / quota.period_ns
-    assert whole == pytest.approx(round(whole), abs=1e-6)
-
-
-def test_sleeps_back_to_back_by_hand() -> None:
-    made = predict(HALF, 1, cpus=1)
-    short = back_to_back(made, 20 * MS)  # ends at 20, 40, 60: late by 40
-    assert short.hit_probability == pytest.approx(1 / 3)
-    assert short.late_mean_ns == pytest.approx(40 * MS / 3)
-    assert back_to_back(made, 100 * MS).hit_probability == 0
-    assert back_to_back(predict(HALF, 0, cpus=1), 20 * MS).hit_probability == 0
 
 
 @pytest.mark.parametrize(

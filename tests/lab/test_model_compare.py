@@ -1,4 +1,4 @@
-"""The model beside what was measured: agrees, differs, or cannot be told, by the data; and the kernel itself."""
+"""The model beside what was measured: agrees, differs, or is not settled, by the data; and the kernel itself."""
 
 import json
 import resource
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.errors import QuotaUnavailable
-from bench.model import GRANULARITY_NS, Prediction, predict
-from bench.model_compare import HIT_LATE_NS, compare_lateness, compare_stalls
-from bench.quota.base import Backend, Throttling
-from bench.quota.limits import Limits, Quota, parse_quota
-from bench.quota.sampler import Sampler
-from bench.quota.series import whole_periods
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.model.model import GRANULARITY_NS, Prediction, predict
+from nanonap.lab.model.model_compare import HIT_LATE_NS, compare_lateness, compare_stalls
+from nanonap.lab.quota.base import Backend, Throttling
+from nanonap.lab.quota.limits import Limits, Quota, parse_quota
+from nanonap.lab.quota.sampler import Sampler
+from nanonap.lab.quota.series import whole_periods
 from tests.conftest import BuildProgram
 
 MS = 1_000_000
@@ -58,16 +58,16 @@ def test_no_stall_where_one_is_measured_differs() -> None:
 def test_what_does_not_meet_the_models_terms_is_not_judged() -> None:
     made = predict(HALF, 1, cpus=1)
     idle = compare_stalls(made, stalls(made, [10.0, 11.0], used=0.4), seed=1)
-    assert (idle.outcome, idle.measured) == ("cannot be told", None)
+    assert (idle.outcome, idle.measured) == ("not settled", None)
     assert "used 41% of its quota" in idle.sentence
     few = compare_stalls(made, stalls(made, [50.0, 50.0], periods=2), seed=1)
-    assert few.outcome == "cannot be told"
+    assert few.outcome == "not settled"
     one = compare_stalls(made, stalls(made, [50.0]), seed=1)
-    assert (one.outcome, one.measured_interval) == ("cannot be told", None)
+    assert (one.outcome, one.measured_interval) == ("not settled", None)
     assert "one run" in one.sentence
-    assert compare_stalls(predict(HALF, 0, 1), stalls(made, [0.0, 0.0]), seed=1).outcome == "cannot be told"
-    assert compare_stalls(made, [], seed=1).outcome == "cannot be told"
-    assert [each.outcome for each in compare_lateness(made, [], seed=1)] == ["cannot be told"] * 2
+    assert compare_stalls(predict(HALF, 0, 1), stalls(made, [0.0, 0.0]), seed=1).outcome == "not settled"
+    assert compare_stalls(made, [], seed=1).outcome == "not settled"
+    assert [each.outcome for each in compare_lateness(made, [], seed=1)] == ["not settled"] * 2
 
 
 def late_runs(stall_ms: float, period_ms: float, runs: int = 6) -> list[np.ndarray[Any, np.dtype[np.int64]]]:

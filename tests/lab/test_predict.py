@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bench.model import predict
-from bench.predict import own_table, prediction_table, predictions_json, run_predict, show_predictions
-from bench.quota.limits import Quota, parse_quota
-from nanonap.errors import UsageError
+from nanonap.base.errors import UsageError
+from nanonap.lab.model.model import predict
+from nanonap.lab.quota.limits import Quota, parse_quota
+from nanonap.lab.show.predict import own_table, prediction_table, predictions_json, run_predict, show_predictions
 
 MS = 1_000_000
 HALF = Quota(50 * MS, 100 * MS)

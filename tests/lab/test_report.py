@@ -1,32 +1,34 @@
 """What is drawn: the same figures in every form, a page that stands alone, text that cannot become markup."""
 
-import copy
 import hashlib
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
+from msgspec import convert
+from msgspec.structs import replace
 
-from bench.arms import ARM_NAMES
-from bench.figures.distributions import ecdf_name, percentile_name
-from bench.found_tables import mode_tables
-from bench.look import nice_ticks, short
-from bench.main import redraw
-from bench.report import as_markdown, summarize, write_report
-from bench.tables import asked, condition_title, full_tables, time_with
-from bench.terminal import print_summary, terminal_tables
-from bench.wording import ARMS as ARMS_IN_WORDS
-from bench.wording import arm_lines, headline
-from nanonap.errors import UsageError
-from nanonap.terminal import answers
-from tests.bench.benchfmt_grammar import parse
-from tests.bench.made import MEDIANS_US, FakeRun, example_runs, write_result
+from nanonap.base.errors import UsageError
+from nanonap.base.terminal import answers
+from nanonap.lab.judge.analysis import Summary
+from nanonap.lab.main import redraw
+from nanonap.lab.plan.arms import ARM_NAMES
+from nanonap.lab.show.further_tables import cluster_tables
+from nanonap.lab.show.plots.distributions import ecdf_name, percentile_name
+from nanonap.lab.show.report import as_json, as_markdown, summarize, write_report
+from nanonap.lab.show.tables import full_tables
+from nanonap.lab.show.terminal import print_summary, terminal_tables
+from nanonap.lab.show.wording import ARMS as ARMS_IN_WORDS
+from nanonap.lab.show.wording import arm_lines, headline
+from nanonap.lab.stats.clusters import Cluster
+from nanonap.lab.stats.control import Control
+from tests.lab.benchfmt_grammar import parse
+from tests.lab.made import MEDIANS_US, FakeRun, example_runs, write_result
 
 ABOUT = {"command": "invoke bench --quick --seed 7", "seed": 7}
-Written = tuple[Path, dict[str, Any]]
+Written = tuple[Path, Summary]
 CONDITIONS = (("none", "quiet"), ("50%", "quiet"), ("none", "sleepers:50"))
 FIGURES = {
     *(name(*condition) for name in (ecdf_name, percentile_name) for condition in CONDITIONS),
@@ -61,10 +63,12 @@ def test_redrawing_gives_the_same_figures(folder: Path, tmp_path: Path, capsys: 
     folder.rename(elsewhere)
     (elsewhere / "summary.json").unlink()
     redraw(elsewhere, "html")
-    assert capsys.readouterr().out.strip() == str(elsewhere / "report.html")
-    assert json.loads((elsewhere / "summary.json").read_text()) == json.loads(json.dumps(first))
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[-1] == str(elsewhere / "report.html")
+    assert "The price: 50 sleepers, none in step, no quota" in shown
+    assert json.loads((elsewhere / "summary.json").read_text()) == json.loads(as_json(first))
     redraw(elsewhere, "json")
-    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(first))
+    assert json.loads(capsys.readouterr().out) == json.loads(as_json(first))
 
 
 def test_printing_writes_nothing_into_the_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,26 +152,24 @@ def test_every_arm_that_was_measured_is_told_in_words(written: Written) -> None:
 
 
 def test_several_clusters_and_hiccups_are_told_where_a_summary_knows_them(written: Written) -> None:
-    summary = copy.deepcopy(written[1])
-    assert not mode_tables({**summary, "cells": [{**cell, "modes": []} for cell in summary["cells"]]})
-    summary["cells"][1]["modes"] = [{"at_ns": 132_000, "share": 0.82}, {"at_ns": 1_100_000, "share": 0.18}]
-    summary["control"] = {
-        **{"runs": 3, "n": 600, "late_p50_ns": 60_000, "late_p99_ns": 90_000},
-        **{"hiccups": 6, "hiccup_share": 0.01, "blocks": [1, 2]},
-    }
-    text = as_markdown(summary)
-    assert "2 modes: 132 µs 82 %, 1.10 ms 18 %" in text
+    cells = [replace(cell, clusters=[]) for cell in written[1].cells]
+    assert not cluster_tables(replace(written[1], cells=cells))
+    cells[1] = replace(cells[1], clusters=[Cluster(132_000, 0.82), Cluster(1_100_000, 0.18)])
+    seen = {"runs": 3, "n": 600, "late_p50_ns": 60_000, "late_p99_ns": 90_000, "late_max_ns": 9, "hiccup_from_ns": 1}
+    control = convert({**seen, "hiccups": 6, "hiccup_share": 0.01, "blocks": [1, 2]}, Control)
+    text = as_markdown(replace(written[1], cells=cells, control=control))
+    assert "2 clusters: 132 µs 82 %, 1.10 ms 18 %" in text
     assert "| 6 | 1 % | 1, 2 |" in text
 
 
 def test_the_page_says_verdicts_before_tables_and_how_to_repeat_it(written: Written) -> None:
     folder, summary = written
     said = " ".join(_page(folder).text)
-    assert said.index(headline(summary).sentence) < said.index(summary["verdicts"][0]["sentence"])
-    assert said.index(summary["verdicts"][0]["sentence"]) < said.index("× stock")
-    for verdict in summary["verdicts"]:
-        assert verdict["sentence"] in said
-    for warning in summary["warnings"]:
+    assert said.index(headline(summary).sentence) < said.index(summary.verdicts[0].sentence)
+    assert said.index(summary.verdicts[0].sentence) < said.index("× stock")
+    for verdict in summary.verdicts:
+        assert verdict.sentence in said
+    for warning in summary.warnings:
         assert warning in said
     assert "invoke bench --quick --seed 7" in said
     for arm in MEDIANS_US:
@@ -237,18 +239,16 @@ def test_the_terminals_lines_fit_and_nothing_is_cut(written: Written, capsys: py
     shown = capsys.readouterr().out
     assert "…" not in shown
     assert max(len(line.rstrip()) for line in shown.splitlines()) <= 112
-    for verdict in summary["verdicts"]:
-        assert verdict["question"] in shown
+    for verdict in summary.verdicts:
+        assert verdict.question in shown
 
 
 def test_long_names_and_every_column_fit_the_terminal_too(written: Written, capsys: pytest.CaptureFixture[str]) -> None:
-    summary = copy.deepcopy(written[1])
-    for row in [*summary["cells"], *summary["costs"]]:
-        row["arm"] = "netpoll+slack1+quantum" if row["arm"] == "netpoll" else row["arm"]
-    for cell in summary["cells"]:
-        cell["p99_ci"] = [157_000.0, 12_345_678.0]
-    for row in summary["costs"]:
-        row |= {"syscalls_per_sleep": 12.34, "epoll_per_second": 23_557.0, "counter": "perf", "cpu_over_rebuilt": 1.01}
+    long = {"netpoll": "netpoll+slack1+quantum"}
+    filled = {"syscalls_per_sleep": 12.34, "epoll_per_second": 23_557.0, "counter": "perf", "cpu_over_rebuilt": 1.01}
+    cells = [replace(row, arm=long.get(row.arm, row.arm), p99_ci=[157_000.0, 12_345_678.0]) for row in written[1].cells]
+    costs = [replace(row, arm=long.get(row.arm, row.arm), **filled) for row in written[1].costs]
+    summary = replace(written[1], cells=cells, costs=costs)
     answers.cache_clear()
     print_summary(summary, "report: here")
     shown = capsys.readouterr().out
@@ -268,40 +268,3 @@ def test_one_arm_and_one_duration_make_a_report_too(tmp_path: Path) -> None:
     assert {path.stem for path in folder.glob("*.png")} == {
         name("none", "quiet") for name in (ecdf_name, percentile_name)
     }
-
-
-@pytest.mark.parametrize(
-    ("quota", "load", "title"),
-    [
-        ("none", "quiet", "Quiet, no quota"),
-        ("50%", "burn:1", "Beside 1 CPU burner, quota 50% of a CPU (period 100 ms)"),
-        ("25%/10ms", "burn:3", "Beside 3 CPU burners, quota 25% of a CPU (period 10 ms)"),
-    ],
-)
-def test_conditions_are_titled_for_a_person(quota: str, load: str, title: str) -> None:
-    assert condition_title({"quota": quota, "load": load}) == title
-
-
-def test_an_interval_is_written_in_its_times_unit() -> None:
-    assert time_with(409_000, [157_000, 1_070_000]) == "409 [157, 1070] µs"
-    assert time_with(-2_790, [-12_700, 9_080]) == "−2.79 [−12.7, 9.08] µs"
-    assert time_with(1_000_000, None) == "1.00 ms"
-    assert time_with(None, [1, 2]) == "–"
-
-
-def test_durations_are_written_with_a_unit() -> None:
-    assert [asked(value) for value in (50_000, 1_000_000, 2_500_000, 10**9, 7)] == [
-        "50 µs",
-        "1 ms",
-        "2.5 ms",
-        "1 s",
-        "7 ns",
-    ]
-    assert [short(value) for value in (0, 5e4, 2.5e6, 1e9)] == ["0", "50 µs", "2.5 ms", "1 s"]
-
-
-@pytest.mark.parametrize(("low", "high"), [(5e4, 5e6), (1e8, 1.005e8), (1e3, 1e10), (9e5, 1.2e6)])
-def test_ticks_are_few_and_within_the_axis(low: float, high: float) -> None:
-    ticks = nice_ticks(low, high)
-    assert 2 <= len(ticks) <= 8
-    assert all(low <= tick <= high for tick in ticks)

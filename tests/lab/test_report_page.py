@@ -9,9 +9,9 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from bench.main import run_bench
-from bench.report import write_report
-from tests.bench.made import GO, Roots, example_runs, write_result
+from nanonap.lab.main import run_bench
+from nanonap.lab.show.report import write_report
+from tests.lab.made import GO, Roots, example_runs, write_result
 
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 Scheme = Literal["light", "dark"]

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.resampling import RESAMPLES, interval, median_distribution, quantile, ratio_distribution, resample
+from nanonap.lab.stats.resampling import (
+    RESAMPLES,
+    interval,
+    median_distribution,
+    quantile,
+    ratio_distribution,
+    resample,
+)
 
 samples = st.lists(st.integers(1, 10**10), min_size=1, max_size=60)
 

@@ -4,12 +4,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 
-from bench.errors import BadResult
-from bench.result import load
-from tests.bench.made import FakeRun, write_result
+from nanonap.lab.ground.errors import BadResult
+from nanonap.lab.show.report import as_json, summarize
+from nanonap.lab.store.read import load
+from tests.lab.made import FakeRun, write_result
 
 RUNS = [FakeRun("stock", {100_000: [1_100_000, 1_110_000]}, block) for block in range(2)]
 
@@ -23,6 +25,10 @@ def _change_run(folder: Path, **change: object) -> None:
     lines = (folder / "runs.jsonl").read_text().splitlines()
     lines[1] = json.dumps({**json.loads(lines[1]), **change})
     (folder / "runs.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def _change_bench(folder: Path, **change: object) -> None:
+    (folder / "bench.json").write_text(json.dumps({"schema": 1, **change}))
 
 
 def _change_samples(folder: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
@@ -40,15 +46,19 @@ def test_a_whole_result_is_read(folder: Path) -> None:
 BREAKS: list[tuple[str, Callable[[Path], object], str]] = [
     ("no runs file", lambda at: (at / "runs.jsonl").unlink(), r"runs\.jsonl: missing"),
     ("empty runs file", lambda at: (at / "runs.jsonl").write_text(""), "holds no run"),
-    ("not JSON", lambda at: (at / "runs.jsonl").write_text("nonsense\n"), "line 1 is not JSON"),
-    ("not an object", lambda at: (at / "runs.jsonl").write_text("[]\n"), "schema no object"),
+    ("not JSON", lambda at: (at / "runs.jsonl").write_text("nonsense\n"), r"runs\.jsonl, line 1: not JSON"),
+    ("not an object", lambda at: (at / "runs.jsonl").write_text("[]\n"), r"line 1: .*Expected `object`, got `array`"),
     ("not text", lambda at: (at / "runs.jsonl").write_bytes(b"\xff\xfe\n"), "cannot be read"),
     ("a folder for a file", lambda at: _into_folder(at / "runs.jsonl"), "cannot be read"),
-    ("later schema", lambda at: _change_run(at, schema=99), "schema 99, this tool reads 1"),
-    ("arm of wrong type", lambda at: _change_run(at, arm=5), "line 2 has no usable arm"),
-    ("no condition", lambda at: _change_run(at, condition=None), "condition, quota, load"),
-    ("quota of wrong type", lambda at: _change_run(at, condition={"quota": 5, "load": "quiet"}), "usable quota"),
-    ("counter of wrong type", lambda at: _change_run(at, counters={"cpu_ns": "many"}), "usable cpu_ns"),
+    ("later schema", lambda at: _change_run(at, schema=99), r"line 2: of schema 99, this tool reads 1"),
+    ("arm of wrong type", lambda at: _change_run(at, arm=5), r"line 2: .*Expected `str`, got `int` - at `\$\.arm`"),
+    ("no condition", lambda at: _change_run(at, condition=None), r"at `\$\.condition`"),
+    (
+        "quota of wrong type",
+        lambda at: _change_run(at, condition={"quota": 5, "load": "quiet"}),
+        r"\$\.condition\.quota",
+    ),
+    ("counter of wrong type", lambda at: _change_run(at, counters={"cpu_ns": "many"}), r"at `\$\.counters\.cpu_ns`"),
     ("no samples", lambda at: (at / "samples.parquet").unlink(), r"samples\.parquet: missing"),
     ("broken samples", lambda at: (at / "samples.parquet").write_bytes(b"PAR1"), "not a readable parquet"),
     ("truncated samples", lambda at: _cut(at / "samples.parquet"), "not a readable parquet"),
@@ -59,11 +69,23 @@ BREAKS: list[tuple[str, Callable[[Path], object], str]] = [
     ("negative time", lambda at: _change_samples(at, lambda all_: all_.with_columns(-pl.col("actual_ns"))), "negative"),
     ("unknown run", lambda at: _change_samples(at, _of_another_run), "run 77777, which runs.jsonl does not know"),
     ("broken notes", lambda at: (at / "bench.json").write_text("{"), r"bench\.json: not JSON"),
-    ("other notes", lambda at: (at / "bench.json").write_text('{"schema": 1, "syscalls": {"a": 1}}'), "system call"),
-    ("notes of another type", lambda at: (at / "bench.json").write_text('{"schema": 1, "notes": 5}'), "its notes"),
-    ("counts of another type", lambda at: (at / "bench.json").write_text('{"schema": 1, "syscalls": []}'), "counts"),
-    ("load of another type", lambda at: _change_run(at, host={"load_average": "high"}), "usable load_average"),
-    ("slack of another type", lambda at: _change_run(at, slack_ns="1"), "usable slack_ns"),
+    (
+        "other notes",
+        lambda at: _change_bench(at, syscalls={"a": 1}),
+        r"\$\.syscalls\[",
+    ),
+    (
+        "notes of another type",
+        lambda at: _change_bench(at, notes=5),
+        r"\$\.notes",
+    ),
+    (
+        "counts of another type",
+        lambda at: _change_bench(at, syscalls=[]),
+        r"\$\.syscalls`",
+    ),
+    ("load of another type", lambda at: _change_run(at, host={"load_average": "high"}), r"at `\$\.host\.load_average`"),
+    ("slack of another type", lambda at: _change_run(at, slack_ns="1"), r"at `\$\.slack_ns`"),
 ]
 
 
@@ -122,4 +144,11 @@ def test_a_bench_that_died_is_read_from_its_parts(folder: Path) -> None:
 
 def test_a_result_without_its_notes_is_read_all_the_same(folder: Path) -> None:
     (folder / "bench.json").unlink()
-    assert load(folder).about == {}
+    assert msgspec.to_builtins(load(folder).about) == {}
+
+
+def test_what_an_older_version_did_not_write_is_left_out_where_it_is_told_again(folder: Path) -> None:
+    summary = json.loads(as_json(summarize(folder)))
+    assert summary["cells"][0]["condition"] == {"quota": "none", "load": "quiet", "gomaxprocs": 2, "backend": "none"}
+    assert summary["bench"] == {"schema": 1, "notes": [], "syscalls": {}}
+    assert "accelerator" not in summary["host"]

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.arms import Arm, discover
-from bench.conditions import COST, PRIMARY, Condition, parse_load
-from bench.errors import QuotaUnavailable, RunFailed
-from bench.interrupt import Stop
-from bench.quota.base import Backend
-from bench.quota.limits import Limits, parse_quota
-from bench.quota.none import NoBackend
-from bench.runner import Output, execute, measure, parse
-from bench.schedule import Run
-from nanonap.errors import Interrupted
-from tests.bench.made import GO, Roots
+from nanonap.base.errors import Interrupted
+from nanonap.lab.ground.errors import QuotaUnavailable, RunFailed
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.plan.arms import Arm, discover
+from nanonap.lab.plan.conditions import COST, PRIMARY, Condition, parse_load
+from nanonap.lab.plan.schedule import Run
+from nanonap.lab.quota.base import Backend
+from nanonap.lab.quota.limits import Limits, parse_quota
+from nanonap.lab.quota.none import NoBackend
+from nanonap.lab.run.runner import Output, execute, measure, parse
+from tests.lab.made import GO, Roots
 
 PLAN = ((100_000, 5), (1_000_000, 3))
 HALF = parse_quota("50%")
@@ -52,12 +52,12 @@ def test_a_run_gives_the_samples_that_were_planned(stock: Arm) -> None:
     assert set(sleeper) == {0}
     assert measured.throttling is None
     header = measured.output.header
-    assert (header["gomaxprocs"], header["seed"], header["truncated"]) == (2, 7, False)
+    assert (header.gomaxprocs, header.truncated) == (2, False)
 
 
 def test_the_cost_workload_gives_samples_of_every_sleeper(stock: Arm) -> None:
     output = measure(_run(stock, COST, ((1_000_000, 10),)), 2, NoBackend(), Stop()).output
-    assert output.header["n"] == 500
+    assert output.header.n == 500
     assert set(output.samples[3]) == set(range(50))
 
 
@@ -70,7 +70,7 @@ def test_a_burner_beside_the_sleeper_under_quota_is_throttled(stock: Arm, backen
     assert measured.throttling is not None
     assert measured.throttling.nr_throttled > 0
     assert measured.throttling.throttled_ns > 0
-    assert measured.output.header["truncated"]
+    assert measured.output.header.truncated
 
 
 def test_a_run_without_quota_gets_no_group(stock: Arm, backend: Backend) -> None:
@@ -83,9 +83,9 @@ def test_a_run_without_quota_gets_no_group(stock: Arm, backend: Backend) -> None
         ("echo 'no memory left' >&2; exit 3", "exit status 3; its stderr: no memory left"),
         ("kill -SEGV $$", "ended by SIGSEGV"),
         ("echo 'fatal error: unexpected return pc' >&2; kill -ABRT $$", "SIGABRT.*unexpected return pc"),
-        ("exit 0", "does not start with a JSON header"),
-        ("echo '{}'", "header lacks n, wall_ns"),
-        ("echo '[1]'", "header lacks n, wall_ns"),
+        ("exit 0", "does not start with a header"),
+        ("echo '{}'", "missing required field `n`"),
+        ("echo '[1]'", "Expected `object`"),
     ],
 )
 def test_a_failing_program_is_named_by_its_arm_with_status_and_stderr(tmp_path: Path, text: str, told: str) -> None:
@@ -163,7 +163,7 @@ def test_output_that_does_not_add_up_is_refused(stock: Arm) -> None:
     longer = _run(stock, plan=((100_000, 9),))
     with pytest.raises(RunFailed, match="8 samples, and 9 were asked for"):
         parse(_output(run), longer)
-    assert parse(_output(run, truncated=True), longer).header["n"] == 8
+    assert parse(_output(run, truncated=True), longer).header.n == 8
 
 
 def test_an_interruption_ends_the_child_and_all_it_started_and_is_raised_after(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_an_interruption_ends_the_child_and_all_it_started_and_is_raised_after(t
         timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
         with pytest.raises(Interrupted, match="SIGINT"):
-            stop.run(["/bin/sh", "-c", f"sleep 2; : > {lived}"], timeout_s=100)
+            stop.run(["/bin/sh", "-c", f"sleep 60; : > {lived}"], timeout_s=100)
         timer.join()
     assert not lived.exists()
     assert signal.getsignal(signal.SIGINT) is before

@@ -6,24 +6,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from bench.quota.base import Backend, Group, StatFiles
-from bench.quota.limits import Limits, parse_quota
-from bench.quota.sampler import COUNTERS, SERIES_SCHEMA, Sampler, SamplerFailed
-from bench.quota.series import (
+from nanonap.base.errors import UsageError
+from nanonap.base.paths import PROJECT
+from nanonap.lab.quota.base import Backend, Group, StatFiles
+from nanonap.lab.quota.limits import Limits, parse_quota
+from nanonap.lab.quota.sampler import COUNTERS, SERIES_SCHEMA, Sampler, SamplerFailed
+from nanonap.lab.quota.series import (
     check,
     grows_while_throttled,
-    throttled_intervals,
+    stalls_in,
 )
-from nanonap.errors import UsageError
-from nanonap.paths import PROJECT
 from tests.conftest import BuildProgram
+from tests.patience import wait_until
 
 BURN = "while True: pass"
 MS = 1_000_000
@@ -65,7 +66,7 @@ def burn(group: Group, stops: int) -> None:
 
 def sampled(program: Path, stat: Path, usage: Path | None = None, hz: int = 500) -> tuple[pl.DataFrame, Sampler]:
     sampler = Sampler(StatFiles(stat, 1, usage), program, hz).start()
-    time.sleep(0.05)
+    time.sleep(0.3)  # the least of samples is one in 5 ms; a busy machine may take some
     return sampler.stop(), sampler
 
 
@@ -155,10 +156,10 @@ def test_a_throttled_group_is_seen_live_and_its_stalls_sum_to_the_counter(progra
     assert last is not None
     assert series["nr_periods"][0] < series["nr_periods"][-1] <= last.nr_periods
     assert 0 < series["nr_throttled"][-1] <= last.nr_throttled
-    intervals = throttled_intervals(series)
-    assert intervals["throttled_ns"].sum() == series["throttled_ns"][-1] - series["throttled_ns"][0]
-    assert len(intervals) <= series["nr_throttled"][-1] + 1
-    assert (intervals["end_ns"] > intervals["start_ns"]).all()
+    stalls = stalls_in(series)
+    assert stalls["throttled_ns"].sum() == series["throttled_ns"][-1] - series["throttled_ns"][0]
+    assert len(stalls) <= series["nr_throttled"][-1] + 1
+    assert (stalls["throttled_ns"] > 0).all()
     checked = check(series)
     assert checked.samples == series.height
     assert checked.holds, checked.first
@@ -170,12 +171,12 @@ def test_of_one_thread_stalls_do_not_overlap_and_nothing_grows_within_one(progra
         burn(group, stops=20)
     series = sampler.stop()
     assert not grows_while_throttled(series)
-    intervals = throttled_intervals(series)
-    assert len(intervals) >= 2
-    assert (intervals["cpus_min"] == 1).all()
-    assert not intervals["summed"].any()
+    stalls = stalls_in(series)
+    assert len(stalls) >= 2
+    assert sampler.about is not None
     # An end is seen up to a gap late.
-    assert (intervals["start_ns"][1:] >= intervals["end_ns"][:-1] - intervals["gap_ns"][:-1]).all()
+    late_ns = sampler.about.largest_gap_ns + series["read_ns"].max()  # type: ignore[operator]
+    assert ((stalls["end_ns"] - stalls["throttled_ns"])[1:] >= stalls["end_ns"][:-1] - late_ns).all()
 
 
 def test_a_removed_group_ends_the_series_and_keeps_it(program: Path, backend: Backend) -> None:
@@ -220,7 +221,7 @@ def test_the_sampler_ends_when_its_parent_is_killed(tmp_path: Path, program: Pat
     stat.write_text(V1)
     script = (
         "import sys, time; from pathlib import Path\n"
-        "from bench.quota.base import StatFiles; from bench.quota.sampler import Sampler\n"
+        "from nanonap.lab.quota.base import StatFiles; from nanonap.lab.quota.sampler import Sampler\n"
         "sampler = Sampler(StatFiles(Path(sys.argv[1]), 1), Path(sys.argv[2])).start()\n"
         "print(sampler._child.pid, flush=True); time.sleep(100)"
     )
@@ -297,10 +298,3 @@ def test_samples_that_cannot_be_written_are_an_error(tmp_path: Path, program: Pa
     answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert answer.returncode == 1
     assert "no space" in answer.stderr
-
-
-def wait_until(condition: Callable[[], bool], patience_s: float = 20.0) -> None:
-    end = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.01)

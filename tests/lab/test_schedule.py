@@ -6,18 +6,18 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.arms import ARM_NAMES, DEFAULT_ARMS, Arm
-from bench.conditions import COST, DEFAULT_REQUESTED_NS, PRIMARY, Condition, conditions, is_apart, parse_load
-from bench.quota.limits import Quota
-from bench.schedule import MODES, Budget, Mode, Run, fits, make_schedule
+from nanonap.lab.plan.arms import ARM_NAMES, DEFAULT_ARMS, Arm
+from nanonap.lab.plan.conditions import COST, DEFAULT_REQUESTED_NS, PRIMARY, Condition, conditions, is_apart, parse_load
+from nanonap.lab.plan.schedule import SIZES, Budget, Run, Size, fits, make_schedule
+from nanonap.lab.quota.limits import Quota
 
 ARMS = [Arm(name, Path("/sleepbench"), "sleep", None, None, "1.27.3", "") for name in ARM_NAMES if name != "control"]
 CONDITIONS = conditions(None, None)
-DEFAULT = MODES["default"]
+DEFAULT = SIZES["default"]
 
 # The machine is shared: no test here is about its own speed.
 UNHURRIED = settings(deadline=None)
-modes = st.sampled_from(list(MODES.values()))
+sizes = st.sampled_from(list(SIZES.values()))
 seeds = st.integers(0, 2**31)
 chosen_arms = st.lists(st.sampled_from(ARMS), min_size=1, unique_by=lambda arm: arm.name)
 chosen_conditions = st.lists(st.sampled_from(CONDITIONS), min_size=1, unique=True)
@@ -25,11 +25,11 @@ durations = st.lists(st.integers(1_000, 10_000_000_000), min_size=1, max_size=6,
 
 
 @UNHURRIED
-@given(chosen_arms, chosen_conditions, modes, seeds)
+@given(chosen_arms, chosen_conditions, sizes, seeds)
 def test_a_block_has_every_arm_once_under_each_of_its_conditions(
-    arms: list[Arm], wanted: list[Condition], mode: Mode, seed: int
+    arms: list[Arm], wanted: list[Condition], size: Size, seed: int
 ) -> None:
-    for number, block in enumerate(make_schedule(arms, wanted, DEFAULT_REQUESTED_NS, mode, seed)):
+    for number, block in enumerate(make_schedule(arms, wanted, DEFAULT_REQUESTED_NS, size, seed)):
         pairs = [(run.arm.name, run.condition) for run in block]
         assert len(pairs) == len(set(pairs))
         for condition in {run.condition for run in block}:
@@ -38,16 +38,16 @@ def test_a_block_has_every_arm_once_under_each_of_its_conditions(
 
 
 @UNHURRIED
-@given(chosen_conditions, modes, seeds)
+@given(chosen_conditions, sizes, seeds)
 def test_every_condition_has_its_number_of_blocks_and_is_in_the_first(
-    wanted: list[Condition], mode: Mode, seed: int
+    wanted: list[Condition], size: Size, seed: int
 ) -> None:
-    schedule = make_schedule(ARMS, wanted, DEFAULT_REQUESTED_NS, mode, seed)
+    schedule = make_schedule(ARMS, wanted, DEFAULT_REQUESTED_NS, size, seed)
     assert {run.condition for run in schedule[0]} == set(wanted)
     for condition in wanted:
         blocks = sum(any(run.condition == condition for run in block) for block in schedule)
         many = condition in (PRIMARY, COST) or not {PRIMARY, COST} & set(wanted)
-        assert blocks == (mode.blocks if many else mode.loaded_blocks)
+        assert blocks == (size.blocks if many else size.loaded_blocks)
 
 
 @UNHURRIED
@@ -67,16 +67,16 @@ def test_blocks_are_not_all_in_the_same_order() -> None:
 
 
 @UNHURRIED
-@given(durations, modes, seeds)
-def test_every_requested_duration_is_in_every_plan_shortest_first(requested: list[int], mode: Mode, seed: int) -> None:
-    for run in make_schedule(ARMS[:1], [PRIMARY], requested, mode, seed)[0]:
+@given(durations, sizes, seeds)
+def test_every_requested_duration_is_in_every_plan_shortest_first(requested: list[int], size: Size, seed: int) -> None:
+    for run in make_schedule(ARMS[:1], [PRIMARY], requested, size, seed)[0]:
         assert [requested_ns for requested_ns, _ in run.plan] == sorted(requested)
         assert all(samples >= 1 for _, samples in run.plan)
 
 
 def test_the_default_mode_has_ten_blocks_of_the_quiet_condition_or_more() -> None:
     assert DEFAULT.blocks >= 10
-    assert MODES["full"].blocks >= 20
+    assert SIZES["full"].blocks >= 20
 
 
 def test_runs_with_neighbours_or_under_quota_are_bounded_in_time() -> None:
@@ -119,20 +119,20 @@ def test_before_anything_ran_the_plan_is_the_estimate() -> None:
 
 
 def test_the_modes_plan_to_end_within_their_limits() -> None:
-    for mode in MODES.values():
-        full = mode.name == "full"
+    for size in SIZES.values():
+        full = size.name == "full"
         arms = [arm for arm in ARMS if full or arm.name in DEFAULT_ARMS]
         wanted = conditions(None, None, every_cost=full)
-        schedule = make_schedule(arms, wanted, DEFAULT_REQUESTED_NS, mode, 1)
+        schedule = make_schedule(arms, wanted, DEFAULT_REQUESTED_NS, size, 1)
         counted = [run for run in schedule[0] if is_apart(str(run.condition.load))]
-        budget = Budget(mode)
-        assert budget.affordable(schedule, 0, budget.estimate_ns(counted)) == len(schedule), mode.name
+        budget = Budget(size)
+        assert budget.affordable(schedule, 0, budget.estimate_ns(counted)) == len(schedule), size.name
 
 
 def test_the_floor_which_has_no_collector_is_left_out_beside_allocators() -> None:
     floor = replace(ARMS[0], name="floor", method="floor")
     beside = Condition(Quota(), parse_load("gc:1"))
-    blocks = make_schedule([ARMS[0], floor], [PRIMARY, beside], (1_000_000,), MODES["quick"], seed=1)
+    blocks = make_schedule([ARMS[0], floor], [PRIMARY, beside], (1_000_000,), SIZES["quick"], seed=1)
     made = {(run.arm.name, str(run.condition.load)) for block in blocks for run in block}
     assert made == {("stock", "quiet"), ("floor", "quiet"), ("stock", "gc:1")}
 
@@ -155,14 +155,14 @@ def test_arms_are_left_out_where_they_cannot_run_or_say_nothing() -> None:
 
 def test_the_control_arm_asks_for_one_millisecond_whatever_is_measured() -> None:
     arms = [ARMS[0], replace(ARMS[0], name="control", method="floor")]
-    [block, *_] = make_schedule(arms, [PRIMARY, COST], (50_000, 100_000), MODES["quick"], seed=1)
+    [block, *_] = make_schedule(arms, [PRIMARY, COST], (50_000, 100_000), SIZES["quick"], seed=1)
     [control] = [run for run in block if run.arm.name == "control"]
     assert [requested_ns for requested_ns, _ in control.plan] == [1_000_000]
 
 
 def test_ten_thousand_sleepers_wake_as_often_a_second_as_fifty() -> None:
     def per_second(load: str) -> float:
-        [run] = make_schedule(ARMS[:1], [Condition(Quota(), parse_load(load))], (1,), MODES["quick"], seed=1)[0]
+        [run] = make_schedule(ARMS[:1], [Condition(Quota(), parse_load(load))], (1,), SIZES["quick"], seed=1)[0]
         [(interval_ns, samples)] = run.plan
         assert samples >= 4
         return run.planned / (samples * interval_ns / 1e9)

@@ -5,17 +5,17 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from bench.quota.base import Throttling
-from bench.quota.sampler import COUNTERS, SERIES_SCHEMA
-from bench.quota.series import (
+from nanonap.base.errors import OutputNotWritable
+from nanonap.lab.quota.base import Throttling
+from nanonap.lab.quota.sampler import COUNTERS, SERIES_SCHEMA
+from nanonap.lab.quota.series import (
     STAT_SCHEMA,
     check,
     grows_while_throttled,
-    throttled_intervals,
+    stalls_in,
     whole_periods,
     write_series,
 )
-from nanonap.errors import OutputNotWritable
 
 MS = 1_000_000
 
@@ -39,50 +39,13 @@ def held(*steps: tuple[float, int]) -> list[float]:
     return [value for value, count in steps for _ in range(count)]
 
 
-def test_an_interval_ends_where_the_counter_grew_and_is_as_long_as_the_growth() -> None:
-    intervals = throttled_intervals(made(held((0, 51), (80, 50), (155, 20))))
-    assert intervals.rows(named=True) == [
-        {
-            "start_ns": 22 * MS,
-            "earliest_start_ns": 22 * MS,
-            "end_ns": 102 * MS,
-            "gap_ns": 2 * MS,
-            "throttled_ns": 80 * MS,
-            "cpus_min": 1,
-            "cpus_max": 1,
-            "summed": False,
-        },
-        {
-            "start_ns": 127 * MS,
-            "earliest_start_ns": 127 * MS,
-            "end_ns": 202 * MS,
-            "gap_ns": 2 * MS,
-            "throttled_ns": 75 * MS,
-            "cpus_min": 1,
-            "cpus_max": 1,
-            "summed": False,
-        },
-    ]
-
-
-def test_a_growth_longer_than_the_time_since_the_last_is_of_several_cpus() -> None:
-    intervals = throttled_intervals(made(held((0, 51), (150, 50), (300, 20))), cpus=2)
-    assert intervals["cpus_min"].to_list() == [1, 2]
-    assert intervals["cpus_max"].to_list() == [2, 2]
-    assert intervals["summed"].all()
-    assert intervals["start_ns"].to_list() == [(102 - 75) * MS, (202 - 75) * MS]
-    assert intervals["earliest_start_ns"].to_list() == [(102 - 150) * MS, (202 - 75) * MS]
-
-
-def test_where_the_growth_belies_the_callers_number_of_cpus_the_growth_is_believed() -> None:
-    last = throttled_intervals(made(held((0, 51), (50, 50), (200, 20))), cpus=1).row(-1, named=True)
-    assert (last["cpus_min"], last["cpus_max"], last["summed"]) == (2, 2, True)
+def test_a_stall_ends_where_the_counter_grew_and_is_as_long_as_the_growth() -> None:
+    stalls = stalls_in(made(held((0, 51), (80, 50), (155, 20))))
+    assert stalls.rows() == [(102 * MS, 80 * MS), (202 * MS, 75 * MS)]
 
 
 def test_cpus_that_are_let_go_on_both_sides_of_a_sample_are_one_interval() -> None:
-    intervals = throttled_intervals(made(held((0, 50), (75, 1), (150, 50))), cpus=2)
-    assert intervals["throttled_ns"].to_list() == [150 * MS]
-    assert (intervals["end_ns"][0], intervals["gap_ns"][0]) == (102 * MS, 4 * MS)
+    assert stalls_in(made(held((0, 50), (75, 1), (150, 50)))).rows() == [(102 * MS, 150 * MS)]
 
 
 def test_whole_periods_are_counted_from_the_first_stalls_end_to_the_lasts() -> None:
@@ -96,7 +59,7 @@ def test_whole_periods_are_counted_from_the_first_stalls_end_to_the_lasts() -> N
 def test_short_stalls_one_after_the_other_stay_apart() -> None:
     series = made([each * 1.2 for each in range(20)])
     assert not grows_while_throttled(series)
-    assert throttled_intervals(series)["throttled_ns"].to_list() == [1_200_000] * 19
+    assert stalls_in(series)["throttled_ns"].to_list() == [1_200_000] * 19
 
 
 @pytest.mark.parametrize("cpus", [1, 2])
@@ -105,21 +68,17 @@ def test_a_counter_that_grows_during_the_stall_gives_one_interval_a_stall(cpus: 
     two = [*held((one[-1], 10)), *(one[-1] + cpus * 2.0 * each for each in range(1, 31)), *held((one[-1] * 1.75, 5))]
     series = made([*one, *two])
     assert grows_while_throttled(series)
-    intervals = throttled_intervals(series, cpus)
-    assert intervals["throttled_ns"].to_list() == [80 * MS * cpus, 60 * MS * cpus]
-    assert intervals["start_ns"].to_list() == [18 * MS, 118 * MS]
-    assert intervals["end_ns"].to_list() == [98 * MS, 178 * MS]
-    assert intervals["cpus_min"].to_list() == [cpus, cpus]
+    assert stalls_in(series).rows() == [(98 * MS, 80 * MS * cpus), (178 * MS, 60 * MS * cpus)]
 
 
 @pytest.mark.parametrize("throttled", [[], [5.0], [5.0, 5.0]])
 def test_without_growth_there_is_no_interval(throttled: list[float]) -> None:
-    assert throttled_intervals(made(throttled)).height == 0
+    assert stalls_in(made(throttled)).height == 0
 
 
 def test_counters_that_the_kernel_has_not_give_no_interval_and_no_finding() -> None:
     series = made([1.0] * 5).with_columns(*(pl.lit(None, pl.Int64).alias(name) for name in COUNTERS))
-    assert throttled_intervals(series).height == 0
+    assert stalls_in(series).height == 0
     assert check(series).holds
 
 

@@ -6,13 +6,23 @@ import sys
 
 import pytest
 
-from bench.arms import Arm, discover
-from bench.conditions import COST
-from bench.interrupt import Stop
-from bench.schedule import Run
-from bench.syscalls import ALL, COUNTED, COUNTERS, REMEDY, Counter, count, find_counter, read_perf, read_strace
-from nanonap.paths import PROJECT
-from tests.bench.made import GO, Roots
+from nanonap.base.paths import PROJECT
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.plan.arms import Arm, discover
+from nanonap.lab.plan.conditions import COST
+from nanonap.lab.plan.schedule import Run
+from nanonap.lab.run.syscalls import (
+    ALL,
+    COUNTED,
+    COUNTERS,
+    REMEDY,
+    Counter,
+    count,
+    find_counter,
+    read_perf,
+    read_strace,
+)
+from tests.lab.made import GO, Roots
 
 STRACE = COUNTERS[-1]
 
@@ -60,15 +70,15 @@ def workload(roots: Roots) -> Run:
 
 def _check(counter: Counter, workload: Run) -> None:
     counted = count(counter, workload, gomaxprocs=2, stop=Stop())
-    assert counted["sleeps"] == 5_000
-    calls = counted["calls"]
+    assert counted.sleeps == 5_000
+    calls = counted.calls
     assert set(calls) == {*COUNTED, ALL}
     assert calls[ALL] >= sum(calls[name] for name in COUNTED)
-    assert counted["per_sleep"] == calls[ALL] / counted["sleeps"]
+    assert counted.per_sleep == calls[ALL] / counted.sleeps
     # Stock waits in epoll_pwait, in whole milliseconds: many sleepers share a wait, and none waits in epoll_pwait2.
-    assert 10 < calls["epoll_pwait"] < counted["sleeps"]
+    assert 10 < calls["epoll_pwait"] < counted.sleeps
     assert calls["epoll_pwait2"] == 0
-    assert counted["epoll_per_second"] == pytest.approx(calls["epoll_pwait"] / (counted["wall_ns"] / 1e9))
+    assert counted.epoll_per_second == pytest.approx(calls["epoll_pwait"] / (counted.wall_ns / 1e9))
 
 
 def test_the_kernel_counts_the_waits_of_the_cost_workload(workload: Run) -> None:
@@ -86,7 +96,7 @@ def test_strace_counts_them_where_perf_cannot(workload: Run) -> None:
 
 def test_counting_leaves_no_mount_behind_even_where_mounts_are_shared() -> None:
     script = (
-        "from pathlib import Path; from bench.syscalls import find_counter\n"
+        "from pathlib import Path; from nanonap.lab.run.syscalls import find_counter\n"
         "mounts = Path('/proc/self/mountinfo'); before = mounts.read_text(); find_counter()\n"
         "print(mounts.read_text() == before)"
     )

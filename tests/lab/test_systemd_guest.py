@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from bench.errors import QuotaUnavailable
-from bench.guest.backend import GuestSystemdBackend, client
-from bench.quota.limits import Limits, Quota
-from bench.quota.manager import properties, quota_properties, slice_name
-from bench.quota.systemd import SystemdBackend, SystemdUserBackend
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.guest.backend import GuestSystemdBackend, client
+from nanonap.lab.quota.limits import Limits, Quota
+from nanonap.lab.quota.manager import properties, quota_properties, slice_name
+from nanonap.lab.quota.systemd import SystemdBackend, SystemdUserBackend
 
 INSIDE = Path(__file__).parent / "systemd_inside.py"
 AS_USER = ["setpriv", "--reuid=1000", "--regid=1000", "--init-groups"]

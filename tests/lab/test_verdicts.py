@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from bench.analysis import analyse
-from bench.result import load
-from bench.verdicts import judge
-from tests.bench.made import FakeRun, write_result
+from nanonap.lab.judge.analysis import analyse
+from nanonap.lab.judge.verdicts import judge
+from nanonap.lab.store.read import load
+from tests.lab.made import FakeRun, write_result
 
 US = 1_000
 BLOCKS = 12
@@ -24,8 +25,8 @@ def _runs(medians: dict[str, int], requested_ns: int = 100 * US, wobble: int = 2
 
 
 def _verdict(folder: Path, name: str, runs: list[FakeRun]) -> dict[str, Any]:
-    summary = analyse(load(write_result(folder, runs))).summary
-    return next(verdict for verdict in summary["verdicts"] if verdict["name"] == name)
+    summary = msgspec.to_builtins(analyse(load(write_result(folder, runs))).summary)
+    return dict(next(verdict for verdict in summary["verdicts"] if verdict["name"] == name))
 
 
 @pytest.mark.parametrize(
@@ -33,9 +34,9 @@ def _verdict(folder: Path, name: str, runs: list[FakeRun]) -> dict[str, Any]:
     [
         ([6.5, 7.5], "yes"),
         ([6.0, 6.0], "yes"),
-        ([5.9, 7.5], "unsettled"),
+        ([5.9, 7.5], "not settled"),
         ([1.0, 5.9], "no"),
-        (None, "unsettled"),
+        (None, "not settled"),
     ],
 )
 def test_a_limit_is_judged_by_the_whole_interval(low_high: list[float] | None, outcome: str) -> None:
@@ -44,7 +45,7 @@ def test_a_limit_is_judged_by_the_whole_interval(low_high: list[float] | None, o
 
 @pytest.mark.parametrize(
     ("patched_us", "outcome", "says"),
-    [(140, "yes", "Yes: a sleep of 100 µs takes 140 µs"), (1100, "no", "No: "), (184, "unsettled", "Not settled")],
+    [(140, "yes", "Yes: a sleep of 100 µs takes 140 µs"), (1100, "no", "No: "), (184, "not settled", "Not settled")],
 )
 def test_the_floor_is_gone_only_if_stock_takes_six_times_as_long(
     tmp_path: Path, patched_us: int, outcome: str, says: str
@@ -58,7 +59,7 @@ def test_the_floor_is_gone_only_if_stock_takes_six_times_as_long(
     assert figure["interval"][0] <= figure["value"] <= figure["interval"][1]
 
 
-@pytest.mark.parametrize(("above_us", "outcome"), [(10, "yes"), (60, "no"), (25, "unsettled")])
+@pytest.mark.parametrize(("above_us", "outcome"), [(10, "yes"), (60, "no"), (25, "not settled")])
 def test_near_the_floor_means_25_microseconds_at_every_duration(tmp_path: Path, above_us: int, outcome: str) -> None:
     runs = _runs({"floor+slack1": 120, "netpoll+slack1": 125})
     runs += _runs({"floor+slack1": 1040, "netpoll+slack1": 1040 + above_us}, requested_ns=1_000_000)
@@ -92,7 +93,7 @@ def _spread(arm: str, tail_us: int) -> list[FakeRun]:
     ]
 
 
-@pytest.mark.parametrize(("tail_us", "outcome"), [(10, "yes"), (24, "no"), (15, "unsettled")])
+@pytest.mark.parametrize(("tail_us", "outcome"), [(10, "yes"), (24, "no"), (15, "not settled")])
 def test_the_tail_may_be_half_as_long_again_as_the_floors(tmp_path: Path, tail_us: int, outcome: str) -> None:
     runs = [*_spread("floor+slack1", 10), *_spread("netpoll+slack1", tail_us)]
     verdict = _verdict(tmp_path, "tail-near-the-floor", runs)
@@ -108,7 +109,7 @@ def test_the_tail_may_be_half_as_long_again_as_the_floors(tmp_path: Path, tail_u
 
 
 @pytest.mark.parametrize(
-    ("patched_us", "outcome"), [(141, "yes"), (146, "unsettled"), (150, "no"), (130, "no"), (134, "unsettled")]
+    ("patched_us", "outcome"), [(141, "yes"), (146, "not settled"), (150, "no"), (130, "no"), (134, "not settled")]
 )
 def test_the_same_as_rebuilt_is_within_five_percent_either_way(tmp_path: Path, patched_us: int, outcome: str) -> None:
     verdict = _verdict(tmp_path, "same-as-rebuilt", _runs({"rebuilt+slack1": 140, "netpoll+slack1": patched_us}))
@@ -123,13 +124,13 @@ def test_the_two_one_sided_tests_use_the_ninety_percent_interval(tmp_path: Path)
         for arm in ("rebuilt+slack1", "netpoll+slack1", "stock")
         for block in range(BLOCKS)
     ]
-    summary = analyse(load(write_result(tmp_path, runs))).summary
+    summary = msgspec.to_builtins(analyse(load(write_result(tmp_path, runs))).summary)
     ninety = next(each for each in summary["verdicts"] if each["name"] == "same-as-rebuilt")["figures"][0]["interval"]
     whole = next(cell for cell in summary["cells"] if cell["arm"] == "netpoll+slack1")["p50_over_stock_ci"]
     assert whole[0] < ninety[0] < 1 < ninety[1] < whole[1]
 
 
-@pytest.mark.parametrize(("usleep_us", "outcome"), [(1101, "no"), (150, "yes"), (1155, "unsettled")])
+@pytest.mark.parametrize(("usleep_us", "outcome"), [(1101, "no"), (150, "yes"), (1155, "not settled")])
 def test_usleep_changes_nothing_unless_the_data_say_so(tmp_path: Path, usleep_us: int, outcome: str) -> None:
     verdict = _verdict(tmp_path, "usleep-no-change", _runs({"stock": 1100, "usleep": usleep_us}))
     assert verdict["outcome"] == outcome
@@ -172,7 +173,7 @@ def test_a_price_that_is_none_is_told_as_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("patched", "outcome"), [(2_000, "yes"), (2_050, "yes"), (2_100, "unsettled"), (2_300, "no"), (1_000, "yes")]
+    ("patched", "outcome"), [(2_000, "yes"), (2_050, "yes"), (2_100, "not settled"), (2_300, "no"), (1_000, "yes")]
 )
 def test_no_more_cpu_than_rebuilt_allows_five_percent(tmp_path: Path, patched: int, outcome: str) -> None:
     same = {"rebuilt+slack1": 2_000, "netpoll+slack1": 2_000}
@@ -183,7 +184,7 @@ def test_no_more_cpu_than_rebuilt_allows_five_percent(tmp_path: Path, patched: i
     assert "with 50 sleepers" in verdict["sentence"]
 
 
-@pytest.mark.parametrize(("quantum", "outcome"), [(2_500, "yes"), (3_000, "unsettled"), (4_000, "no")])
+@pytest.mark.parametrize(("quantum", "outcome"), [(2_500, "yes"), (3_000, "not settled"), (4_000, "no")])
 def test_many_sleepers_cost_at_most_half_as_much_again_as_stock(tmp_path: Path, quantum: int, outcome: str) -> None:
     runs = _cost({"stock": 2_000, "netpoll+slack1": 20_000, "netpoll+slack1+quantum": quantum}, wobble=200)
     verdict = _verdict(tmp_path, "many-sleepers", runs)
@@ -209,10 +210,10 @@ def test_a_thread_more_in_some_runs_settles_nothing(tmp_path: Path) -> None:
     runs = _cost({"stock": 2_000, "netpoll+slack1": 2_000}, load="sleepers:10000")
     for run in runs:
         run.threads += run.arm != "stock" and run.block % 2
-    assert _verdict(tmp_path, "threads", runs)["outcome"] == "unsettled"
+    assert _verdict(tmp_path, "threads", runs)["outcome"] == "not settled"
 
 
-@pytest.mark.parametrize(("spin_us", "outcome"), [(112, "yes"), (117, "unsettled"), (130, "no"), (99, "yes")])
+@pytest.mark.parametrize(("spin_us", "outcome"), [(112, "yes"), (117, "not settled"), (130, "no"), (99, "yes")])
 def test_spinning_halves_the_overshoot_and_not_the_sleep(tmp_path: Path, spin_us: int, outcome: str) -> None:
     runs = _runs({"netpoll+slack1": 135, "netpoll+slack1+spin": spin_us})
     for run in runs:
@@ -246,7 +247,7 @@ def test_what_was_not_measured_is_said_to_be_not_measured(tmp_path: Path, name: 
 
 def test_one_run_an_arm_settles_nothing(tmp_path: Path) -> None:
     runs = [run for run in _runs({"stock": 1100, "netpoll+slack1": 140}) if run.block == 0]
-    assert _verdict(tmp_path, "floor-gone", runs)["outcome"] == "unsettled"
+    assert _verdict(tmp_path, "floor-gone", runs)["outcome"] == "not settled"
 
 
 def test_runs_under_quota_or_load_do_not_count(tmp_path: Path) -> None:

@@ -11,24 +11,24 @@ from pathlib import Path
 
 import pytest
 
-from bench.quota.base import Backend
-from bench.quota.cgroup import CgroupBackend
-from bench.quota.watchdog import Watchdog
-from nanonap.paths import PROJECT
-from nanonap.processes import identity, is_alive, started
+from nanonap.base.paths import PROJECT
+from nanonap.base.processes import identity, is_alive, started
+from nanonap.lab.ground.watchdog import Watchdog
+from nanonap.lab.quota.base import Backend
+from nanonap.lab.quota.cgroup import CgroupBackend
+from tests.patience import PATIENCE_S, wait_until
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
-GONE_WITHIN_S = 2.0
 
 # A bench in small: groups opened, entered and closed one after the other, with what a run needs around it.
 CYCLE = """
 import signal, sys, tempfile
 from pathlib import Path
-from bench.interrupt import Stop
-from bench.quota.choose import make_backend
-from bench.quota.limits import Limits, parse_quota
-from bench.quota.watchdog import guard
-from nanonap.errors import Interrupted
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.quota.choose import make_backend
+from nanonap.lab.quota.limits import Limits, parse_quota
+from nanonap.lab.ground.watchdog import guard
+from nanonap.base.errors import Interrupted
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 stop = Stop()
@@ -68,6 +68,10 @@ def _children(pid: int) -> list[int]:
     return []
 
 
+def _wait_until_gone(backend: CgroupBackend, owner: str, pid: int, folder: Path, after: str) -> None:
+    wait_until(lambda: not _traces(backend, owner, pid, folder), lambda: (after, _traces(backend, owner, pid, folder)))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_ten_benches_killed_at_random_moments_leave_nothing(backend: Backend, tmp_path: Path, seed: int) -> None:
     assert isinstance(backend, CgroupBackend)
@@ -91,41 +95,33 @@ def test_ten_benches_killed_at_random_moments_leave_nothing(backend: Backend, tm
                         os.kill(child, number_of_signal)
                 number_of_signal = signal.SIGTERM
             bench.send_signal(number_of_signal)
-            bench.wait(10)
+            bench.wait(PATIENCE_S)
         finally:
             bench.kill()
             bench.wait()
             assert bench.stdout is not None
             bench.stdout.close()
-        deadline = time.monotonic() + 10 * GONE_WITHIN_S  # the machine may be busy; how long it took is not judged
-        while (left := _traces(backend, owner, bench.pid, folder)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert left == [], f"after {number_of_signal.name} to the {victim}"
+        _wait_until_gone(backend, owner, bench.pid, folder, f"after {number_of_signal.name} to the {victim}")
+
+
+RUN = """
+from nanonap.lab.ground.interrupt import Stop, guard
+watch = guard.watch_session
+def told(pid):
+    watch(pid)
+    print(pid, flush=True)
+guard.watch_session = told
+Stop().run(["/bin/sleep", "1000"], 1000)
+"""
 
 
 def test_a_run_without_a_group_ends_when_its_bench_is_killed() -> None:
-    script = "from bench.interrupt import Stop\nStop().run(['/bin/sleep', '60'], 100)"
-    bench = subprocess.Popen([sys.executable, "-c", script], cwd=PROJECT, env=ENVIRONMENT)
-    try:
-        deadline = time.monotonic() + 20
-        while not (inside := _children(bench.pid)) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        time.sleep(0.3)  # the watchdog is another child; both are there by now
-        sleeper = next(pid for pid in inside + _children(bench.pid) if b"sleep" in _command_line(pid))
-        own = identity(sleeper)
-    finally:
+    bench = subprocess.Popen([sys.executable, "-c", RUN], cwd=PROJECT, env=ENVIRONMENT, stdout=subprocess.PIPE)
+    with bench:
+        assert bench.stdout is not None
+        own = identity(int(bench.stdout.readline()))
         bench.kill()
-        bench.wait()
-    deadline = time.monotonic() + 10 * GONE_WITHIN_S
-    while is_alive(own) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not is_alive(own)
-
-
-def _command_line(pid: int) -> bytes:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b""
+    wait_until(lambda: not is_alive(own))
 
 
 def test_what_was_taken_back_is_left_alone(tmp_path: Path) -> None:
@@ -172,7 +168,7 @@ def test_a_child_whose_number_another_process_has_by_now_is_left_alone() -> None
         assert other.poll() is None
         watchdog.watch_session(other.pid)
         watchdog.close()
-        assert other.wait(5) == -signal.SIGKILL
+        assert other.wait(PATIENCE_S) == -signal.SIGKILL
     finally:
         other.kill()
         other.wait()

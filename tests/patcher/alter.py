@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from patcher.asm import assemble
-from patcher.code import decode
-from patcher.edit import Code, Edit, Plan
+from patcher.edit.edit import Code, Edit, Plan
+from patcher.isa.amd64.asm import assemble
+from patcher.isa.amd64.code import decode
 
 Change = tuple[str, str]
-_INT3 = b"\xcc"
+_INT3, _NOP = b"\xcc", b"\x90"
 
 
 @dataclass
@@ -103,6 +103,7 @@ def _placed(edit: Edit, listing: Sequence[Line], moved: Mapping[int, int]) -> tu
     in_padding = not any(edit.old)
     size = max(len(code), len(edit.new)) if in_padding else len(edit.new)
     assert len(code) <= size, f"the changed stub needs {len(code)} bytes, {size} are there"
-    new = code.ljust(size, _INT3)
+    last = list(decode(code, edit.address))[-1].mnemonic
+    new = code.ljust(size, _INT3 if last in ("jmp", "ret") else _NOP)  # as replace_run fills
     changed = replace(edit, old=edit.old.ljust(size, b"\0"), new=new, assembly=_source(listing, moved))
     return changed, Code(edit.address, edit.address + len(code))

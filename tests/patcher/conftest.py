@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from nanonap.paths import PROJECT
-from patcher.functions import Functions
-from patcher.image import read_image
+from nanonap.base.paths import PROJECT
+from nanonap.toolchain.wheels import DEFAULT_GO
+from patcher.golang.functions import Functions
+from patcher.golang.image import read_image
 from tests.conftest import BuildProgram
+from tests.patience import PATIENCE_S
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,33 @@ class Answer:
     status: int
     out: str
     err: str
+
+
+BUILDS = (
+    (DEFAULT_GO, "default"),
+    (DEFAULT_GO, "stripped"),
+    (DEFAULT_GO, "pie"),
+    (DEFAULT_GO, "external"),
+    ("1.25.5", "default"),
+    ("1.21.13", "default"),
+)
+
+
+@dataclass(frozen=True)
+class Build:
+    """The measured program, built by a release in a mode."""
+
+    go: str
+    mode: str
+    path: Path
+    functions: Functions
+
+
+@pytest.fixture(scope="module", params=BUILDS, ids="-".join)
+def build(request: pytest.FixtureRequest, build_program: BuildProgram) -> Build:
+    go, mode = request.param
+    path = build_program("sleepbench", go, mode)
+    return Build(go, mode, path, Functions(read_image(path)))
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +79,7 @@ def invoke() -> Invoke:
 
     def run(*words: str | Path, wrapper: tuple[str, ...] = ()) -> Answer:
         command = [*wrapper, INVOKE, *map(str, words)]
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
         return Answer(done.returncode, done.stdout, done.stderr)
 
     return run

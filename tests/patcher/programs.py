@@ -5,9 +5,10 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from toolchain.go import Toolchain, wheel_toolchain
-from toolchain.locks import locked
-from toolchain.wheels import DEFAULT_GO
+from nanonap.toolchain.go import Toolchain, wheel_toolchain
+from nanonap.toolchain.locks import locked
+from nanonap.toolchain.releases import release_toolchain
+from nanonap.toolchain.wheels import DEFAULT_GO
 
 SLEEPS = """package main
 
@@ -66,13 +67,20 @@ def build(
     environment: Mapping[str, str] | None = None,
     name: str = "main.go",
     command: tuple[str, ...] = ("build",),
+    release: str = DEFAULT_GO,
+    besides: Mapping[str, str | bytes] | None = None,
 ) -> Path:
-    """Build one source file in ``folder`` and give the file made. Workers take turns: they share go's cache."""
+    """Build one source file in ``folder``, and ``besides`` (name → content), and give the file made.
+
+    Workers take turns: they share go's cache.
+    """
     folder.mkdir(parents=True)
-    toolchain = wheel_toolchain(DEFAULT_GO)
+    toolchain = release_toolchain(release)
     language = ".".join(map(str, toolchain.language))
     (folder / "go.mod").write_text(f"module small\n\ngo {language}\n", encoding="ascii")
-    (folder / name).write_text(source, encoding="ascii")
+    for each, content in {name: source, **(besides or {})}.items():
+        (folder / each).parent.mkdir(parents=True, exist_ok=True)
+        (folder / each).write_bytes(content.encode() if isinstance(content, str) else content)
     out = folder / "program"
     with locked(toolchain.cache / ".tests.lock"):
         subprocess.run(

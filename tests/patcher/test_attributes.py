@@ -117,9 +117,10 @@ def test_an_attribute_that_cannot_be_kept_is_told(invoke: Invoke, program: Path)
 
 
 AS_ANOTHER_USER = """
-import os, sys
+import importlib.resources, os, sys
 from pathlib import Path
 import patcher
+import capstone, keystone, lief, patcher.isa.amd64.processor, patcher.proving  # the other may not read where they lie
 os.setegid(65534)
 os.seteuid(65534)
 print(*patcher.patch(Path(sys.argv[1]), Path(sys.argv[2])).warnings, sep="\\n")

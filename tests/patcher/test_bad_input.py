@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import patcher
-from nanonap.errors import NanonapError
+from nanonap.base.errors import NanonapError
 from tests.patcher.conftest import Answer, Invoke
 from tests.patcher.programs import BUBBLE, LIBRARY, SLEEPS, build, build_precise
 
@@ -190,7 +190,7 @@ AS_ANOTHER_USER = """
 import os, sys
 from pathlib import Path
 import patcher
-from nanonap.errors import NanonapError
+from nanonap.base.errors import NanonapError
 if os.geteuid() == 0:
     os.setegid(65534)
     os.seteuid(65534)

@@ -1,25 +1,37 @@
 """An output that cannot be ends in one line that says why, its own exit status, and nothing written."""
 
+import errno
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.patcher.conftest import Invoke
+import patcher
+from nanonap.base.paths import PROJECT
+from tests.patcher.conftest import INVOKE, Invoke
 from tests.patcher.test_bad_input import assert_refused
 
 # $1: tmpfs options, $2: where; then the command. What is left in the tmpfs is listed on stdout.
 IN_A_TMPFS = 'mount -t tmpfs -o "$1" none "$2" && d=$2 && shift 2 && { "$@"; status=$?; ls -A "$d"; exit $status; }'
 
 
+REFUSE = str(Path(__file__).with_name("refuse.py"))
+_UNSHARED = ("unshare", "--mount", *(() if os.geteuid() == 0 else ("--map-root-user",)))
+
+
 def in_a_tmpfs(options: str, folder: Path) -> tuple[str, ...]:
     """Run a command with a file system of its own on ``folder``, in a mount namespace that ends with it."""
     folder.mkdir(exist_ok=True)
-    privileges = () if os.geteuid() == 0 else ("--map-root-user",)
-    return ("unshare", "--mount", *privileges, "sh", "-c", IN_A_TMPFS, "sh", options, str(folder))
+    return (*_UNSHARED, "sh", "-c", IN_A_TMPFS, "sh", options, str(folder))
+
+
+def namespace(script: str) -> tuple[str, ...]:
+    """Run a command in a mount namespace of its own, after what the script changes there."""
+    return (*_UNSHARED, "sh", "-c", f'{script} && exec "$@"', "sh")
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int, bytes]]:
@@ -165,3 +177,52 @@ def test_a_file_without_a_readable_name_is_patched_all_the_same(invoke: Invoke, 
     answer = invoke("patch", "--binary", source, "--out", out, wrapper=wrapper)
     assert (answer.status, answer.err) == (0, "")
     subprocess.run([out, "-plan", "1us*1"], capture_output=True, check=True)
+
+
+def test_of_two_patches_at_once_one_is_told_that_the_output_exists(program: Path) -> None:
+    out = program.with_name("out")
+    command = [INVOKE, "patch", "--binary", str(program), "--out", str(out), "--strategy", "slack", "--slack-ns"]
+    both = [
+        subprocess.Popen([*command, slack], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for slack in ("1000", "2000")
+    ]
+    said = [each.communicate(timeout=120)[1] for each in both]
+    statuses = [each.returncode for each in both]
+    assert sorted(statuses) == [0, 21], said
+    assert "exists already" in said[statuses.index(21)]
+    assert patcher.verify(out).manifest.slack_ns == (1000, 2000)[statuses.index(0)]
+    assert sorted(each.name for each in program.parent.iterdir()) == ["out", "out.patch.json", "program"]
+
+
+@pytest.mark.parametrize("taken", ["first", "second"])
+@pytest.mark.parametrize("links", ["with links", "without links"])
+def test_a_name_that_is_taken_meanwhile_is_anothers(tmp_path: Path, taken: str, links: str) -> None:
+    """Without hard links, as on FAT: link(2) is refused by a filter."""
+    code = f"""
+from pathlib import Path
+from nanonap.base.errors import OutputExists
+from nanonap.base.files import beside_all
+here = Path({str(tmp_path)!r})
+try:
+    with beside_all(here / "first", here / "second", replace=False) as ours:
+        for each in ours:
+            each.write_text("ours")
+        (here / {taken!r}).write_text("another's")
+except OutputExists as error:
+    print(error)
+"""
+    wrapper = () if links == "with links" else (sys.executable, REFUSE, "86", str(errno.EPERM))
+    command = [*wrapper, sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"{tmp_path / taken}: exists already")
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {taken: "another's"}
+
+
+def test_a_file_system_without_links_is_written_to(invoke: Invoke, program: Path) -> None:
+    out = program.with_name("out")
+    answer = invoke(
+        "patch", "--binary", program, "--out", out, wrapper=(sys.executable, REFUSE, "86", str(errno.EPERM))
+    )
+    assert (answer.status, answer.err) == (0, "")
+    assert patcher.verify(out).by == "manifest"
+    assert sorted(each.name for each in program.parent.iterdir()) == ["out", "out.patch.json", "program"]

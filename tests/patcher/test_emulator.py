@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from patcher.asm import assemble
-from patcher.edit import Edit
+from patcher.edit.edit import Edit
 from patcher.errors import ProofFailed
-from patcher.functions import Functions
+from patcher.golang.functions import Functions
+from patcher.golang.waits import NETPOLL
+from patcher.isa.amd64.asm import assemble
 from patcher.proof.events import Answer, Run
 from patcher.proof.machine import TOP, Machine
-from patcher.strategies.netpoll_site import NETPOLL
 
 
 def run_code(functions: Functions, text: str, *answers: int) -> Run:
@@ -28,14 +28,12 @@ def test_code_that_returns_is_followed_to_its_return(functions: Functions) -> No
     assert (run.registers["rsp"], len(run.steps), run.writes) == (TOP + 8, 6, [(TOP - 8, 8)])
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("loop", ["here: jmp here", "here: push rax; pop rax; jmp here"])
 def test_an_endless_loop_is_refused(functions: Functions, loop: str) -> None:
     with pytest.raises(ProofFailed, match="does not come to an end"):
         run_code(functions, loop)
 
 
-@pytest.mark.timeout(60)
 def test_an_endless_recursion_is_refused(functions: Functions) -> None:
     with pytest.raises(ProofFailed, match="not its stack"):
         run_code(functions, "here: call here")

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 import patcher
-from nanonap.paths import PROJECT
+from nanonap.base.paths import PROJECT
 from tests.patcher.conftest import INVOKE
+from tests.patience import PATIENCE_S
 
 # What the command does to the output's folder, in this order; strace sends the signal as it enters the call.
 MOMENTS = (
@@ -28,13 +29,13 @@ MOMENTS = (
     ("close", 4),
     ("openat", 5),
     ("fsync", 1),
-    ("rename", 1),  # the manifest gets its name
-    ("unlink", 1),
     ("fsync", 2),
-    ("rename", 2),  # the output gets its name
+    ("link", 1),  # the manifest gets its name
+    ("link", 2),  # the output gets its name
+    ("unlink", 1),
     ("unlink", 2),
 )
-TRACED = "trace=openat,close,chown,chmod,fsync,rename,unlink"
+TRACED = "trace=openat,close,chown,chmod,fsync,link,rename,unlink"
 
 Ordinals = dict[tuple[str, int], int]
 
@@ -53,19 +54,24 @@ def strace(log: Path, *options: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def ordinals(sleepbench: Path, tmp_path_factory: pytest.TempPathFactory) -> Ordinals:
-    """Moment → its number among all calls of that name that the command makes, counted in an undisturbed run."""
+    """Moment → its number among all calls of that name that the command makes, counted in an undisturbed run.
+
+    With --force the names are given by rename(2), else by link(2).
+    """
     folder, log = tmp_path_factory.mktemp("undisturbed"), tmp_path_factory.mktemp("log") / "log"
     program = Path(shutil.copy2(sleepbench, folder / "program"))
-    subprocess.run([*strace(log, "-e", TRACED), *command(program)], cwd=PROJECT, capture_output=True, check=True)
-    calls: Counter[str] = Counter()
-    ours: Counter[str] = Counter()
-    found = {}
-    for line in log.read_text().splitlines():
-        name = line.partition("(")[0]
-        calls[name] += 1
-        if ".part" in line:
-            ours[name] += 1
-            found[name, ours[name]] = calls[name]
+    found: Ordinals = {}
+    for options in ((), ("--force",)):
+        traced = [*strace(log, "-e", TRACED), *command(program, *options)]
+        subprocess.run(traced, cwd=PROJECT, capture_output=True, check=True)
+        calls: Counter[str] = Counter()
+        ours: Counter[str] = Counter()
+        for line in log.read_text().splitlines():
+            name = line.partition("(")[0]
+            calls[name] += 1
+            if ".part" in line:
+                ours[name] += 1
+                found.setdefault((name, ours[name]), calls[name])
     return found
 
 
@@ -107,11 +113,12 @@ def test_ctrl_c_leaves_the_whole_patch_or_nothing(interrupt: Interrupt, clean: P
     assert_whole_or_absent(clean, status, said)
 
 
-@pytest.mark.parametrize("moment", [("openat", 2), ("fsync", 1), ("rename", 2)], ids=name_of)
-def test_a_polite_kill_leaves_the_whole_patch_or_nothing(
-    interrupt: Interrupt, clean: Path, moment: tuple[str, int]
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("moment", [("openat", 2), ("fsync", 1), ("link", 2)], ids=name_of)
+def test_a_polite_kill_and_a_closed_terminal_leave_the_whole_patch_or_nothing(
+    interrupt: Interrupt, clean: Path, moment: tuple[str, int], number: signal.Signals
 ) -> None:
-    status, said = interrupt(moment, signal.SIGTERM)
+    status, said = interrupt(moment, number)
     assert_whole_or_absent(clean, status, said)
 
 
@@ -149,6 +156,6 @@ def test_signals_at_random_moments_leave_the_whole_patch_or_nothing(clean: Path)
         process = subprocess.Popen(command(clean), cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         time.sleep(draw.uniform(0.5, 1.05) * whole)
         process.send_signal(number)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE_S)
         left = sorted(each.name for each in clean.parent.iterdir())
         assert left in (["program"], ["out", "out.patch.json", "program"])

@@ -10,11 +10,11 @@ import pytest
 
 import nanonap
 import patcher
-from nanonap.paths import BUILD
+from nanonap.base.paths import BUILD
+from nanonap.toolchain.wheels import DEFAULT_GO
 from patcher.manifest import read_manifest
 from tests.conftest import BuildProgram
 from tests.patcher.conftest import Answer, Invoke
-from toolchain.wheels import DEFAULT_GO
 
 # A type, a tuple of types, a list of one description, or names with descriptions. Additions are free.
 Described = Any
@@ -45,6 +45,7 @@ MANIFEST = {
     "new_syscalls": [str],
     "proof": {"cases": int, "passed": int},
 }
+SECCOMP = {"packages": [str], "calls": [{"function": str, "address": int, "call": str}]}
 APPLICABILITY = {
     "applies": bool,
     "reason": (str, type(None)),
@@ -58,6 +59,7 @@ INSPECTION = {
     "patched": (dict, type(None)),
     "strategies": dict.fromkeys(("usleep", "sleep", "netpoll", "slack"), APPLICABILITY),
     "syscalls": [{"function": str, "address": int, "number": (int, type(None)), "name": str}],
+    "seccomp": SECCOMP,
 }
 
 
@@ -88,7 +90,7 @@ def test_patch_verify_and_revert_each_print_their_document(invoke: Invoke, progr
     out = program.with_name("out")
     done = document_of(invoke("patch", "--binary", program, "--out", out, "--slack-ns", "7", "--json"))
     assert_described(done, MANIFEST)
-    assert_described(done, {"out": str, "warnings": [str]})
+    assert_described(done, {"out": str, "warnings": [str], "seccomp": SECCOMP})
     assert (done["out"], done["strategy"], done["slack_ns"]) == (str(out), "netpoll", 7)
     assert done["new_syscalls"] == ["epoll_pwait2", "prctl"]
 
@@ -108,7 +110,7 @@ def test_the_manifest_beside_the_binary_is_what_patch_printed(invoke: Invoke, pr
     printed = document_of(invoke("patch", "--binary", program, "--out", out, "--strategy", "usleep", "--json"))
     written = json.loads(Path(f"{out}.patch.json").read_text(encoding="utf-8"))
     assert_described(written, MANIFEST)
-    assert printed == {"out": str(out), "warnings": [], **written}
+    assert printed == {"out": str(out), "warnings": [], "seccomp": {"packages": [], "calls": []}, **written}
     assert (written["schema"], written["tool"], written["slack_ns"]) == (1, nanonap.__version__, None)
     assert written["proof"]["cases"] == written["proof"]["passed"] > 0
     assert written["go"]["version"] == f"go{DEFAULT_GO}"
@@ -215,7 +217,7 @@ def test_the_callers_of_usleep_are_those_of_objdump(build_program: BuildProgram,
     called = re.compile(r" *([0-9a-f]+):\s+call +[0-9a-f]+ <runtime\.usleep(?:\.abi0)?>")
     expected = [int(match[1], 16) for match in map(called.fullmatch, listing.splitlines()) if match]
     assert len(expected) > 5
-    assert [each["address"] for each in patcher.inspect(path).usleep_callers] == expected
+    assert [each.address for each in patcher.inspect(path).usleep_callers] == expected
 
 
 @pytest.mark.parametrize(

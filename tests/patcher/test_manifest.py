@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import patcher
-from nanonap.errors import NanonapError
+from nanonap.base.errors import NanonapError
 from patcher.errors import ManifestMismatch, ProofFailed
 from tests.patcher.conftest import Invoke
 from tests.patcher.test_bad_input import assert_refused

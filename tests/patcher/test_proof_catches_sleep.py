@@ -4,13 +4,15 @@ import re
 
 import pytest
 
-from patcher.edit import Plan
+from patcher.edit.edit import Plan
+from patcher.edit.room import Room, replace_run
 from patcher.errors import ProofFailed
-from patcher.functions import Functions
-from patcher.proof import prove
-from patcher.room import Room, replace_run
-from patcher.stackmap import live_slots
-from patcher.strategies.sleep import SLEEP, Site, locate, plan
+from patcher.golang.functions import Functions
+from patcher.golang.stackmap import live_slots
+from patcher.proving import prove
+from patcher.strategies.sleep.amd64 import locate, plan
+from patcher.strategies.sleep.site import SLEEP, Site
+from patcher.strategies.strategy import Options
 from tests.patcher.alter import Change, altered, widened
 
 
@@ -40,12 +42,12 @@ def refusal(functions: Functions, site: Site, right: Plan, *changes: Change) -> 
     wrong = altered(right, *((line.format(**names), pieces.format(**names)) for line, pieces in changes))
     assert wrong != right
     with pytest.raises(ProofFailed) as refused:
-        prove(functions, wrong, None)
+        prove(functions, wrong, Options())
     return str(refused.value)
 
 
 def test_the_plan_as_it_is_holds(functions: Functions, right: Plan) -> None:
-    proof = prove(functions, right, None)
+    proof = prove(functions, right, Options())
     assert proof.cases == proof.passed > 100
 
 
@@ -227,4 +229,4 @@ def test_a_call_from_outside_the_function_is_refused(functions: Functions, site:
     )
     wrong = Plan("sleep", (leave, outside), (leave_code, outside_code), right.new_syscalls)
     with pytest.raises(ProofFailed, match=r"the call of entersyscallblock returns to 0x\w+, outside time\.Sleep"):
-        prove(functions, wrong, None)
+        prove(functions, wrong, Options())

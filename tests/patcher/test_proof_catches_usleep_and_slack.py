@@ -4,12 +4,14 @@ import re
 
 import pytest
 
-from patcher.edit import Plan
+from patcher.edit.edit import Plan
+from patcher.edit.room import Room
 from patcher.errors import ProofFailed
-from patcher.functions import Functions
-from patcher.proof import prove
-from patcher.room import Room
-from patcher.strategies import slack, usleep
+from patcher.golang.functions import Functions
+from patcher.proving import prove
+from patcher.strategies.slack import amd64 as slack
+from patcher.strategies.strategy import MOST_NS, Options
+from patcher.strategies.usleep import amd64 as usleep
 from tests.patcher.alter import Change, altered
 
 SLACK_NS = 12_345
@@ -31,13 +33,13 @@ def refusal(functions: Functions, right: Plan, *changes: Change) -> str:
     wrong = altered(right, *((line.format(**names), pieces.format(**names)) for line, pieces in changes))
     assert wrong != right
     with pytest.raises(ProofFailed) as refused:
-        prove(functions, wrong, SLACK_NS)
+        prove(functions, wrong, Options(SLACK_NS))
     return str(refused.value)
 
 
 def test_the_plans_as_they_are_hold(functions: Functions, usleep_plan: Plan, slack_plan: Plan) -> None:
     for plan in (usleep_plan, slack_plan):
-        proof = prove(functions, plan, SLACK_NS)
+        proof = prove(functions, plan, Options(SLACK_NS))
         assert proof.cases == proof.passed > 3
 
 
@@ -146,10 +148,10 @@ def test_a_wrong_entry_stub_is_refused_by_name(functions: Functions, slack_plan:
 
 def test_a_slack_is_proven_against_the_one_that_was_asked_for(functions: Functions, slack_plan: Plan) -> None:
     with pytest.raises(ProofFailed, match=r"expected prctl\(PR_SET_TIMERSLACK, 1\), found \[\(157, 29, 12345\)\]"):
-        prove(functions, slack_plan, 1)
+        prove(functions, slack_plan, Options(1))
 
 
-@pytest.mark.parametrize("slack_ns", [1, 50_000, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, slack.MOST_NS])
+@pytest.mark.parametrize("slack_ns", [1, 50_000, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, MOST_NS])
 def test_every_slack_reaches_the_kernel_whole(functions: Functions, slack_ns: int) -> None:
-    proof = prove(functions, slack.plan(functions, Room(functions.image), slack_ns), slack_ns)
+    proof = prove(functions, slack.plan(functions, Room(functions.image), slack_ns), Options(slack_ns))
     assert proof.cases == proof.passed

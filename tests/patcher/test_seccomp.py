@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 import patcher
+from nanonap.toolchain.releases import NEWEST, installed_releases
 from tests.conftest import BuildProgram
+from tests.ends import ends_first
 from tests.patcher.tracing import Call, finished, named, request, timeout_ms, timeout_ns, traced
 from tests.toolchain.conftest import Run, read_run
-from toolchain.releases import NEWEST, installed_releases
 
 REFUSE = Path(__file__).with_name("refuse.py")
 # Of prctl only the option that the entry stub uses: sleepbench itself reads its timer slack by prctl.
@@ -65,7 +66,7 @@ def arm(build_program: BuildProgram, tmp_path_factory: pytest.TempPathFactory) -
 
 def make_arm(name: str, stock: Path, out: Path) -> None:
     strategy, slack_ns, wait = ARMS[name]
-    patcher.patch(stock, out, strategy, slack_ns=slack_ns, **wait.to_json(), accept_thread_cost=True)
+    patcher.patch(stock, out, strategy, slack_ns=slack_ns, wait=wait, accept_thread_cost=True)
 
 
 def method(name: str) -> tuple[str, ...]:
@@ -103,7 +104,7 @@ def test_a_patched_program_sleeps_right_where_its_call_is_refused(
         assert run.header["timer_slack_ns"] != 1
 
 
-@pytest.mark.parametrize("go", [each for each in installed_releases(say=False) if each != NEWEST])
+@pytest.mark.parametrize("go", ends_first([each for each in installed_releases(say=False) if each != NEWEST]))
 def test_every_release_sleeps_right_whatever_is_refused(build_program: BuildProgram, tmp_path: Path, go: str) -> None:
     stock = build_program("sleepbench", go)
     for name in ARMS:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from patcher.errors import ProofFailed
-from patcher.functions import Functions
-from patcher.image import read_image
-from patcher.strategies.usleep import USLEEP
+from patcher.golang.functions import Functions
+from patcher.golang.image import read_image
+from patcher.golang.syscalls import USLEEP
 from tests.patcher.mutate import found_in, put, refusal, write
 
 NETPOLL, SLEEP = "runtime.netpoll", "time.Sleep"
@@ -16,23 +16,18 @@ NETPOLL, SLEEP = "runtime.netpoll", "time.Sleep"
 
 # instruction as it is, what takes its place, what the refusal names
 NETPOLL_SHAPES = {
-    "no stack check of g": (r"cmp r12, .*", "cmp r12, [r14 + 0x18]", r"expected cmp rsp, \[r14\+16\], found .*0x18"),
-    "no frame": (r"sub rsp, 0x\w+", "add rsp, 8", r"expected sub rsp, n, found 0x\w+: add rsp, 8"),
     "epfd compared with another value": (
         r"cmp dword ptr \[rip \+ \w+\], -1",
         "cmp dword ptr [rip + 0x200000], -2",
-        r"expected cmp dword \[epfd\], -1, found 0x\w+: cmp dword ptr \[rip \+ 0x200000\], -2",
+        r"expected a test of the delay behind cmp dword \[epfd\], -1 and its conversion, found none",
     ),
     "epfd read from elsewhere": (
         r"mov eax, dword ptr \[rip \+ \w+\]",
         "mov eax, [rip + 0x200000]",
-        r"expected mov eax, \[epfd\], found 0x\w+: mov eax, dword ptr \[rip",
+        r"expected a test of the delay behind cmp dword \[epfd\], -1 and its conversion, found none",
     ),
-    "another test of the delay": (
-        r"test rax, rax",
-        "test rcx, rcx",
-        r"expected test rax, rax, found 0x\w+: test rcx, rcx",
-    ),
+    "no test of the delay": (r"test rax, rax", "mov rax, rcx", r"expected a test of the delay, found .*mov rax, rcx"),
+    "a test of half the delay": (r"test rax, rax", "test eax, eax", r"expected a test of the delay, found .*test eax"),
     "no millisecond": (r"cmp rax, 0xf4240", "cmp rax, 0xf4241", r"expected the constant 1e6 in the delay's conversion"),
     "another largest delay": (
         r"movabs rdx, 0x38d7ea4c68000",
@@ -41,66 +36,64 @@ NETPOLL_SHAPES = {
     ),
     "another largest wait": (r"mov edx, 0x3b9aca00", "mov edx, 0x3b9aca01", "expected the constant 1e9"),
     "another shortest wait": (r"mov edx, 1", "mov edx, 2", "expected the constant 1 in the delay's conversion"),
-    "branches that do not meet": (r"jmp 0x\w+", "jmp {start} + 0x40", "to meet in one place, found 2"),
-    "the delay spilled from another register": (
-        r"mov qword ptr \[rsp \+ \w+\], rcx",
-        "mov [rsp+0x670], rbx",
-        r"expected mov \[rsp\+n\], rcx, found 0x\w+: mov qword ptr \[rsp \+ 0x670\], rbx",
+    "an event array of another size": (
+        r"mov ecx, 0xc0",
+        "mov ecx, 0xb0",
+        r"expected 1536 bytes of events to be zeroed at stack (0x\w+), found 1408 at \1",
     ),
-    "an event array of another size": (r"mov ecx, 0xc0", "mov ecx, 0xb0", r"expected mov ecx, 192, found .*0xb0"),
+    "events elsewhere": (
+        r"lea rbx, \[rsp \+ \w+\]",
+        "lea rbx, [rsp + {slot} + 0xc]",
+        r"expected 1536 bytes of events to be zeroed at stack (0x\w+), found 1536 at (?!\1)",
+    ),
     "another number of events": (
         r"mov ecx, 0x80",
         "mov ecx, 0x40",
-        r"expected mov ecx, 128, found 0x\w+: mov ecx, 0x40",
+        "expected room for 128 events, found constant 0x40",
     ),
-    "another capacity": (r"mov esi, 0x80", "mov esi, 0x40", r"expected mov esi, 128, found 0x\w+: mov esi, 0x40"),
-    "the wait in another register": (r"mov r8d, edx", "mov r9d, edx", r"expected mov r8d, edx, found .*mov r9d, edx"),
-    "another retried error": (r"cmp rbx, 4", "cmp rbx, 5", r"expected cmp errno, EINTR, found 0x\w+: cmp rbx, 5"),
-    "the wait reloaded from another slot": (
-        r"mov r8d, dword ptr \[rsp \+ 0x2c\]",
-        "mov r8d, [rsp + 0x34]",
-        r"expected mov r32, \[waitms\], found 0x\w+: mov r8d, dword ptr \[rsp \+ 0x34\]",
+    "another capacity": (r"mov esi, 0x80", "mov esi, 0x40", "expected room for 128 events, found constant 0x40"),
+    "the wait in another register": (
+        r"mov r8d, edx",
+        "mov r9d, edx",
+        r"expected the delay or the milliseconds to be kept at \[rsp\+0x\w+\], found register d",
     ),
-    "a retry of timed waits too": (r"jle 0x\w+31", "jl {start} + 0xb1", r"expected jle, found 0x\w+: jl "),
-    "a retry at another place": (
-        r"jle 0x\w+31",
-        "jle {start} + 0xb4",
-        r"expected a retry at 0x\w+, found one at 0x\w+",
+    "a computation on the way to the call": (
+        r"mov edi, ecx",
+        "add edi, ecx",
+        r"expected values moved to the call of EpollWait, found 0x\w+: add edi, ecx",
     ),
+    "another value kept": (
+        r"mov dword ptr \[rsp \+ \w+\], edx",
+        "mov dword ptr [rsp+{slot}], esi",
+        r"expected the delay or the milliseconds to be kept at \[rsp\+0x\w+\], found register si",
+    ),
+    "another result looked at": (r"test rbx, rbx", "test rax, rax", r"expected test ebx, ebx behind the call, found "),
+    "a retry of timed waits too": (r"jle 0x\w+", "jl {target}", "expected one test of waitms > 0 .* found 0"),
+    "a retry at another place": (r"jle 0x\w+", "jle {target} + 3", "expected one way back to the call, found 2"),
     "a jump into the conversion": (
         r"jae 0x\w+",
-        "jae {start} + 0x40",
-        r"expected no jump into the stub's place, found 0x\w+: jae 0x\w+",
+        "jae {to[cmp rax, 0xf4240]}",
+        r"expected a test of the delay behind cmp dword \[epfd\], -1 and its conversion, found none",
     ),
     "a jump of unknown target": (r"mov r9, rcx", "jmp rcx", r"expected direct jumps only, found 0x\w+: jmp rcx"),
-    "the delay's slot written again": (
-        r"mov qword ptr \[rsp \+ 0x668\], rbx",
-        "mov [rsp + 0x670], rbx",
-        r"expected the delay's slot to be written once, found 0x\w+: mov qword ptr \[rsp \+ 0x670\], rbx",
-    ),
-    "the spill space read": (
-        r"mov ebx, dword ptr \[rsp \+ 0x658\]",
-        "mov ebx, [rsp + 8]",
-        r"expected the spill space to be read by nobody, found 0x\w+: mov ebx, dword ptr \[rsp \+ 8\]",
-    ),
 }
 SLEEP_SHAPES = {
     "another test": (r"test rax, rax", "test rbx, rbx", r"expected test rax, rax, found 0x\w+: test rbx, rbx"),
-    "a sleep of zero": (r"jle 0x\w+", "jl {start} + 0x16b", r"expected jle, found 0x\w+: jl 0x\w+"),
+    "a sleep of zero": (r"jle 0x\w+", "jl {target}", r"expected jle, found 0x\w+: jl 0x\w+"),
     "a jump into the body from outside": (
         "jmp {start}",  # back to the beginning, with a larger stack
-        "jmp {start} + 0x60",
+        "jmp {middle}",
         r"expected no jump into the body from outside, found 0x\w+: jmp 0x\w+",
     ),
     "an epilogue elsewhere": (
         r"jle 0x\w+",
-        "jle {start} + 0x16d",
+        "jle {target} + 2",
         r"expected the epilogue at 0x\w+, found no instruction starting there",
     ),
     "another frame": (
-        r"sub rsp, 0x48",
-        "sub rsp, 0x50",
-        r"expected a frame of 0x50 to be freed, found 0x\w+: add rsp, 0x48",
+        r"sub rsp, 0x\w+",
+        "sub rsp, 0x70",
+        r"expected a frame of 0x70 to be freed, found 0x\w+: add rsp, 0x",
     ),
 }
 USLEEP_SHAPES = {
@@ -110,9 +103,9 @@ USLEEP_SHAPES = {
     "no system call": (r"syscall", "ud2", r"expected syscall, found 0x\w+: ud2"),
     "another timespec": (r"mov rdi, rsp", "mov rdi, rbp", r"expected mov rdi, rsp, found 0x\w+: mov rdi, rbp"),
     "the argument elsewhere": (
-        r"mov eax, dword ptr \[rsp \+ 0x20\]",
-        "mov eax, [rsp + 0x28]",
-        r"expected mov eax, \[microseconds\], found 0x\w+: mov eax, dword ptr \[rsp \+ 0x28\]",
+        r"mov eax, dword ptr \[rsp \+ \w+\]",
+        "mov eax, [rsp + {slot} + 8]",
+        r"expected mov eax, \[microseconds\], found 0x\w+: mov eax, dword ptr \[rsp \+ 0x\w+\]",
     ),
     "a remaining time asked for": (r"mov esi, 0", "mov rsi, rsp", r"expected mov esi, 0, found 0x\w+: mov rsi, rsp"),
 }
@@ -152,10 +145,22 @@ CONVERSIONS = {
         "mov edx, 0xfffffffe",
         r"delay of -\d+ ns.*expected epoll_pwait\(5, \d+, 128, 4294967294, 0\) as in stock",
     ),
-    "another frame": (
-        r"sub rsp, 0x680",
-        "sub rsp, 0x690",
-        "the stack is 0x698 bytes deep, pclntab states 0x688; the unwinder would go astray",
+    "another register tested": (r"test rax, rax", "test rcx, rcx", r"delay of -\d+ ns.*as in stock, found other bytes"),
+    "branches that do not meet": (
+        r"jmp 0x\w+",
+        "jmp {to[cmp rax, 0xf4240]}",
+        r"delay of -\d+ ns.*expected epoll_pwait\(5, \d+, 128, 1, 0\) as in stock",
+    ),
+    "another register kept": (
+        r"mov qword ptr \[rsp \+ \w+\], rcx",
+        "mov [rsp+{slot}], rbx",
+        r"delay of -\d+ ns.*as in stock, found other bytes",
+    ),
+    "another retried error": (r"cmp rbx, 4", "cmp rbx, 5", r"delay of -\d+ ns.*epoll_pwait → \[-4, -4, 2\]: "),
+    "the wait reloaded from another slot": (
+        r"mov r8d, dword ptr \[rsp \+ \w+\]",
+        "mov r8d, [rsp + {slot} + 8]",
+        r"delay of -\d+ ns.*expected epoll_pwait\(5, \d+, 128, 4294967295, 0\) as in stock",
     ),
 }
 
@@ -172,7 +177,7 @@ def test_bytes_that_are_no_instructions_are_refused_by_name(program: Path) -> No
     victim = found_in(functions, NETPOLL, "mov r9, rcx")
     write(program, functions.image.offset_of(victim.address), b"\x06\x06\x06")
     expected = (
-        rf"runtime.netpoll: expected x86-64 instructions up to 0x\w+, found bytes that are none at {victim.address:#x}"
+        rf"runtime.netpoll: expected amd64 instructions up to 0x\w+, found bytes that are none at {victim.address:#x}"
     )
     assert re.search(expected, refusal(program, "netpoll"))
 
@@ -182,5 +187,5 @@ def test_a_call_of_another_function_is_refused_by_name(program: Path) -> None:
     callee = functions.one("internal/runtime/syscall/linux.EpollWait").start
     other = functions.one("internal/runtime/syscall/linux.Syscall6").start
     put(program, NETPOLL, f"call {callee:#x}", f"call {other:#x}")
-    expected = r"expected a call of EpollWait at 0x\w+, found internal/runtime/syscall/linux\.Syscall6"
+    expected = r"runtime\.netpoll at 0x\w+: expected 281 in a, found memory 0x\w+"
     assert re.search(expected, refusal(program, "netpoll"))

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 import patcher
-from nanonap.errors import NanonapError
+from nanonap.base.errors import NanonapError
 from patcher.errors import AlreadyPrecise, MalformedBinary, ProofFailed
-from patcher.functions import Functions
-from patcher.image import read_image
+from patcher.golang.functions import Functions
+from patcher.golang.image import read_image
 from tests.patcher.mutate import refusal, write
 from tests.patcher.programs import build_precise
 
@@ -31,9 +31,9 @@ def section_offset(functions: Functions, name: str) -> int:
     return section.offset
 
 
-@pytest.mark.parametrize("byte", range(10))
+@pytest.mark.parametrize("byte", [0, 1, 2, 4, 5])  # the fourth moves a limit within an instruction
 def test_a_function_table_that_misstates_the_stack_is_refused(program: Path, byte: int) -> None:
-    """Each byte that says how deep the stack is in netpoll, and where: value deltas and PC deltas in turn."""
+    """Each byte that says how deep the stack is in netpoll up to its body: value deltas and PC deltas in turn."""
     functions = Functions(read_image(program))
     table, record = functions.table, functions.one(NETPOLL).record
     offset = table._pctab + table._u32(record + 16) + byte

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import patcher
-from nanonap.errors import OutputExists
+from nanonap.base.errors import OutputExists
 from patcher import record
-from patcher.edit import Edit
-from patcher.errors import ManifestMismatch, ManifestMissing, SameFile
+from patcher.edit.edit import Edit
+from patcher.errors import ManifestMismatch, NotPatched, SameFile
 from patcher.patching import UNDO_RECORD
 from tests.conftest import BuildProgram
 from tests.patcher.conftest import Invoke
@@ -57,7 +57,7 @@ def test_every_patch_can_be_verified_and_undone(
     build_program: BuildProgram, tmp_path: Path, strategy: str, slack_ns: int | None, wait: patcher.Wait, mode: str
 ) -> None:
     source, out = build_program("sleepbench", mode=mode), tmp_path / "out"
-    done = patcher.patch(source, out, strategy, slack_ns=slack_ns, **wait.to_json(), accept_thread_cost=True)
+    done = patcher.patch(source, out, strategy, slack_ns=slack_ns, wait=wait, accept_thread_cost=True)
     assert patcher.verify(out).proof == done.manifest.proof
     assert patcher.verify(out).manifest.wait == wait
     assert (done.manifest.input.sha256, done.manifest.output.sha256) == (sha256(source), sha256(out))
@@ -70,7 +70,7 @@ def test_revert_in_place_needs_no_original_and_takes_the_manifest_along(
     assert patcher.revert(patched.out).out == patched.out
     assert [each.name for each in patched.out.parent.iterdir()] == ["out"]
     assert patched.out.read_bytes() == sleepbench.read_bytes()
-    with pytest.raises(ManifestMissing):  # it carries a record no more
+    with pytest.raises(NotPatched):
         patcher.revert(patched.out)
 
 
@@ -272,3 +272,10 @@ def test_a_stock_binary_beside_anothers_manifest_is_refused(patched: patcher.Pat
     for undo in (patcher.verify, patcher.revert):
         with pytest.raises(ManifestMismatch, match="the manifest is another's"):
             undo(patched.out)
+
+
+@pytest.mark.parametrize("words", [("verify",), ("revert",), ("revert", "--check")], ids=" ".join)
+def test_a_stock_program_is_not_patched(invoke: Invoke, program: Path, words: tuple[str, ...]) -> None:
+    before = program.read_bytes()
+    assert_refused(invoke(*words, program), 26, f"{program}: not patched; there is nothing to")
+    assert program.read_bytes() == before

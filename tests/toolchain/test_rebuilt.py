@@ -11,17 +11,18 @@ from pathlib import Path
 import pytest
 
 import patcher
+from nanonap.toolchain.build import build_one, inputs_sha256
+from nanonap.toolchain.errors import CannotRebuild
+from nanonap.toolchain.go import Toolchain
+from nanonap.toolchain.modes import MODES
+from nanonap.toolchain.rebuilt import ADDED, NETPOLL, rebuilt_files
+from nanonap.toolchain.releases import installed_releases, release_toolchain
+from nanonap.toolchain.wheels import DEFAULT_GO
 from patcher.errors import AlreadyPrecise
 from tests.conftest import BuildProgram
+from tests.ends import ends_first
 from tests.patcher.tracing import finished, named, timeout_ms, timeout_ns, traced
 from tests.toolchain.conftest import Run, read_run
-from toolchain.build import build_one, inputs_sha256
-from toolchain.errors import CannotRebuild
-from toolchain.go import Toolchain
-from toolchain.modes import MODES
-from toolchain.rebuilt import ADDED, NETPOLL, rebuilt_files
-from toolchain.releases import installed_releases, release_toolchain
-from toolchain.wheels import DEFAULT_GO
 
 REFUSE = Path(__file__).parents[1] / "patcher" / "refuse.py"
 RELEASES = installed_releases(say=False)
@@ -34,7 +35,7 @@ def assert_right(run: Run) -> None:
     assert (run.columns["actual_ns"] >= run.columns["requested_ns"]).all()
 
 
-@pytest.mark.parametrize("go", RELEASES)
+@pytest.mark.parametrize("go", ends_first(RELEASES))
 def test_every_release_waits_to_the_nanosecond_and_only_when_rebuilt(
     build_program: BuildProgram, tmp_path: Path, go: str
 ) -> None:
@@ -53,7 +54,7 @@ def test_every_release_waits_to_the_nanosecond_and_only_when_rebuilt(
 
 
 @pytest.mark.parametrize("refusal", ["ENOSYS", "EPERM"])
-@pytest.mark.parametrize("go", RELEASES)
+@pytest.mark.parametrize("go", ends_first(RELEASES))
 def test_where_the_new_wait_is_refused_every_release_waits_as_stock(
     build_program: BuildProgram, tmp_path: Path, go: str, refusal: str
 ) -> None:

@@ -4,11 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import releases
-from toolchain.errors import ToolchainUnavailable, UnknownGoVersion, UnusableGo
-from toolchain.go import wheel_toolchain
-from toolchain.releases import SYSTEM, SystemGo, full_version, installed_releases, known_releases, release_toolchain
-from toolchain.wheels import DEFAULT_GO, WHEELS
+from nanonap.toolchain import releases
+from nanonap.toolchain.errors import ToolchainUnavailable, UnknownGoVersion, UnusableGo
+from nanonap.toolchain.go import wheel_toolchain
+from nanonap.toolchain.releases import (
+    SYSTEM,
+    SystemGo,
+    full_version,
+    installed_releases,
+    known_releases,
+    release_toolchain,
+)
+from nanonap.toolchain.wheels import DEFAULT_GO, WHEELS
 
 OLD = next(iter(SYSTEM))
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from nanonap.toolchain.releases import installed_releases
+from nanonap.toolchain.wheels import DEFAULT_GO
 from tests.conftest import BuildProgram
 from tests.patcher.tracing import finished
 from tests.toolchain.conftest import read_run
-from toolchain.releases import installed_releases
-from toolchain.wheels import DEFAULT_GO
 
 REFUSE = Path(__file__).parents[1] / "patcher" / "refuse.py"
 PR_SET_TIMERSLACK = 29

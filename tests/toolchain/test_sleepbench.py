@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nanonap.toolchain.wheels import DEFAULT_GO
 from tests.patcher.tracing import named, request, timeout_ms, traced
+from tests.patience import PATIENCE_S, wait_until
 from tests.toolchain.conftest import Run, read_run
-from toolchain.wheels import DEFAULT_GO
 
 METHODS = ("sleep", "timer", "ticker", "context", "usleep", "floor", "nanosleep", "sleep-then-spin")
 HOLDING_METHODS = ("usleep", "floor")
@@ -133,7 +134,7 @@ def test_a_signal_ends_the_run_at_once_and_what_was_measured_is_written(
     process = start(sleepbench_path, "-method", method, "-plan", "1us*1000,1h*1", "-burn", "1", "-warmup", "0")
     process.send_signal(number)
     try:
-        output, error = process.communicate(timeout=60)
+        output, error = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
     assert (process.returncode, error) == (0, b"")
@@ -144,17 +145,11 @@ def test_a_signal_ends_the_run_at_once_and_what_was_measured_is_written(
 
 def test_a_sibling_burns_beside_the_sleeper_and_is_gone_with_it(sleepbench_path: Path) -> None:
     process = subprocess.Popen([sleepbench_path, "-sibling", "1", "-plan", "1h*1", "-warmup", "0"])
-    deadline = time.monotonic() + 60
-    beside: list[int] = []
-    while not beside and time.monotonic() < deadline:
-        beside = [pid for pid in children(process.pid) if ticks_used(pid) > 5]
-        time.sleep(0.02)
+    wait_until(lambda: any(ticks_used(pid) > 5 for pid in children(process.pid)))
+    (beside,) = children(process.pid)
     process.kill()
     process.wait()
-    assert len(beside) == 1
-    while Path(f"/proc/{beside[0]}").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not Path(f"/proc/{beside[0]}").exists()
+    wait_until(lambda: not Path(f"/proc/{beside}").exists())
 
 
 def children(pid: int) -> list[int]:
@@ -195,7 +190,7 @@ def test_a_signal_does_not_end_a_nanosleep_early(sleepbench_path: Path) -> None:
         for thread in Path(f"/proc/{process.pid}/task").glob("*"):
             ctypes.CDLL(None).syscall(SYS_TGKILL, process.pid, int(thread.name), signal.SIGURG)
         time.sleep(0.01)
-    run = read_run(process.communicate(timeout=60)[0])
+    run = read_run(process.communicate(timeout=PATIENCE_S)[0])
     assert run.header["n"] == 10
     assert (run.columns["actual_ns"] >= 100_000_000).all()
 

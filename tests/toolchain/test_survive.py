@@ -50,10 +50,12 @@ def test_ten_thousand_sleep_on_few_threads(survive: Path) -> None:
     assert 0 < figures["threads_peak"] < 100
 
 
-def test_a_profile_is_written_whole(survive: Path, tmp_path: Path) -> None:
-    run(survive, "-mode", "profile", "-for", "500ms", "-profile", tmp_path / "cpu.pprof")
+@pytest.mark.parametrize(("mode", "seen"), [("profile", b"runtime.gcBgMarkWorker"), ("ticks", b"runtime.findRunnable")])
+def test_a_profile_is_written_whole(survive: Path, tmp_path: Path, mode: str, seen: bytes) -> None:
+    options = ("-mode", mode, "-for", "500ms", "-sleepers", "20", "-profile", tmp_path / "cpu.pprof")
+    subprocess.run([survive, *options], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     profile = gzip.decompress((tmp_path / "cpu.pprof").read_bytes())
-    assert b"runtime.gcBgMarkWorker" in profile
+    assert seen in profile
 
 
 def test_a_panic_shows_every_sleeper(survive: Path) -> None:

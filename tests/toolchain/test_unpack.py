@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from toolchain.errors import BadWheel
-from toolchain.unpack import unpack_wheel
+from nanonap.toolchain.errors import BadWheel
+from nanonap.toolchain.unpack import unpack_wheel
 
 EXECUTABLE = (stat.S_IFREG | 0o755) << 16
 PLAIN = (stat.S_IFREG | 0o644) << 16

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from toolchain.go import wheel_toolchain
-from toolchain.wheels import DEFAULT_GO
-from trials.corpus.arms import chosen_arms
-from trials.corpus.processes import Processes
-from trials.corpus.row import Result, Row
-from trials.corpus.standard import Package, Standard
-from trials.corpus.testing import PackageTrial
+from nanonap.toolchain.go import wheel_toolchain
+from nanonap.toolchain.wheels import DEFAULT_GO
+from nanonap.trials.corpus.arms import chosen_arms
+from nanonap.trials.corpus.processes import Processes
+from nanonap.trials.corpus.row import Result, Row
+from nanonap.trials.corpus.standard import Package, Standard
+from nanonap.trials.corpus.testing import PackageTrial
 
 CONTEXT = Package("context")
 #: How an altered test of package context can end; the file counts the runs.

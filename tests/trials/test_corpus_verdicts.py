@@ -2,13 +2,13 @@
 
 import pytest
 
-from nanonap.errors import UsageError
-from trials.corpus.arms import chosen_arms
-from trials.corpus.page import markdown_of
-from trials.corpus.report import Report
-from trials.corpus.row import Result, Row
-from trials.corpus.verdicts import Difference, differing, ending, read_events
-from trials.errors import CorpusChanged, CorpusIncomplete
+from nanonap.base.errors import UsageError
+from nanonap.trials.corpus.arms import chosen_arms
+from nanonap.trials.corpus.page import markdown_of
+from nanonap.trials.corpus.report import Report
+from nanonap.trials.corpus.row import Result, Row
+from nanonap.trials.corpus.verdicts import Difference, differing, ending, read_events
+from nanonap.trials.errors import CorpusChanged, CorpusIncomplete
 
 
 def test_subtests_and_skips_are_read_and_a_test_that_never_ended_is_told() -> None:

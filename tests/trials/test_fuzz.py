@@ -7,17 +7,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trials.errors import FuzzFound
-from trials.fuzz import campaign
-from trials.fuzz.campaign import bases, check_found, judge_number, mutant_of
-from trials.fuzz.judge import Verdict, judge
-from trials.fuzz.mutants import Mutant, kinds
+from nanonap.trials.errors import FuzzFound
+from nanonap.trials.fuzz import campaign
+from nanonap.trials.fuzz.campaign import bases, check_found, judge_number, mutant_of
+from nanonap.trials.fuzz.judge import Verdict, judge
+from nanonap.trials.fuzz.mutants import Mutant, kinds
 
 SEED = 20
 SHARDS, MUTANTS_A_SHARD = 20, 50
+SOON = 1  # shards that every run of the tests takes
 
 
-@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize(
+    "shard", [*range(SOON), *(pytest.param(each, marks=pytest.mark.long) for each in range(SOON, SHARDS))]
+)
 def test_every_mutant_ends_in_an_error_of_ours_or_a_right_patch(shard: int, tmp_path: Path) -> None:
     numbers = range(shard * MUTANTS_A_SHARD, (shard + 1) * MUTANTS_A_SHARD)
     judged = [judge_number(number, SEED, tmp_path) for number in numbers]

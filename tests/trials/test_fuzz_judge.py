@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import patcher
-from nanonap.errors import NanonapError
+from nanonap.base.errors import NanonapError
+from nanonap.trials.fuzz import judge as judge_module
+from nanonap.trials.fuzz.judge import judge
 from patcher.errors import ShapeMismatch
 from tests.conftest import BuildProgram
-from trials.fuzz import judge as judge_module
-from trials.fuzz.judge import judge
 
 
 @pytest.fixture
@@ -26,8 +26,14 @@ def raises_what_is_not_ours(*_: object, **__: object) -> None:
     raise KeyError("a table")
 
 
+class Unescaped(ShapeMismatch):
+    """An error whose message is shown as it is."""
+
+    __str__ = Exception.__str__
+
+
 def says_two_lines(*_: object, **__: object) -> None:
-    raise ShapeMismatch("one\ntwo")
+    raise Unescaped("one\ntwo")
 
 
 def dies(*_: object, **__: object) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 import patcher
-from nanonap.errors import NanonapError
+from nanonap.base.errors import NanonapError
+from nanonap.trials.fuzz.judge import judge
 from patcher.errors import MalformedBinary, NotARegularFile, UnsupportedGo, WrongArchitecture
-from patcher.functions import Functions
-from patcher.image import read_image
+from patcher.golang.functions import Functions
+from patcher.golang.image import read_image
 from tests.conftest import BuildProgram
-from trials.fuzz.judge import judge
 
 E_TYPE, E_PHOFF, E_SHOFF, E_PHENTSIZE, E_PHNUM, E_SHNUM, E_SHSTRNDX, EI_OSABI = 16, 32, 40, 54, 56, 60, 62, 7
 P_OFFSET, P_VADDR, P_FILESZ, P_MEMSZ = 8, 16, 32, 40

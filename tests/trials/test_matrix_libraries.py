@@ -9,7 +9,6 @@ import hashlib
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,14 @@ from pathlib import Path
 import pytest
 
 import patcher
-from patcher.errors import NotGo, UnsupportedGo
-from toolchain.go import Toolchain
-from toolchain.locks import locked
-from toolchain.releases import NEWEST, oldest_release, release_toolchain
-from trials.unwinding.asleep import CLOCK_NANOSLEEP, EPOLL_PWAIT, EPOLL_PWAIT2
+from nanonap.toolchain.go import Toolchain
+from nanonap.toolchain.locks import locked
+from nanonap.toolchain.releases import NEWEST, oldest_release, release_toolchain
+from nanonap.trials.unwinding.asleep import CLOCK_NANOSLEEP, EPOLL_PWAIT, EPOLL_PWAIT2
+from patcher.errors import UnsupportedGo
+from tests.patience import wait_until
 
 RELEASES = (NEWEST, oldest_release())
-PATIENCE_S = 60
 
 # Nap also collects, so that the sleeper's stack is scanned while it sleeps, from C to Go.
 LIBRARY = """package main
@@ -176,11 +175,8 @@ def started(*command: str | Path, **environment: str) -> Iterator[subprocess.Pop
 
 def wait_for_call(process: subprocess.Popen[str], number: int) -> None:
     """Wait until a thread is in this system call (proc_pid_syscall(5))."""
-    end = time.monotonic() + PATIENCE_S
-    while number not in (seen := calls_of(process.pid)):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, seen
-        time.sleep(0.01)
+    wait_until(lambda: process.poll() is not None or number in calls_of(process.pid), lambda: calls_of(process.pid))
+    assert process.poll() is None, process.communicate()
 
 
 def calls_of(pid: int) -> list[int]:
@@ -275,7 +271,7 @@ def test_a_patched_host_makes_its_plugins_sleeps_precise(plugin: Loaded, tmp_pat
 @pytest.mark.parametrize("strategy", patcher.STRATEGIES)
 def test_a_plugin_is_refused(plugin: Loaded, tmp_path: Path, strategy: str) -> None:
     # Go 1.19 leaves no build information in a plugin.
-    with pytest.raises((UnsupportedGo, NotGo), match=r"a plugin; .* patch that program|without Go build") as refused:
+    with pytest.raises(UnsupportedGo, match=r"a plugin; .* patch that program"):
         patcher.patch(
             plugin.library,
             tmp_path / "out",
@@ -283,5 +279,4 @@ def test_a_plugin_is_refused(plugin: Loaded, tmp_path: Path, strategy: str) -> N
             slack_ns=1 if strategy == "slack" else None,
             accept_thread_cost=True,
         )
-    assert refused.type is (NotGo if plugin.release == "1.19.8" else UnsupportedGo)
     assert list(tmp_path.iterdir()) == []

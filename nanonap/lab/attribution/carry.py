@@ -1,4 +1,6 @@
-"""A recorded run as a command, for where only commands can be run: ``python -m bench.attribution.carry … -- COMMAND``.
+"""A recorded run as a command, for where only commands can be run.
+
+``python -m nanonap.lab.attribution.carry … -- COMMAND``.
 
 Standard output is a JSON line, ``{"method", "reason", "remedy", "status", "output", "record"}`` (the last two: sizes in
 bytes), then the command's standard output, then the record's text, packed by zlib. Standard library only.
@@ -12,9 +14,9 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.attribution.errors import RecordingFailed, TracingUnavailable
-from bench.attribution.recorder import MODES
-from bench.attribution.recording import RECORDER, Recording
+from nanonap.lab.attribution.errors import RecordingFailed, TracingUnavailable
+from nanonap.lab.attribution.recorder import MODES
+from nanonap.lab.attribution.recording import RECORDER, Recording
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ def options(program: str, stat: str | None, mode: str, recorder: str = RECORDER)
     """The arguments, up to the command. They are Recording's."""
     stat_option = ["--stat", stat] if stat is not None else []
     more = [*stat_option, "--recorder", recorder]
-    return ["-m", "bench.attribution.carry", "--program", program, "--mode", mode, *more, "--"]
+    return ["-m", "nanonap.lab.attribution.carry", "--program", program, "--mode", mode, *more, "--"]
 
 
 def unpack(data: bytes) -> Carried:

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from nanonap.errors import NanonapError
+from nanonap.base.errors import NanonapError
 
 
 class TracingUnavailable(NanonapError):
@@ -17,6 +17,6 @@ class TracingUnavailable(NanonapError):
 
 
 class RecordingFailed(NanonapError):
-    """The recorder ended before it was asked to, or what it wrote is no record; the message has its own words."""
+    """The recorder ended before it was asked to, or what it wrote is no trace; the message has its own words."""
 
     exit_code: ClassVar[int] = 48

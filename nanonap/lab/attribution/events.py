@@ -1,6 +1,6 @@
 """The recorder's text as values. Moments are CLOCK_MONOTONIC in ns; the kernel's are cut to whole microseconds.
 
-Some kernels do not record the switches that certain tasks do (``bench.attribution.tracefs``). But every event names
+Some kernels do not record the switches that certain tasks do (``lab.attribution.tracefs``). But every event names
 the task in whose context it came. Where that is another than the one that was last switched to, a switch was left out,
 and one is put in: at the last interrupt that was seen on that CPU (or what stands for it where an idle CPU polls), as
 the one that made the scheduler run, else at the event.
@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bench.attribution.errors import RecordingFailed
+from nanonap.lab.attribution.errors import RecordingFailed
 
 _LINE = re.compile(r"\s*.*?-(\d+)\s+\[(\d+)\]\s+(\S+)\s+(\d+)\.(\d+): (\w+): (.*)")
 _SWITCH = re.compile(r".*? prev_pid=(\d+) .*?prev_state=(\S+) ==> .* next_pid=(\d+) ")
@@ -100,7 +100,7 @@ Event = Switch | Wake | Migrate | Fork | Exec | Probe
 
 
 @dataclass
-class Record:
+class KernelTrace:
     """A whole recording. What happened after ``complete_until_ns`` is left out: a buffer was full.
 
     ``members`` are the threads that were seen in the group, with their numbers in their own PID namespace.
@@ -122,25 +122,25 @@ class Record:
         return sum(growth.throttled_ns for growth in self.growths) if self.counted else None
 
 
-def parse_record(text: str) -> Record:
+def parse_kernel_trace(text: str) -> KernelTrace:
     """Read a recording. Raises RecordingFailed if it is not one."""
     if not text.startswith("@from "):
         raise RecordingFailed(f"not a recording: it starts with {text[:40]!r}; record again")
-    record = Record()
+    trace = KernelTrace()
     throttled_ns: int | None = None
     losers: set[int] = set()
     cpus: dict[int, _Cpu] = {}
     for line in text.splitlines():
         if line.startswith("@"):
-            throttled_ns = _own_line(line.split(), record, throttled_ns, losers)
+            throttled_ns = _own_line(line.split(), trace, throttled_ns, losers)
         elif not line.startswith("#"):
             match = _LINE.match(line)
             if match is not None:
-                _kernel_line(match, record, cpus)
-    record.complete_until_ns = min((cpus[cpu].ns for cpu in losers & cpus.keys()), default=record.to_ns)
-    whole = (event for event in record.events if event.ns <= record.complete_until_ns)
-    record.events = sorted(whole, key=lambda event: event.ns)
-    return record
+                _kernel_line(match, trace, cpus)
+    trace.complete_until_ns = min((cpus[cpu].ns for cpu in losers & cpus.keys()), default=trace.to_ns)
+    whole = (event for event in trace.events if event.ns <= trace.complete_until_ns)
+    trace.events = sorted(whole, key=lambda event: event.ns)
+    return trace
 
 
 @dataclass
@@ -152,19 +152,19 @@ class _Cpu:
     interrupt: bool
 
 
-def _kernel_line(line: re.Match[str], record: Record, cpus: dict[int, _Cpu]) -> None:
+def _kernel_line(line: re.Match[str], trace: KernelTrace, cpus: dict[int, _Cpu]) -> None:
     ns = int(line[4]) * 1_000_000_000 + int(line[5].ljust(9, "0"))
     number, task, interrupt = int(line[2]), int(line[1]), _is_interrupt(line)
     cpu = cpus.setdefault(number, _Cpu(task, ns, interrupt))
     if cpu.task != task:
-        record.events.append(Switch(cpu.ns if cpu.interrupt else ns, number, cpu.task, "R", task))
+        trace.events.append(Switch(cpu.ns if cpu.interrupt else ns, number, cpu.task, "R", task))
     if line[6] == "sched_wake_idle_without_ipi":
         woken = cpus.get(int(line[7].removeprefix("cpu=")))
         if woken is not None and woken.task == 0:
             woken.ns, woken.interrupt = ns, True
     event = _event(ns, line)
     if event is not None:
-        record.events.append(event)
+        trace.events.append(event)
     cpu.task, cpu.ns, cpu.interrupt = task, ns, interrupt
     if isinstance(event, Switch):
         cpu.task = event.after
@@ -174,23 +174,23 @@ def _is_interrupt(line: re.Match[str]) -> bool:
     return len(line[3]) > 2 and line[3][2] in _INTERRUPT
 
 
-def _own_line(words: list[str], record: Record, throttled_ns: int | None, losers: set[int]) -> int | None:
+def _own_line(words: list[str], trace: KernelTrace, throttled_ns: int | None, losers: set[int]) -> int | None:
     name, numbers = words[0], [int(word) for word in words[1:]]
     if name == "@from":
-        record.from_ns = numbers[0]
+        trace.from_ns = numbers[0]
     elif name == "@to":
-        record.to_ns = numbers[0]
+        trace.to_ns = numbers[0]
     elif name == "@lost":
         losers.add(numbers[0])
-        record.lost += numbers[1]
+        trace.lost += numbers[1]
     elif name == "@member":
-        record.members[numbers[0]] = numbers[1]
+        trace.members[numbers[0]] = numbers[1]
     elif name == "@task":
-        record.readings.append(TaskReading(*numbers[1:]))
+        trace.readings.append(TaskReading(*numbers[1:]))
     elif name == "@stat":
-        record.counted = True
+        trace.counted = True
         if throttled_ns is not None and numbers[4] > throttled_ns:
-            record.growths.append(Growth(numbers[0], numbers[1], numbers[4] - throttled_ns))
+            trace.growths.append(Growth(numbers[0], numbers[1], numbers[4] - throttled_ns))
         return numbers[4]
     return throttled_ns
 

@@ -19,8 +19,8 @@ from collections import Counter
 from collections.abc import Iterator
 from enum import Enum
 
-from bench.attribution.threads import State, Threads
-from bench.attribution.throttling import Stops
+from nanonap.lab.attribution.threads import State, Threads
+from nanonap.lab.attribution.throttling import Stops
 
 _MOST_STEPS = 100_000
 

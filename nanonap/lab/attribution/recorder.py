@@ -1,4 +1,5 @@
-"""The process that records: ``python -m bench.attribution.recorder``, started by ``Recording``. Standard library only.
+"""The process that records: ``python -m nanonap.lab.attribution.recorder``, started by
+``Recording``. Standard library only.
 
 It is a process of its own since the tracing file system is mounted for it alone, and since it outlives a parent that is
 killed: when its standard input ends it cleans up. On standard output it writes one JSON line, ``{"method": …, "reason":
@@ -6,7 +7,7 @@ killed: when its standard input ends it cleans up. On standard output it writes 
 record:
 
 - ``@from NS`` and ``@to NS``: recording began and ended (CLOCK_MONOTONIC);
-- lines of ``bench.attribution.sampling``, and ``@lost CPU COUNT`` of ``bench.attribution.tracefs``;
+- lines of ``nanonap.lab.attribution.sampling``, and ``@lost CPU COUNT`` of ``nanonap.lab.attribution.tracefs``;
 - the kernel's trace, as Documentation/trace/ftrace.rst shows it.
 """
 
@@ -16,27 +17,34 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from bench.attribution.errors import TracingUnavailable
-from bench.attribution.sampling import Sampling
-from bench.attribution.tracefs import Instance
+from nanonap.lab.attribution.errors import TracingUnavailable
+from nanonap.lab.attribution.sampling import Sampling
+from nanonap.lab.attribution.tracefs import Instance
 
 SCHEDSTAT, COUNTERS, NOTHING = "schedstat sampling", "counters", "none"
 MODES = ("auto", "trace", "schedstat", "counters")
 
 
-def main(kind: type[Instance] = Instance) -> int:
-    """Record until standard input says stop, or ends, with an instance of that kind."""
+def begin(modes: Sequence[str]) -> argparse.Namespace:
+    """A recorder's options, ``program``, ``stat`` and ``mode``; from now on SIGTERM and SIGHUP end it in good order."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--program", required=True)
     parser.add_argument("--stat", type=Path)
-    parser.add_argument("--mode", choices=MODES, default="auto")
+    parser.add_argument("--mode", choices=modes, default="auto")
     options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
+    return options
+
+
+def main(kind: type[Instance] = Instance) -> int:
+    """Record until standard input says stop, or ends, with an instance of that kind."""
+    options = begin(MODES)
     instance: Instance | None = None
     try:
         refusal = None

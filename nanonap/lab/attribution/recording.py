@@ -9,14 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, cast
 
-from bench.attribution.errors import RecordingFailed, TracingUnavailable
-from bench.attribution.tracefs import KPROBES, TRACEPOINTS
-from nanonap.paths import PROJECT
+from nanonap.base.paths import PROJECT
+from nanonap.lab.attribution.errors import RecordingFailed, TracingUnavailable
+from nanonap.lab.attribution.tracefs import KPROBES, TRACEPOINTS
 
 TRACED = (KPROBES, TRACEPOINTS)
-#: From the best to the worst: what they can tell is in ``bench.attribution.attribute``.
+#: From the best to the worst: what they can tell is in ``nanonap.lab.attribution.attribute``.
 _STOP_S = 60.0
-RECORDER = "bench.attribution.recorder"
+RECORDER = "nanonap.lab.attribution.recorder"
 
 
 class Recording:

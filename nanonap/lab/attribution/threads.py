@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
-from bench.attribution.record import Event, Exec, Fork, Migrate, Record, Switch, Wake
+from nanonap.lab.attribution.events import Event, Exec, Fork, KernelTrace, Migrate, Switch, Wake
 
 
 class State(Enum):
@@ -32,7 +32,7 @@ class Segment(NamedTuple):
 
 
 class Threads:
-    """The segments of each thread, ascending, from the beginning of the record to its end."""
+    """The segments of each thread, ascending, from the beginning of the trace to its end."""
 
     def __init__(self, segments: dict[int, list[Segment]], own: frozenset[int], sysmon: int | None) -> None:
         """``own`` are the process's threads, ``segments`` may hold others of its group too."""
@@ -56,7 +56,7 @@ class Threads:
             yield segment
 
 
-def threads_of(record: Record, pid: int) -> Threads:
+def threads_of(trace: KernelTrace, pid: int) -> Threads:
     """The segments of process ``pid``'s threads, and of the other threads that were seen in its group.
 
     A thread's making is recorded, so those that a known thread made are found. A process that one of them forked looks
@@ -64,16 +64,16 @@ def threads_of(record: Record, pid: int) -> Threads:
     runtime's system monitor: runtime.main starts it before anything else (src/runtime/proc.go).
     """
     own, sysmon = {pid}, None
-    for event in record.events:
+    for event in trace.events:
         if isinstance(event, Fork) and event.parent in own:
             sysmon = event.child if event.parent == pid and sysmon is None else sysmon
             own.add(event.child)
         elif isinstance(event, Exec) and event.tid != pid:
             own.discard(event.tid)
-    building = {tid: _Building(record.from_ns) for tid in own | record.members.keys()}
-    for event in record.events:
+    building = {tid: _Building(trace.from_ns) for tid in own | trace.members.keys()}
+    for event in trace.events:
         _tell(building, event)
-    segments = {tid: each.finished(record.complete_until_ns) for tid, each in building.items()}
+    segments = {tid: each.finished(trace.complete_until_ns) for tid, each in building.items()}
     return Threads(segments, frozenset(own), sysmon)
 
 
@@ -90,7 +90,7 @@ def _tell(building: "dict[int, _Building]", event: Event) -> None:
 
 
 class _Building:
-    """One thread while the record is read. What it did before its first event can be told from that event."""
+    """One thread while the trace is read. What it did before its first event can be told from that event."""
 
     def __init__(self, from_ns: int) -> None:
         self.parts: list[Segment] = []

@@ -28,8 +28,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from bench.attribution.record import Growth, Probe, Record, Switch
-from bench.attribution.threads import Segment, State, Threads
+from nanonap.lab.attribution.events import Growth, KernelTrace, Probe, Switch
+from nanonap.lab.attribution.threads import Segment, State, Threads
 
 _CLOCKS_DIFFER_NS = 200_000
 """How far a reading's moment, the trace's and the scheduler's clock (rq_clock, taken once per call) may lie apart."""
@@ -54,18 +54,18 @@ class Stops:
         return self
 
 
-def stops_of(record: Record, threads: Threads) -> Stops:
-    """The stops by the best way that the record allows."""
-    if any(isinstance(event, Probe) for event in record.events):
-        return stops_by_probes(record, threads)
-    if record.counted:
-        return stops_by_counters(record, threads)
-    return stops_by_idleness(record, threads)
+def stops_of(trace: KernelTrace, threads: Threads) -> Stops:
+    """The stops by the best way that the trace allows."""
+    if any(isinstance(event, Probe) for event in trace.events):
+        return stops_by_probes(trace, threads)
+    if trace.counted:
+        return stops_by_counters(trace, threads)
+    return stops_by_idleness(trace, threads)
 
 
-def stops_by_probes(record: Record, threads: Threads) -> Stops:
+def stops_by_probes(trace: KernelTrace, threads: Threads) -> Stops:
     """Pairs of throttle and unthrottle of the same queue, those that are not another group's."""
-    probes = [event for event in record.events if isinstance(event, Probe)]
+    probes = [event for event in trace.events if isinstance(event, Probe)]
     stopped_by: dict[int, set[int]] = defaultdict(set)
     for probe in probes:
         if probe.name == "throttle" and not probe.interrupt and probe.by:
@@ -83,16 +83,16 @@ def stops_by_probes(record: Record, threads: Threads) -> Stops:
             begin = open_stops.pop(probe.cfs_rq)
             stops.sure[begin.cpu].append((begin.ns, probe.ns))
     for begin in open_stops.values():
-        stops.sure[begin.cpu].append((begin.ns, record.to_ns))
+        stops.sure[begin.cpu].append((begin.ns, trace.to_ns))
     return stops.tidy()
 
 
-def stops_by_counters(record: Record, threads: Threads) -> Stops:
+def stops_by_counters(trace: KernelTrace, threads: Threads) -> Stops:
     """Each growth laid over the waits that it can have come from."""
     waits = sorted(_waits(threads), key=lambda part: part.start_ns)
-    idleness = _Idleness(record, threads)
+    idleness = _Idleness(trace, threads)
     stops = Stops()
-    for growth in record.growths:
+    for growth in trace.growths:
         near = _waits_near(waits, growth)
         chosen = _best_choice(near, growth)
         if chosen is not None:
@@ -156,9 +156,9 @@ def _choices(waits: list[Segment]) -> Iterator[list[Segment]]:
         yield ordered[:count]
 
 
-def stops_by_idleness(record: Record, threads: Threads) -> Stops:
+def stops_by_idleness(trace: KernelTrace, threads: Threads) -> Stops:
     """Waits beside an idle CPU, from where the group last ran there to the end of the last idleness."""
-    idleness = _Idleness(record, threads)
+    idleness = _Idleness(trace, threads)
     stops = Stops()
     for wait in _waits(threads):
         stops.sure[wait.cpu] += idleness.beside(wait)
@@ -168,11 +168,11 @@ def stops_by_idleness(record: Record, threads: Threads) -> Stops:
 class _Idleness:
     """When each CPU idled for long enough, and when the group's threads left it."""
 
-    def __init__(self, record: Record, threads: Threads) -> None:
+    def __init__(self, trace: KernelTrace, threads: Threads) -> None:
         self.idle: dict[int, list[_Span]] = defaultdict(list)
         self.left: dict[int, list[int]] = defaultdict(list)
         since: dict[int, int] = {}
-        for event in record.events:
+        for event in trace.events:
             if isinstance(event, Switch):
                 start = since.pop(event.cpu, event.ns)
                 if event.ns - start >= _LEAST_IDLE_NS:

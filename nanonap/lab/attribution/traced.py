@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.attribution.attribute import Attribution, attribute
-from bench.attribution.carry import options, unpack
-from bench.attribution.recording import Recording
-from bench.errors import QuotaUnavailable, RunFailed
-from bench.guest.backend import GuestGroup, client
-from bench.interrupt import Finished, Stop
-from bench.quota.base import Group
-from bench.quota.cgroup import ENTER_FAILED
+from nanonap.lab.attribution.attribute import Attribution, attribute
+from nanonap.lab.attribution.carry import options, unpack
+from nanonap.lab.attribution.recording import Recording
+from nanonap.lab.ground.errors import QuotaUnavailable, RunFailed
+from nanonap.lab.ground.interrupt import Finished, Stop
+from nanonap.lab.quota.above import above_group
+from nanonap.lab.quota.base import Group, Place
+from nanonap.lab.quota.cgroup import ENTER_FAILED
 
 _TIMEOUT_S = 120.0
 
@@ -20,7 +20,7 @@ class Recorded(NamedTuple):
     """sleepbench's output, the recording's text and its method: what ``attribute`` takes."""
 
     output: bytes
-    record_text: str
+    trace_text: str
     method: str
 
 
@@ -40,20 +40,18 @@ def run_recorded(
     Raises RunFailed, QuotaUnavailable, Interrupted, RecordingFailed, and TracingUnavailable for the mode ``trace``.
     """
     command, program = [*argv, "-trace-wakes"], name or Path(argv[0]).name
-    if isinstance(group, GuestGroup):
-        return _in_guest(command, group, stop, mode, program)
-    files = group.stat_files
-    with Recording(program, files.cpu_stat if files is not None else None, mode) as recording:
+    if group.place is not None:
+        return _elsewhere(command, group.place, stop, mode, program)
+    with Recording(program, above_group(group).stops_of(group), mode) as recording:
         finished = _run(group.command(command), stop)
         text = recording.stop()
         _check(finished.status, finished, program)
         return Recorded(finished.stdout, text, recording.method)
 
 
-def _in_guest(command: Sequence[str], group: GuestGroup, stop: Stop, mode: str, program: str) -> Recorded:
-    stat = group.files_inside["cpu_stat"] if group.files_inside is not None else None
-    carrier = ["python3", *options(program, stat, mode), *group.inside(command)]
-    finished = _run([*client(group.machine), "0", "--", *carrier], stop)
+def _elsewhere(command: Sequence[str], place: Place, stop: Stop, mode: str, program: str) -> Recorded:
+    carrier = ["python3", *options(program, place.cpu_stat, mode), *place.inside(command)]
+    finished = _run([*place.beside, *carrier], stop)
     _check(finished.status, finished, program)
     carried = unpack(finished.stdout)
     if mode == "trace" and carried.refusal is not None:

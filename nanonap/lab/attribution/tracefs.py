@@ -12,7 +12,7 @@ What is recorded, on every CPU:
 - ``sched_process_exec`` of all: a fork by the program that begins a program of its own is no thread of it;
 - what ends a CPU's idleness, and the ticks (interrupts have events on x86 alone): some kernels do not record the
   switches that certain tasks do, among them idle tasks (seen: Linux 6.18 in a virtual machine, on all but the first
-  CPU), and these events tell when a CPU came to run another task (``bench.attribution.record``);
+  CPU), and these events tell when a CPU came to run another task (``nanonap.lab.attribution.events``);
 - ``throttle_cfs_rq`` and ``unthrottle_cfs_rq`` of all groups, where the kernel has kprobe events.
 
 The clock is ``mono``, which is CLOCK_MONOTONIC, printed in whole microseconds.
@@ -24,8 +24,8 @@ import os
 import re
 from pathlib import Path
 
-from bench.attribution.errors import TracingUnavailable
-from nanonap.processes import identity, is_alive
+from nanonap.base.processes import identity, is_alive
+from nanonap.lab.attribution.errors import TracingUnavailable
 
 KPROBES, TRACEPOINTS = "tracepoints+kprobes", "tracepoints"
 _CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x00020000, 0x4000, 1 << 18  # linux/sched.h, linux/mount.h

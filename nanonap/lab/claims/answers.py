@@ -1,46 +1,42 @@
-"""What the records say to each claim: one outcome from the verdicts that decide it."""
+"""What the recorded data say to each claim: one outcome from the verdicts that decide it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
 
-from bench import host
-from bench.claims.records import Record, Source
-from bench.claims.rows import ROWS, Row
-from bench.experiments.base import Outcome, Verdict
+from nanonap.lab.claims.data import Recorded, Source
+from nanonap.lab.claims.rows import ROWS, Row
+from nanonap.lab.experiments.kit.base import Outcome, Verdict
 
-Answered = Outcome | Literal["not recorded"]
-OPEN: Outcome = "cannot be tested here"
-UNKNOWN: Answered = "not recorded"
+OPEN: frozenset[Outcome] = frozenset(("not settled", "cannot be tested here"))
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A claim's outcome, and the verdicts on it with the record that each was computed from.
+    """A claim's outcome, and the verdicts on it with the recorded data that each was computed from.
 
     ``lacking`` are sources that no data are recorded of.
     """
 
     row: Row
-    outcome: Answered
-    found: tuple[tuple[Record, Verdict], ...]
+    outcome: Outcome
+    found: tuple[tuple[Recorded, Verdict], ...]
     lacking: tuple[Source, ...]
 
     @property
-    def told(self) -> list[tuple[Record, Verdict]]:
+    def told(self) -> list[tuple[Recorded, Verdict]]:
         """What there is to tell: not that a place cannot answer what another one does."""
-        return [(record, verdict) for record, verdict in self.found if not self._is_answered_elsewhere(verdict)]
+        return [(data, verdict) for data, verdict in self.found if not self._is_answered_elsewhere(verdict)]
 
     @property
-    def left_open(self) -> list[tuple[Record, Verdict]]:
+    def left_open(self) -> list[tuple[Recorded, Verdict]]:
         """The others."""
-        return [(record, verdict) for record, verdict in self.found if self._is_answered_elsewhere(verdict)]
+        return [(data, verdict) for data, verdict in self.found if self._is_answered_elsewhere(verdict)]
 
     def _is_answered_elsewhere(self, verdict: Verdict) -> bool:
         same = [other.outcome for _, other in self.found if other.claim == verdict.claim]
-        return verdict.outcome == OPEN and set(same) != {OPEN}
+        return verdict.outcome in OPEN and not OPEN.issuperset(same)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """For a program."""
         return {
             "claim": self.row.claim,
@@ -48,61 +44,62 @@ class Answer:
             "says": self.row.says,
             "outcome": self.outcome,
             "why": self.row.why,
-            "verdicts": [{**asdict(verdict), **where(record)} for record, verdict in self.found],
+            "verdicts": [{**asdict(verdict), **where(data)} for data, verdict in self.found],
             "not_recorded": [source.command for source in self.lacking],
         }
 
 
-def where(record: Record) -> dict[str, Any]:
-    """Where a record comes from."""
-    about = record.about
+def where(data: Recorded) -> dict[str, str | bool | None]:
+    """Where recorded data come from."""
+    about = data.about
     return {
-        "experiment": about["experiment"],
-        "backend": about["backend"]["name"],
-        "command": record.source.command,
-        "mark": record.mark,
-        "quick": about["quick"],
-        "recorded_utc": about["started_utc"],
-        "go_version": about["go_version"],
-        "host": host.describe(about["host"]),
+        "experiment": about.experiment,
+        "backend": about.backend.name,
+        "command": data.source.command,
+        "mark": data.mark,
+        "quick": about.quick,
+        "recorded_utc": about.started_utc,
+        "go_version": about.go_version,
+        "host": str(about.host),
     }
 
 
-def answers(records: Mapping[Source, Record], rows: Iterable[Row] = ROWS) -> list[Answer]:
-    """An answer a claim, in the table's order."""
-    return [_answer(row, records) for row in rows]
+def answers(by_source: Mapping[Source, Recorded], rows: Iterable[Row] = ROWS) -> list[Answer]:
+    """One answer per claim, in the table's order."""
+    return [_answer(row, by_source) for row in rows]
 
 
-def _answer(row: Row, records: Mapping[Source, Record]) -> Answer:
+def _answer(row: Row, by_source: Mapping[Source, Recorded]) -> Answer:
     found = tuple(
-        (records[source], verdict)
+        (by_source[source], verdict)
         for source in row.sources
-        if source in records
-        for verdict in records[source].verdicts
+        if source in by_source
+        for verdict in by_source[source].verdicts
         if row.is_about(verdict.claim)
     )
     deciding = [(verdict.claim, verdict.outcome) for _, verdict in found if row.decides(verdict.claim)]
     outcome = combined(deciding)
-    return Answer(row, outcome, found, tuple(source for source in row.sources if source not in records))
+    return Answer(row, outcome, found, tuple(source for source in row.sources if source not in by_source))
 
 
-def combined(deciding: Sequence[tuple[str, Outcome]]) -> Answered:
+def combined(deciding: Sequence[tuple[str, Outcome]]) -> Outcome:
     """One outcome of (a verdict's name, its outcome) of a claim's parts, each perhaps from several places.
 
     A part that is settled in one place is settled. Parts that differ make a claim that holds in part; one that is open
-    leaves the claim open, unless others differ already.
+    leaves the claim open, unless others differ already. Without any data it is not settled.
     """
-    if not deciding:
-        return UNKNOWN
     names = dict.fromkeys(name for name, _ in deciding)
-    parts = {_one({outcome for name, outcome in deciding if name == each} - {OPEN}) for each in names}
-    settled = parts - {OPEN}
-    if OPEN in parts and len(settled) < 2 and "holds in part" not in settled:
-        return OPEN
-    return _one(settled)
+    parts = {_one({outcome for name, outcome in deciding if name == each}) for each in names}
+    settled = parts - OPEN
+    if parts & OPEN and len(settled) < 2 and "holds in part" not in settled:
+        return _one(parts & OPEN)
+    return _one(parts)
 
 
 def _one(outcomes: set[Outcome]) -> Outcome:
-    if len(outcomes) > 1:
+    settled = outcomes - OPEN
+    if len(settled) > 1:
         return "holds in part"
-    return outcomes.pop() if outcomes else OPEN
+    if settled:
+        return settled.pop()
+    return "cannot be tested here" if outcomes == {"cannot be tested here"} else "not settled"

@@ -3,14 +3,15 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 
-from bench.errors import BadResult
-from bench.experiments.base import Verdict
-from bench.experiments.main import ABOUT, DATA, PICTURE, about_of, judged, kept_runs
-from nanonap.terminal import messages
+from nanonap.base.terminal import COMMAND, messages
+from nanonap.lab.experiments.kit.base import Verdict
+from nanonap.lab.experiments.main import ABOUT, DATA, About, about_of, judged, kept_runs
+from nanonap.lab.ground.errors import BadResult
+from nanonap.lab.quota.above_limit import bites
+from nanonap.lab.quota.choose import backend_class
 
 HOST = "auto"
 
@@ -31,53 +32,52 @@ class Source:
     def command(self) -> str:
         """What runs it."""
         where = "" if self.backend == HOST else f" --backend {self.backend}"
-        return f"invoke experiment {self.experiment}{where}"
+        return f"{COMMAND} experiment {self.experiment}{where}"
 
-    def is_of(self, about: dict[str, Any]) -> bool:
+    def is_of(self, about: About) -> bool:
         """Whether an experiment.json is of this source."""
-        backend: str = about["backend"]["name"]
-        here = not backend.startswith("guest") if self.backend == HOST else backend == self.backend
-        return here and about["experiment"] == self.experiment
+        backend = about.backend.name
+        here = not backend_class(backend).own_kernel if self.backend == HOST else backend == self.backend
+        return here and about.experiment == self.experiment
 
 
 @dataclass(frozen=True)
-class Record:
+class Recorded:
     """Kept data, judged: ``about`` is experiment.json, ``verdicts`` are computed from the raw data by ``read``."""
 
     source: Source
     folder: Path
-    about: dict[str, Any]
+    about: About
     verdicts: tuple[Verdict, ...]
     picture: Path | None
 
     @property
     def mark(self) -> str | None:
         """What must be said beside its figures (an emulated machine)."""
-        mark: str | None = self.about["backend"].get("mark")
-        return mark
+        return self.about.backend.mark or None
 
 
-def read(root: Path, source: Source) -> Record | None:
-    """The record of a source under ``root``, judged anew; None where there is none. Raises BadResult."""
+def read(root: Path, source: Source) -> Recorded | None:
+    """The data of a source under ``root``, judged anew; None where there is none. Raises BadResult."""
     folder = root / source.name
     if not (folder / ABOUT).exists():
         return None
-    document = judged(folder)
-    about = about_of(folder)
-    verdicts = tuple(Verdict(**each) for each in document["verdicts"])
-    return Record(source, folder, about, verdicts, folder / PICTURE if document["picture"] else None)
+    made = judged(folder)
+    return Recorded(source, folder, made.about, made.verdicts, made.picture)
 
 
-def adopt(root: Path, source: Source, results: Path, *, quick: bool = False) -> bool:
+def adopt(root: Path, source: Source, results: Path, *, quick: bool = False, inside_limit: bool = False) -> bool:
     """Copy the newest kept run of a source into ``root``, if it is newer than what is there; whether it was.
 
-    ``results`` is the folder of experiments' results; with ``quick`` quick runs count too. A run that cannot be judged
+    ``results`` is the folder of experiments' results; with ``quick`` quick runs count too, with
+    ``inside_limit`` runs inside a CPU limit. A run that cannot be judged
     any more is named on stderr and left out. Raises BadResult for what is in ``root``.
     """
     target = root / source.name
-    there = about_of(target)["started_utc"] if (target / ABOUT).exists() else ""
+    there = about_of(target).started_utc if (target / ABOUT).exists() else ""
     runs = [(about, folder) for about, folder in kept_runs(results / source.experiment) if source.is_of(about)]
-    dated = [(about["started_utc"], folder) for about, folder in runs if quick or not about["quick"]]
+    runs = [each for each in runs if inside_limit or not bites(each[0].above)]
+    dated = [(about.started_utc, folder) for about, folder in runs if quick or not about.quick]
     for started, folder in sorted(dated, reverse=True):
         if started <= there:
             return False

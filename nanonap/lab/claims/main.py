@@ -5,23 +5,24 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from bench.claims.answers import answers
-from bench.claims.page import as_list, as_markdown, with_list
-from bench.claims.records import HOST, Record, Source, adopt, read
-from bench.claims.rows import ROWS, SOURCES
-from bench.claims.stage import FOLDER, PAGE, prepare, publish, staged
-from bench.experiments.main import make_experiment, run_experiment
-from bench.terminal import wide
-from nanonap.errors import Interrupted, NanonapError, UsageError
-from nanonap.paths import PROJECT, RESULTS
-from nanonap.terminal import messages
-from toolchain.releases import NEWEST
+from nanonap import INSTALLED
+from nanonap.base.errors import Interrupted, NanonapError, UsageError
+from nanonap.base.paths import PROJECT, RESULTS
+from nanonap.base.terminal import messages
+from nanonap.lab.claims.answers import Answer, answers
+from nanonap.lab.claims.data import HOST, Recorded, Source, adopt, read
+from nanonap.lab.claims.page import as_list, as_markdown, with_list
+from nanonap.lab.claims.rows import ROWS, SOURCES
+from nanonap.lab.claims.write import FOLDER, PAGE, copied, prepare, put_in_place
+from nanonap.lab.experiments.main import make_experiment, run_experiment
+from nanonap.lab.quota.above_limit import refuse_before
+from nanonap.lab.show.terminal import wide
+from nanonap.toolchain.releases import NEWEST
 
 DOCS, README = PROJECT / "docs", PROJECT / "README.md"
 EXPERIMENTS = RESULTS / "experiments"
@@ -35,15 +36,39 @@ class Ran:
     problem: str = ""
 
 
+@dataclass(frozen=True)
+class Made:
+    """The page, the answers on it, and what was to be run for it."""
+
+    page: Path
+    claims: list[Answer]
+    ran: list[Ran]
+
+    def to_json(self) -> dict[str, object]:
+        """One JSON document."""
+        return {
+            "page": str(self.page),
+            "claims": [each.to_json() for each in self.claims],
+            "ran": [{"command": each.source.command, "problem": each.problem or None} for each in self.ran],
+        }
+
+
 def run_claims(
-    *, rerun: bool = False, redraw: bool = False, quick: bool = False, only: str | None = None, out: Path | None = None
-) -> dict[str, Any]:
-    """Write the page, and give its document: {``page``, ``claims`` [Answer], ``ran`` [{``command``, ``problem``}]}.
+    *,
+    rerun: bool = False,
+    redraw: bool = False,
+    quick: bool = False,
+    only: str | None = None,
+    out: Path | None = None,
+    inside_limit: bool = False,
+) -> Made:
+    """Write the page.
 
     Runs the experiments that are cheap, or with ``rerun`` all, or with ``redraw`` none; ``only`` are claims or
-    sources by commas. An experiment that cannot run here is told, and its recorded data stay. ``out`` is another
+    sources, comma-separated. An experiment that cannot run here is told, and its recorded data stay. ``out`` is another
     folder than docs/ for page and data; quick runs are only taken there. Page and data are written together at the end,
-    or not at all. Raises UsageError, BadResult, Interrupted, OutputExists, OutputNotWritable, DiskFull.
+    or not at all. Inside a CPU limit that others set nothing runs without ``inside_limit``, and what does is only taken
+    there too. Raises UsageError, InsideLimit, BadResult, Interrupted, OutputExists, OutputNotWritable, DiskFull.
     """
     if rerun and redraw:
         raise UsageError("--rerun and --redraw exclude each other")
@@ -51,27 +76,31 @@ def run_claims(
         raise UsageError("--redraw runs nothing: leave out --quick and --only")
     if quick and out is None:
         raise UsageError("the project's own page is not made of quick runs: give --out DIR with --quick")
+    if inside_limit and out is None:
+        raise UsageError("the project's own page is not made inside a CPU limit: give --out DIR with --inside-limit")
+    if INSTALLED and out is None:
+        raise UsageError("the project's own page is made in a checkout of it: give --out DIR")
+    if not redraw:
+        refuse_before(HOST, alone=True, inside_limit=inside_limit)
     sources = _chosen(only)
     root = DOCS if out is None else out
     prepare(root)
     recorded = root / FOLDER if (root / FOLDER).is_dir() else DOCS / FOLDER
-    with staged(recorded) as stage, _results(quick) as results:
-        ran = [] if redraw else [_run(each, quick, results) for each in sources if rerun or _is_cheap(each)]
+    with copied(recorded) as copy, _results(quick) as results:
+        ran = (
+            [] if redraw else [_run(each, quick, inside_limit, results) for each in sources if rerun or _is_cheap(each)]
+        )
         if not redraw:
             for source in sources:
-                adopt(stage / FOLDER, source, results, quick=quick)
-        records = _read(stage / FOLDER)
-        _remove_unshown(records)
-        made = answers(records)
+                adopt(copy / FOLDER, source, results, quick=quick, inside_limit=inside_limit)
+        by_source = _read(copy / FOLDER)
+        _remove_unshown(by_source)
+        made = answers(by_source)
         texts = {root / PAGE: as_markdown(made, FOLDER)}
         if out is None:
             texts[README] = with_list(README.read_text(encoding="utf-8"), as_list(made, f"docs/{PAGE}"))
-        publish(stage, root, texts)
-    return {
-        "page": str(root / PAGE),
-        "claims": [each.to_json() for each in made],
-        "ran": [{"command": each.source.command, "problem": each.problem or None} for each in ran],
-    }
+        put_in_place(copy, root, texts)
+    return Made(root / PAGE, made, ran)
 
 
 @contextlib.contextmanager
@@ -84,23 +113,23 @@ def _results(quick: bool) -> Iterator[Path]:
         yield Path(folder)
 
 
-def show_claims(document: dict[str, Any]) -> None:
+def show_claims(made: Made) -> None:
     """The table of verdicts, for a person; what could not be run goes to stderr."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="Published claims, and what the data say")
     for column in ("", "claim", "verdict"):
         table.add_column(column, overflow="fold", no_wrap=column == "")
-    for each in document["claims"]:
-        table.add_row(each["claim"], escape(each["short"]), each["outcome"])
+    for answer in made.claims:
+        table.add_row(answer.row.claim, escape(answer.row.short), answer.outcome)
     wide().print(table)
-    for each in document["ran"]:
-        if each["problem"]:
-            text = escape(f"{each['command']}: {each['problem']}; what was recorded before is shown")
+    for each in made.ran:
+        if each.problem:
+            text = escape(f"{each.source.command}: {each.problem}; what was recorded before is shown")
             messages().print(f"[yellow]not run:[/] {text}", highlight=False)
-    print(f"page: {document['page']}")
+    print(f"page: {made.page}")
 
 
 def _chosen(only: str | None) -> Sequence[Source]:
-    """The sources of claims (``D1``), or themselves (``dilation``, ``clocks-guest``), by commas. Raises UsageError."""
+    """The sources of claims (``D1``), or themselves (``clocks-guest``), comma-separated. Raises UsageError."""
     if only is None:
         return SOURCES
     named = [word.strip() for word in only.split(",")]
@@ -116,14 +145,16 @@ def _is_cheap(source: Source) -> bool:
     return source.backend == HOST and make_experiment(source.experiment).cheap
 
 
-def _run(source: Source, quick: bool, results: Path) -> Ran:
+def _run(source: Source, quick: bool, inside_limit: bool, results: Path) -> Ran:
     messages().print(f"{escape(source.command)}{' --quick' if quick else ''}", highlight=False)
     out = None
     if quick:
         out = results / source.experiment / source.name
         out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        run_experiment(source.experiment, quick=quick, backend=source.backend, out=out, go=NEWEST)
+        run_experiment(
+            source.experiment, quick=quick, backend=source.backend, out=out, go=NEWEST, inside_limit=inside_limit
+        )
     except (Interrupted, UsageError):
         raise
     except NanonapError as error:
@@ -131,14 +162,14 @@ def _run(source: Source, quick: bool, results: Path) -> Ran:
     return Ran(source)
 
 
-def _read(root: Path) -> dict[Source, Record]:
+def _read(root: Path) -> dict[Source, Recorded]:
     found = {source: read(root, source) for source in SOURCES}
-    return {source: record for source, record in found.items() if record is not None}
+    return {source: data for source, data in found.items() if data is not None}
 
 
-def _remove_unshown(records: dict[Source, Record]) -> None:
+def _remove_unshown(by_source: dict[Source, Recorded]) -> None:
     """Only the pictures that the page shows are published."""
     shown = {row.picture for row in ROWS}
-    for source, record in records.items():
-        if record.picture is not None and source.name not in shown:
-            record.picture.unlink()
+    for source, data in by_source.items():
+        if data.picture is not None and source.name not in shown:
+            data.picture.unlink()

@@ -4,40 +4,43 @@ from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from bench.claims.answers import OPEN, UNKNOWN, Answer, Answered, where
-from bench.claims.rows import CAPTIONS
+from nanonap.base.terminal import COMMAND
+from nanonap.lab.claims.answers import Answer, where
+from nanonap.lab.claims.rows import CAPTIONS
+from nanonap.lab.experiments.kit.base import Outcome
 
 BEGIN, END = "<!-- claims: written by `invoke claims` -->", "<!-- claims: end -->"
-_TITLES: dict[Answered, str] = {
-    "refuted": "Refuted",
-    "holds in part": "Holds in part",
-    "holds": "Holds",
-    OPEN: "Not settled, or not to be tested on the machines that the data are of",
-    UNKNOWN: "Not recorded yet",
-}
+#: In the order in which they are listed.
+_OUTCOMES: tuple[Outcome, ...] = ("refuted", "holds in part", "holds", "not settled", "cannot be tested here")
 
 
 def as_markdown(answers: Sequence[Answer], folder: str) -> str:
-    """The page. ``folder`` is where the records lie, as seen from the page."""
+    """The page. ``folder`` is where the data lie, as seen from the page."""
     environment = Environment(
-        loader=PackageLoader("bench", "templates"),
+        loader=PackageLoader("nanonap.lab.show", "templates"),
         autoescape=select_autoescape(),  # of HTML: Markdown stays as it is
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    records = {record.source.name: record for each in answers for record, _ in each.found}
+    by_name = {data.source.name: data for each in answers for data, _ in each.found}
     return environment.get_template("claims.md.jinja").render(
-        answers=answers, counts=_counts(answers), captions=CAPTIONS, where=where, folder=folder, records=records
+        answers=answers,
+        counts=_counts(answers),
+        captions=CAPTIONS,
+        where=where,
+        folder=folder,
+        by_name=by_name,
+        command=COMMAND,
     )
 
 
 def as_list(answers: Sequence[Answer], page: str) -> str:
-    """The headline verdicts, for the README: a line an outcome."""
+    """The headline verdicts, for the README: one line per outcome."""
     lines = [f"{len(answers)} published claims, each with its experiment, in [the table of claims]({page}):", ""]
     for outcome, members in _counts(answers).items():
         clauses = "; ".join(f"{each.row.short} ({each.row.claim})" for each in members)
-        lines.append(f"- **{_TITLES[outcome]}** ({len(members)}): {clauses}.")
+        lines.append(f"- **{outcome.capitalize()}** ({len(members)}): {clauses}.")
     return "\n".join(lines) + "\n"
 
 
@@ -48,6 +51,6 @@ def with_list(text: str, block: str) -> str:
     return f"{before}{BEGIN}\n{block}{END}{after}" if begin and end else text
 
 
-def _counts(answers: Sequence[Answer]) -> dict[Answered, list[Answer]]:
-    by_outcome = {outcome: [each for each in answers if each.outcome == outcome] for outcome in _TITLES}
+def _counts(answers: Sequence[Answer]) -> dict[Outcome, list[Answer]]:
+    by_outcome = {outcome: [each for each in answers if each.outcome == outcome] for outcome in _OUTCOMES}
     return {outcome: members for outcome, members in by_outcome.items() if members}

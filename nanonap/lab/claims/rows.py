@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.claims.records import HOST, Source
+from nanonap.lab.claims.data import HOST, Source
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""One file per experiment: its question, what it runs, and a verdict that is computed from its data alone."""
+"""A folder per experiment: its question, what it runs, and a verdict that is computed from its data alone."""

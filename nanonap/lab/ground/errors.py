@@ -1,6 +1,6 @@
 """What can go wrong on the measuring side, each with the exit status that scripts may rely on."""
 
-from nanonap.errors import NanonapError
+from nanonap.base.errors import NanonapError
 
 
 class NothingBuilt(NanonapError):
@@ -42,3 +42,9 @@ class NotComparable(NanonapError):
     """Two results between which a comparison would say nothing; the message says why."""
 
     exit_code = 45
+
+
+class InsideLimit(NanonapError):
+    """A group above limits the CPU time of what would be measured, and the user did not say that this is meant."""
+
+    exit_code = 49

@@ -5,7 +5,6 @@ import os
 import platform
 import resource
 from pathlib import Path
-from typing import Any
 
 from nanonap import __version__
 
@@ -19,11 +18,11 @@ _POLICIES = {
     os.SCHED_IDLE: "SCHED_IDLE",
 }
 _CPU = Path("/sys/devices/system/cpu")
-# Runs are only compared when these agree (what changes from run to run is left out).
-_STEADY = ("kernel", "arch", "cpu_model", "cpus_online", "clocksource", "governor", "hypervisor", "boot")
+#: By their names, which are those of the fields of nanonap.lab.ground.hosts.Host.
+Facts = dict[str, str | int | list[float] | None]
 
 
-def facts() -> dict[str, Any]:
+def facts() -> Facts:
     """The facts as recorded with every run; None where the machine does not say. Times in ns, memory in bytes."""
     return {
         "kernel": platform.release(),
@@ -84,26 +83,6 @@ def _cpu_times() -> tuple[int, int, int] | None:
 def cpus_allowed() -> int:
     """The CPUs this process may run on (sched_getaffinity(2)): what GOMAXPROCS is set to, as Go itself would."""
     return len(os.sched_getaffinity(0))
-
-
-def disagreements(hosts: list[dict[str, Any]]) -> list[str]:
-    """Names of the steady facts in which these hosts' records differ: such runs do not compare."""
-    return [name for name in _STEADY if len({repr(host.get(name)) for host in hosts}) > 1]
-
-
-def describe(host: dict[str, Any]) -> str:
-    """One line for a person."""
-    virtual = "virtual machine" if host.get("hypervisor") else "bare metal"
-    slack = host.get("timer_slack_ns")
-    parts = [
-        f"{host.get('cpu_model') or host.get('arch')}, {host.get('cpus_online')} CPUs, {virtual}",
-        f"Linux {host.get('kernel')}",
-        f"clocksource {host.get('clocksource') or 'unknown'}",
-        f"governor {host.get('governor') or 'none'}",
-        f"timer slack {'unknown' if slack is None else f'{slack} ns'}",
-        f"{host.get('scheduler_policy')}, nice {host.get('nice')}",
-    ]
-    return "; ".join(parts)
 
 
 def _line(path: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while measuring: noted, the running child ended, and acted upon at a safe place."""
+"""Ctrl-C, SIGTERM and SIGHUP while measuring: noted, the running child ended, and acted upon at a safe place."""
 
 import os
 import signal
@@ -9,8 +9,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
-from bench.quota.watchdog import guard
-from nanonap.errors import Interrupted
+from nanonap.base.errors import Interrupted
+from nanonap.base.interrupts import listening
+from nanonap.lab.ground.watchdog import guard
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,12 @@ class Stop:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM while the block runs (in the main thread; elsewhere they cannot be taken)."""
+        """Take these signals while the block runs (in the main thread; elsewhere they cannot be taken)."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with listening(self._note):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)

@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nanonap.paths import PROJECT
-from nanonap.processes import started
+from nanonap.base.paths import PROJECT
+from nanonap.base.processes import started
+from nanonap.lab.ground.groups import remove_group
 
 _COMMAND_PATIENCE_S = 20.0
 _ATTEMPTS = 3  # somebody who kills its watchdogs again and again means it
@@ -139,7 +140,7 @@ def guarded_folder(inside: Path | None = None) -> Iterator[Path]:
 
 def _start() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "bench.quota.watchdog"],
+        [sys.executable, "-m", "nanonap.lab.ground.watchdog"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -171,8 +172,6 @@ def _clean(kind: str, what: Any) -> None:  # noqa: ANN401 - as JSON gave it
     if kind == "session" and started(what[0]) == what[1]:
         os.killpg(what[0], signal.SIGKILL)
     elif kind == "group":
-        from bench.quota.cgroup import remove_group  # noqa: PLC0415 - cgroup.py imports this module
-
         remove_group(Path(what))
     elif kind == "command":
         subprocess.run(what, stdin=subprocess.DEVNULL, check=False, timeout=_COMMAND_PATIENCE_S)

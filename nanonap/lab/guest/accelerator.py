@@ -5,10 +5,10 @@ import json
 import os
 from pathlib import Path
 
-from bench.guest.image import Image
-from bench.host import facts
-from nanonap.errors import NanonapError
-from nanonap.files import write_text
+from nanonap.base.errors import NanonapError
+from nanonap.base.files import write_text
+from nanonap.lab.ground.host import facts
+from nanonap.lab.guest.image import Image
 
 #: Accelerator → QEMU's options.
 OPTIONS = {

@@ -17,12 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.guest.mux import Mux
-from bench.guest.wire import GuestGone, Line, error_to_json, limits_from_json, limits_to_json
-from bench.host import facts
-from bench.quota.base import Backend, Group, StatFiles
-from bench.quota.choose import make_backend
-from nanonap.paths import PROJECT
+from nanonap.base.paths import PROJECT
+from nanonap.lab.ground.host import facts
+from nanonap.lab.guest.mux import Mux
+from nanonap.lab.guest.wire import GuestGone, Line, error_to_json, limits_from_json, limits_to_json
+from nanonap.lab.quota.base import Backend, Group, StatFiles
+from nanonap.lab.quota.choose import make_backend
 
 #: Where the files go that the host sends.
 FILES = Path("/tmp/nanonap")  # noqa: S108 - the guest's own, and nobody else is there

@@ -4,24 +4,21 @@ The class that sets the limits is the project's own, running inside; here its gr
 """
 
 import contextlib
-import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench.errors import QuotaUnavailable, RunFailed
-from bench.guest.accelerator import EMULATED
-from bench.guest.image import image
-from bench.guest.machine import Machine, boot
-from bench.guest.wire import limits_from_json, limits_to_json
-from bench.quota.base import Backend, Group, Throttling
-from bench.quota.limits import Limits
-from nanonap.errors import NanonapError
-from nanonap.paths import PROJECT
-
-_TAIL = 600
+from nanonap.base.errors import NanonapError
+from nanonap.base.paths import PROJECT
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.host import Facts
+from nanonap.lab.guest.accelerator import EMULATED
+from nanonap.lab.guest.image import image
+from nanonap.lab.guest.machine import Machine, boot
+from nanonap.lab.guest.wire import limits_from_json, limits_to_json
+from nanonap.lab.quota.base import Backend, Group, Place, Throttling
+from nanonap.lab.quota.limits import Limits
 
 
 class GuestGroup(Group):
@@ -34,12 +31,13 @@ class GuestGroup(Group):
         self.number: int = answer["group"]
         self.effective = limits_from_json(answer["effective"])
         #: ``cpu_stat``, ``version``, ``usage`` as StatFiles has them, but of the guest's file system; or None.
-        self.files_inside: dict[str, Any] | None = answer["stat_files"]
+        self._files_inside: dict[str, Any] | None = answer["stat_files"]
 
     @property
-    def machine(self) -> Machine:
+    def place(self) -> Place:
         """The guest that it is in."""
-        return self._machine
+        stat = self._files_inside["cpu_stat"] if self._files_inside is not None else None
+        return Place((*client(self._machine), "0", "--"), self._inside, stat)
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """A client that sends in the executable files of ``argv`` which the guest lacks, and runs it in the group.
@@ -49,7 +47,7 @@ class GuestGroup(Group):
         """
         return [*client(self._machine), str(self.number), "--", *argv]
 
-    def inside(self, argv: Sequence[str]) -> list[str]:
+    def _inside(self, argv: Sequence[str]) -> list[str]:
         """The argument vector that runs ``argv``, all of the guest, in the group from inside the guest."""
         answer, _ = self._machine.ask({"do": "command", "group": self.number, "argv": list(argv)})
         return [str(word) for word in answer["argv"]]
@@ -70,11 +68,13 @@ class GuestBackend(Backend):
 
     name: ClassVar[str] = "guest"
     elsewhere: ClassVar[bool] = True
+    own_kernel: ClassVar[bool] = True
+    slow: ClassVar[bool] = True
     mark: str | None = EMULATED
     #: Key of ``machine.INITS``.
     init: ClassVar[str] = "bare"
     #: The backend inside.
-    inner: ClassVar[str] = "cgroup2"
+    way: ClassVar[str] = "cgroup2"
 
     def __init__(self) -> None:
         """Nothing is booted yet."""
@@ -85,7 +85,7 @@ class GuestBackend(Backend):
         if self._machine is None:
             self._machine = boot(image(self.name), self.init, self.name)
         try:
-            self._machine.ask({"do": "prepare", "backend": self.inner})
+            self._machine.ask({"do": "prepare", "backend": self.way})
         except BaseException:
             self.close()
             raise
@@ -103,36 +103,32 @@ class GuestBackend(Backend):
         """A new group in the guest. Raises QuotaUnavailable."""
         return GuestGroup(self.machine, limits)
 
-    def facts(self) -> dict[str, Any]:
-        """The guest's, under the names of ``bench.host.facts``, and ``accelerator``: kvm or tcg."""
+    def facts(self) -> Facts:
+        """The guest's, under the names of ``nanonap.lab.ground.host.facts``, and ``accelerator``: kvm or tcg."""
         answer, _ = self.machine.ask({"do": "facts"})
         return {**answer["facts"], "accelerator": self.machine.accelerator}
 
-    def call(self, target: str, **arguments: Any) -> Any:  # noqa: ANN401 - what JSON can hold
-        """``MODULE:FUNCTION`` of the project, called inside in a process of its own; what it returns.
+    @property
+    def python(self) -> tuple[str, ...]:
+        """The image's, which the agent has told where the modules are."""
+        return ("python3",)
 
-        The module may only need the standard library and what else of the project does; arguments and result are
-        JSON. Raises QuotaUnavailable as the function does, RunFailed if it ends in another way.
-        """
-        argv = ["python3", "-m", "bench.guest.called", target, json.dumps(arguments)]
-        done = subprocess.run(
-            [*client(self.machine), "0", "--", *argv],
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        if done.returncode == QuotaUnavailable.exit_code:
-            _, reason, remedy = json.loads(done.stderr.strip().splitlines()[-1])
-            raise QuotaUnavailable(self.name, reason, remedy)
-        if done.returncode != 0:
-            said = " ".join(done.stderr.split())[-_TAIL:]
-            raise RunFailed(f"{target} in the guest: exit status {done.returncode}; its stderr: {said}")
-        return json.loads(done.stdout)
+    @property
+    def inner(self) -> str:
+        """The backend inside."""
+        return self.way
+
+    def beside(self, argv: Sequence[str]) -> list[str]:
+        """By a client, in group 0."""
+        return [*client(self.machine), "0", "--", *argv]
 
     def fetch(self, path: str) -> bytes:
         """A file of the guest. Raises QuotaUnavailable."""
         return self.machine.ask({"do": "get", "path": path})[1]
+
+    def read(self, path: str) -> str:
+        """The same as text."""
+        return self.fetch(path).decode("ascii", "replace")
 
     def close(self) -> None:
         """End the guest."""
@@ -146,10 +142,17 @@ class GuestSystemdBackend(GuestBackend):
 
     name: ClassVar[str] = "guest-systemd"
     init: ClassVar[str] = "systemd"
-    inner: ClassVar[str] = "systemd"
+    way: ClassVar[str] = "systemd"
 
 
 def client(machine: Machine) -> list[str]:
     """The command that, with a group's number, ``--`` and an argument vector, runs something in the guest."""
     python = Path(sys.executable)
-    return ["/usr/bin/env", f"PYTHONPATH={PROJECT}", str(python), "-m", "bench.guest.client", str(machine.address)]
+    return [
+        "/usr/bin/env",
+        f"PYTHONPATH={PROJECT}",
+        str(python),
+        "-m",
+        "nanonap.lab.guest.client",
+        str(machine.address),
+    ]

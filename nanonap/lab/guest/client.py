@@ -1,4 +1,4 @@
-"""A run inside the guest, as a command of the host: ``python -m bench.guest.client SOCKET GROUP -- COMMAND …``.
+"""A run inside the guest, as a command of the host: ``python -m nanonap.lab.guest.client SOCKET GROUP -- COMMAND …``.
 
 Sends in the files that the command names and the guest lacks, runs it in the group, and gives out its output and its
 end as its own. Killed, it takes the run with it: the guest's agent sees the line end.
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.guest.wire import GuestGone, Line
+from nanonap.lab.guest.wire import GuestGone, Line
 
 FAILED = 96
 """The exit status when the guest, not the command, failed; no program measured here uses it."""

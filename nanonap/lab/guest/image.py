@@ -17,12 +17,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import QuotaUnavailable
-from bench.quota.watchdog import guard
-from nanonap.files import as_ours
-from nanonap.paths import ARTIFACTS
-from toolchain.locks import locked
-from toolchain.progress import progress_bar
+from nanonap.base.files import as_ours
+from nanonap.base.paths import ARTIFACTS
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.watchdog import guard
+from nanonap.toolchain.locks import locked
+from nanonap.toolchain.progress import progress_bar
 
 GUEST = ARTIFACTS / "guest"
 RECIPE = Path(__file__).parent / "recipe"

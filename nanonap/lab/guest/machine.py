@@ -13,14 +13,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from bench.errors import QuotaUnavailable
-from bench.guest.accelerator import OPTIONS, Memory
-from bench.guest.image import GUEST, Image
-from bench.guest.mux import Mux
-from bench.guest.recipe.boot import BANNER, PORT
-from bench.guest.wire import GuestGone, Line, error_from_json
-from bench.quota.watchdog import guard
-from nanonap.paths import PROJECT
+from nanonap.base.paths import PROJECT
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.watchdog import guard
+from nanonap.lab.guest.accelerator import OPTIONS, Memory
+from nanonap.lab.guest.image import GUEST, Image
+from nanonap.lab.guest.mux import Mux
+from nanonap.lab.guest.recipe.boot import BANNER, PORT
+from nanonap.lab.guest.wire import GuestGone, Line, error_from_json
 
 #: How long a boot may take; under emulation it takes 5 to 15 s on a machine that does nothing else.
 BOOT_PATIENCE_S = {"kvm": 20.0, "tcg": 150.0}
@@ -190,12 +190,11 @@ def boot(image: Image, init: str, backend: str) -> Machine:
 
 
 def project_archive() -> bytes:
-    """A tar of the modules that the agent imports, and of all others of the two packages."""
+    """A tar of the modules that the agent imports, and of all others of the package."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
-        for package in ("nanonap", "bench"):
-            for path in sorted((PROJECT / package).rglob("*.py")):
-                tar.add(path, path.relative_to(PROJECT))
+        for path in sorted((PROJECT / "nanonap").rglob("*.py")):
+            tar.add(path, path.relative_to(PROJECT))
     return out.getvalue()
 
 

@@ -7,9 +7,9 @@ import json
 import socket
 from typing import Any
 
-from bench.errors import QuotaUnavailable
-from bench.quota.limits import Limits, Quota
-from nanonap.errors import NanonapError, UsageError
+from nanonap.base.errors import NanonapError, UsageError
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.quota.limits import Limits, Quota
 
 _CHUNK = 1 << 18
 

@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from bench.cells import Cell, Cells, Key
-from bench.tables import asked
+from nanonap.base.durations import asked
+from nanonap.lab.stats.cells import Cell, Cells, Key
 
 ENOUGH_RUNS = 10
 UNSTABLE_FROM = 0.10
 _LEAST_FOR_DRIFT = 6
 
 
-def of_runs(cells: Cells) -> Iterator[str]:
+def disagreeing_runs(cells: Cells) -> Iterator[str]:
     """Too few runs; medians of runs that spread; a later half that differs from the earlier."""
     by_condition: dict[tuple[str, str], list[tuple[Key, Cell]]] = defaultdict(list)
     for key, cell in cells.items():
@@ -21,7 +21,7 @@ def of_runs(cells: Cells) -> Iterator[str]:
     least = {condition: min(len(cell.by_run) for _, cell in members) for condition, members in by_condition.items()}
     few = [f"{runs} at quota {quota}, load {load}" for (quota, load), runs in least.items() if runs < ENOUGH_RUNS]
     if few:
-        yield f"fewer than {ENOUGH_RUNS} runs an arm, so the intervals are rough: {'; '.join(few)}"
+        yield f"fewer than {ENOUGH_RUNS} runs per arm, so the intervals are rough: {'; '.join(few)}"
     for (quota, load), members in by_condition.items():
         where = f"quota {quota}, load {load}"
         for share_of, what in _OF_RUNS:
@@ -47,7 +47,7 @@ _OF_RUNS: tuple[tuple[Callable[[Cell], float], str], ...] = (
 )
 
 
-def of_spread(cells: Cells) -> Iterator[str]:
+def spread_sleeps(cells: Cells) -> Iterator[str]:
     """What no single number sums up: sleeps that vary much, and sleeps in clusters."""
     wide = [(share, key) for key, cell in cells.items() if (share := _deviation(cell)) >= UNSTABLE_FROM]
     if wide:
@@ -61,7 +61,7 @@ def of_spread(cells: Cells) -> Iterator[str]:
         share, key = max(clustered)
         yield (
             f"in {len(clustered)} of {len(cells)} cells sleeps fall into clusters (clearest: {_name(key)}, where "
-            f"{share:.0%} are in the second): read their modes beside the median"
+            f"{share:.0%} are in the second): read them beside the median"
         )
 
 
@@ -76,5 +76,5 @@ def _deviation(cell: Cell) -> float:
 
 def _second_share(cell: Cell) -> float:
     """The share of the sleeps in the second largest cluster; 0 where there is only one."""
-    shares = sorted(mode.share for mode in cell.modes)
+    shares = sorted(cluster.share for cluster in cell.clusters)
     return shares[-2] if len(shares) > 1 else 0.0

@@ -4,21 +4,24 @@ Times of two machines differ for many reasons; what carries from one to another 
 same blocks. So the medians are shown, and the ratios are judged.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 
-from bench.cells import Cell, Cells, Key, make_cells
-from bench.differences import differences
-from bench.effects import Interval, ratio_of
-from bench.errors import NotComparable
-from bench.resampling import interval
-from bench.result import Result, load
-from bench.steadiness import ENOUGH_RUNS
-from bench.tables import asked
-from bench.verdicts.judging import QUIET, Outcome, Verdict, say
+from nanonap.base.durations import asked
+from nanonap.lab.ground.errors import NotComparable
+from nanonap.lab.judge.agreement import ENOUGH_RUNS
+from nanonap.lab.judge.differences import Difference, differences
+from nanonap.lab.judge.verdicts import within
+from nanonap.lab.judge.verdicts.judging import QUIET, Outcome, Verdict, not_measured, say
+from nanonap.lab.quota.above_limit import label, merged, quota_above
+from nanonap.lab.stats.cells import Cell, Cells, Key, make_cells
+from nanonap.lab.stats.effects import Interval, ratio_of
+from nanonap.lab.stats.resampling import interval
+from nanonap.lab.store.read import Result, load
+from nanonap.lab.store.runs import RunCondition
 
 SCHEMA = 1
 LEAST_OVERLAPPING = 0.95
@@ -35,7 +38,7 @@ class Row:
     """
 
     arm: str
-    condition: dict[str, Any]
+    condition: RunCondition
     requested_ns: int
     main: bool
     p50_a_ns: int
@@ -54,26 +57,32 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two results compared. ``differing``: [{what, a, b}] of what is not the same; ``warnings``: what to mind."""
+    """Two results compared. ``differing``: what is not the same; ``warnings``: what to mind."""
 
     a: Result
     b: Result
     rows: list[Row]
-    differing: list[dict[str, Any]]
+    differing: list[Difference]
     warnings: list[str]
     verdict: Verdict
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """One JSON document."""
-        return {
+        document = {
             "schema": SCHEMA,
-            "a": _about(self.a),
-            "b": _about(self.b),
+            "a": _side(self.a),
+            "b": _side(self.b),
             "differences": self.differing,
             "warnings": self.warnings,
-            "cells": [asdict(row) for row in self.rows],
-            "verdict": self.verdict.as_dict(),
+            "cells": self.rows,
+            "verdict": self.verdict,
         }
+        return dict(msgspec.to_builtins(document))
+
+
+def _side(result: Result) -> dict[str, object]:
+    known = {"folder": str(result.folder), "go_version": result.go_version, "partial": result.partial}
+    return {**known, "runs": len(result.runs), "host": result.runs[0].host, "bench": result.about}
 
 
 def compare(first: Path, second: Path) -> Comparison:
@@ -90,16 +99,23 @@ def compare(first: Path, second: Path) -> Comparison:
             f"duration ({_measured(cells_a)}; {_measured(cells_b)})"
         )
     rows = [_row(key, cells_a, cells_b) for key in common]
-    return Comparison(a, b, rows, differences(a, b), _warnings(a, b, cells_a, cells_b), _verdict(rows))
+    [verdict] = within([_verdict(rows)], merged([run.above for run in a.runs]))
+    return Comparison(a, b, rows, differences(a, b), _warnings(a, b, cells_a, cells_b), verdict)
 
 
 def _refuse(a: Result, b: Result) -> None:
-    marks = [bool((each.about.get("backend") or {}).get("mark")) for each in (a, b)]
+    marks = [bool(each.about.mark) for each in (a, b)]
     if marks[0] != marks[1]:
         emulated, other = (a, b) if marks[0] else (b, a)
         raise NotComparable(
             f"{emulated.folder} was measured in an emulated machine and {other.folder} was not: emulated times say "
             "nothing about real ones; compare it with another emulated result"
+        )
+    limits = [merged([run.above for run in each.runs]) for each in (a, b)]
+    if quota_above(limits[0]) != quota_above(limits[1]):
+        told = [f"{each.folder} {label(above) or 'outside of one'}" for each, above in zip((a, b), limits, strict=True)]
+        raise NotComparable(
+            f"measured were {' and '.join(told)}: what differs may be the limit; compare results of the same limit"
         )
     if a.samples.equals(b.samples):
         raise NotComparable(f"{b.folder} is a copy of {a.folder}: every sample is the same; name two results")
@@ -154,7 +170,7 @@ def _verdict(rows: list[Row]) -> Verdict:
     judged = [(row.difference, row) for row in rows if row.main and row.difference is not None]
     if not judged:
         what = "stock and another arm in both results, quiet, without quota"
-        return Verdict(_NAME, _QUESTION, "not measured", f"Not measured: it takes {what}", "yes")
+        return not_measured(_NAME, _QUESTION, what, "yes")
     overlapping = sum(row.overlap is True for _, row in judged)
     unknown = sum(row.overlap is None for _, row in judged)
     most, row = max(judged, key=lambda pair: pair[0])
@@ -162,7 +178,7 @@ def _verdict(rows: list[Row]) -> Verdict:
     if most > MOST_DIFFERENCE or overlapping + unknown < LEAST_OVERLAPPING * len(judged):
         outcome = "no"
     elif overlapping < LEAST_OVERLAPPING * len(judged):
-        outcome = "unsettled"
+        outcome = "not settled"
     none = f" ({unknown} have none: a single run tells no interval)" if unknown else ""
     sentence = (
         f"{say(outcome)}: {overlapping} of {len(judged)} ratios have overlapping intervals{none}; largest difference "
@@ -191,14 +207,3 @@ def _warnings(a: Result, b: Result, cells_a: Cells, cells_b: Cells) -> list[str]
 def _measured(cells: Cells) -> str:
     arms = ", ".join(dict.fromkeys(key.arm for key in cells)) or "no arm"
     return f"{arms} at {', '.join(asked(each) for each in sorted({key.requested_ns for key in cells})) or 'nothing'}"
-
-
-def _about(result: Result) -> dict[str, Any]:
-    return {
-        "folder": str(result.folder),
-        "go_version": result.go_version,
-        "partial": result.partial,
-        "runs": len(result.runs),
-        "host": result.runs[0]["host"],
-        "bench": result.about,
-    }

@@ -14,7 +14,7 @@ What is simplified:
   of one in each (``stall_range_ns``).
 - The sleeper itself uses no CPU time to speak of, unless it is alone (``Sleeper``).
 - A sleep's end is at a random instant of the period. One sleep after the other is not: each begins where the one
-  before ended, in the part of the period in which the group runs (``back_to_back``).
+  before ended, in the part of the period in which the group runs.
 - A sleeper stops with the busy threads. Where there are more CPUs than these run on, it may wake on another one, which
   has up to 1 ms of the quota left from before (min_cfs_rq_runtime in kernel/sched/fair.c), and is not stopped at all
   while that lasts: the figures for sleeps are upper bounds then (``may_escape``).
@@ -26,16 +26,14 @@ import math
 import os
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
-from bench.quota.limits import MAX_PERIOD_NS, MIN_PERIOD_NS, MIN_QUOTA_NS, Quota
-from nanonap.durations import exact_ns
-from nanonap.errors import UsageError
+from nanonap.base.durations import exact_ns
+from nanonap.base.errors import UsageError
+from nanonap.lab.quota.limits import MAX_PERIOD_NS, MIN_PERIOD_NS, MIN_QUOTA_NS, Quota
 
 #: The kernel's default slice. It is above the tick of every usual kernel (250 and 1000 Hz).
 GRANULARITY_NS = 5_000_000
 MAX_THREADS, MAX_CPUS = 100_000, 10_000
-_MOST_SLEEPS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,7 @@ class Prediction:
         share = self.own_share
         return None if share is None else max(1.0, share)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Every figure under its name, and what it was made from."""
         return {
             "quota": str(self.quota),
@@ -207,7 +205,7 @@ def predict(
         ("GOMAXPROCS", gomaxprocs, 1, MAX_THREADS),
         ("sleepers", sleeper.count if sleeper else None, 1, MAX_THREADS),
         ("ns of a sleep", sleeper.sleep_ns if sleeper else None, 1, MAX_PERIOD_NS * 1_000),
-        ("ns of CPU time a wake-up", sleeper.wake_cpu_ns if sleeper else None, 1, MAX_PERIOD_NS),
+        ("ns of CPU time per wake-up", sleeper.wake_cpu_ns if sleeper else None, 1, MAX_PERIOD_NS),
         ("ns of granularity", granularity_ns, 0, MAX_PERIOD_NS),
     ):
         if value is not None and not least <= value <= most:
@@ -225,30 +223,3 @@ def check_quota(quota: Quota) -> None:
         raise UsageError(f"a quota of {exact_ns(quota.quota_ns)} a period: the kernel takes 1ms at least")
     if not 0 <= quota.burst_ns <= quota.quota_ns:
         raise UsageError(f"a burst of {exact_ns(quota.burst_ns)}: the kernel takes up to the quota")
-
-
-@dataclass(frozen=True)
-class BackToBack:
-    """Of sleeps of ``sleep_ns``, one after the other: how many end in a stall, and how late they are on average."""
-
-    sleep_ns: int
-    hit_probability: float
-    late_mean_ns: float
-
-
-def back_to_back(prediction: Prediction, sleep_ns: int) -> BackToBack:
-    """The model for a sleeper that sleeps again as soon as it wakes; ``sleep_ns`` as a sleep lasts without a quota.
-
-    A sleep that ends in a stall is late until the stall's end, and the next begins there: from there on all repeats.
-    So one round from a stall's end to the first late sleep says it. Where the period's phases repeat without one, and
-    after a million sleeps, there is none.
-    """
-    period_ns, run_ns = prediction.quota.period_ns, prediction.run_ns
-    if not prediction.throttled:
-        return BackToBack(sleep_ns, 0.0, 0.0)
-    phase, phases = 0, period_ns // math.gcd(sleep_ns, period_ns)
-    for sleeps in range(1, min(phases, _MOST_SLEEPS) + 1):
-        phase = (phase + sleep_ns) % period_ns
-        if phase >= run_ns:
-            return BackToBack(sleep_ns, 1 / sleeps, (period_ns - phase) / sleeps)
-    return BackToBack(sleep_ns, 0.0, 0.0)

@@ -1,22 +1,22 @@
 """The model beside what was measured, and where the two differ by more than either can be off.
 
-The unit of sampling is the run: the measured value has a bootstrap interval over runs (``bench.resampling``). The
+The unit of sampling is the run: the measured value has a bootstrap interval over runs (``lab.stats.resampling``). The
 model's has a range of its own. They differ where the two do not meet.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.model import Prediction
-from bench.quota.base import Throttling
-from bench.resampling import Numbers, interval, ratio_distribution
-from nanonap.durations import format_ns
+from nanonap.base.durations import format_ns
+from nanonap.lab.model.model import Prediction
+from nanonap.lab.quota.base import Throttling
+from nanonap.lab.stats.resampling import Numbers, interval, ratio_distribution
 
-Outcome = Literal["agrees", "differs", "cannot be told"]
+Outcome = Literal["agrees", "differs", "not settled"]
 Ints = NDArray[np.int64]
 #: A sleep counts as hit if stalls made it later than this: above what timers and schedulers add without a quota.
 HIT_LATE_NS = 3_000_000
@@ -44,7 +44,7 @@ class Comparison:
     outcome: Outcome
     sentence: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The fields."""
         return {**asdict(self), "predicted_range": list(self.predicted_range)}
 
@@ -54,7 +54,7 @@ def compare_stalls(
 ) -> Comparison:
     """The mean stall of a period against throttled time over periods and CPUs, of runs kept busy throughout.
 
-    A run may end in debt, and unless it has ``whole_periods`` (bench.quota.series) it begins and ends within one: its
+    A run may end in debt, and unless it has ``whole_periods`` (lab.quota.series) it begins and ends within one: its
     figure may be off by the granularity, and by a period, shared out over its periods. The kernel adds up throttled
     time over CPUs: ``sleepers`` that want to run on CPUs beside the busy threads' add a stall of their own at most.
     """
@@ -123,7 +123,7 @@ def _judge(
     between = interval(measured)
     if between is None:
         told = f"{name}: of one run no interval is known"
-        return Comparison(name, predicted, bounds, value, None, runs, "cannot be told", told)
+        return Comparison(name, predicted, bounds, value, None, runs, "not settled", told)
     meet = between[0] <= bounds[1] and bounds[0] <= between[1]
     outcome: Outcome = "agrees" if meet else "differs"
     why = "" if meet else f"; {_TOO_LITTLE if value < predicted else _TOO_MUCH}"
@@ -136,7 +136,7 @@ def _judge(
 
 def _untold(name: str, predicted: float, runs: int, why: str) -> Comparison:
     bounds = (predicted, predicted)
-    return Comparison(name, predicted, bounds, None, None, runs, "cannot be told", f"{name}: {why}")
+    return Comparison(name, predicted, bounds, None, None, runs, "not settled", f"{name}: {why}")
 
 
 def _show(name: str, value: float) -> str:

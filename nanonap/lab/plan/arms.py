@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import BadResult, NothingBuilt
-from nanonap.errors import UsageError
+from nanonap.base.errors import UsageError
+from nanonap.base.terminal import command
+from nanonap.lab.ground.errors import BadResult, NothingBuilt
 
 PROGRAM, WRAPPER = "sleepbench", "slackexec"
 CYCLICTEST = "cyclictest"
@@ -120,6 +121,19 @@ def select(text: str | None, *, every: bool = False) -> tuple[str, ...]:
     return tuple(name for name in ARM_NAMES if name in asked)
 
 
+def unpatched(
+    build_root: Path, patched_root: Path, go_version: str, names: Sequence[str], mode: str = "default"
+) -> list[tuple[Path, str, Path]]:
+    """Of the arms ``names``: each built program that is not patched yet, the variant wanted, and its place."""
+    wanted: dict[Path, tuple[Path, str, Path]] = {}
+    for source in (_ARMS[name] for name in names):
+        inside = Path(go_version) / (source.mode or mode)
+        built, place = build_root / inside / PROGRAM, patched_root / inside / f"{PROGRAM}.{source.suffix}"
+        if source.suffix is not None and built.is_file() and not place.is_file():
+            wanted[place] = (built, source.suffix, place)
+    return list(wanted.values())
+
+
 def discover(
     build_root: Path,
     patched_root: Path,
@@ -135,7 +149,7 @@ def discover(
     """
     built = build_root / go_version / mode / PROGRAM
     if not built.is_file():
-        raise NothingBuilt(f"{built}: not built yet; run `invoke build --go {go_version}` first")
+        raise NothingBuilt(f"{built}: not built yet; run `{command('build', '--go', go_version)}` first")
     arms = []
     for name in names:
         try:
@@ -155,13 +169,15 @@ def _arm(name: str, built_root: Path, patched_root: Path, mode: str, go_version:
     built = built_root / folder / PROGRAM
     if source.suffix is None:
         if not built.is_file():
-            raise NothingBuilt(f"{built}: not built yet; run `invoke build --go {go_version} --mode {folder}`")
+            raise NothingBuilt(
+                f"{built}: not built yet; run `{command('build', '--go', go_version, '--mode', folder)}`"
+            )
         before = _before(name, built_root / "default" / WRAPPER, built)
         slack_ns = 1 if name == "stock+prctl" else None
         return Arm(name, built, source.method, None, slack_ns, go_version, sha256_of(built), before)
     path = patched_root / folder / f"{PROGRAM}.{source.suffix}"
     if not path.is_file():
-        raise NothingBuilt(f"{path}: not patched yet; run `invoke patch` first, or leave {name} out with --arms")
+        raise NothingBuilt(f"{path}: not patched yet; run `{command('patch')}` first, or leave {name} out with --arms")
     strategy, slack_ns = _from_manifest(path.with_name(f"{path.name}.patch.json"))
     return Arm(name, path, source.method, strategy, slack_ns, go_version, sha256_of(path))
 
@@ -170,7 +186,7 @@ def _before(name: str, wrapper: Path, built: Path) -> tuple[str, ...]:
     """The words before the program of arms that start it by another. Raises NothingBuilt where that cannot be had."""
     if name == "stock+prctl":
         if not wrapper.is_file():
-            raise NothingBuilt(f"{wrapper}: not built yet; run `invoke build`")
+            raise NothingBuilt(f"{wrapper}: not built yet; run `{command('build')}`")
         return (str(wrapper), "1")
     if name == "godebug":
         if GODEBUG.encode() not in built.read_bytes():
@@ -202,9 +218,9 @@ def _from_manifest(manifest: Path) -> tuple[str, int | None]:
         fields = json.loads(manifest.read_text(encoding="utf-8"))
         strategy, slack_ns = fields["strategy"], fields["slack_ns"]
     except FileNotFoundError as error:
-        raise NothingBuilt(f"{manifest}: missing beside its binary; run `invoke patch` again") from error
+        raise NothingBuilt(f"{manifest}: missing beside its binary; run `{command('patch')}` again") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadResult(f"{manifest}: not a patch manifest ({error}); run `invoke patch` again") from error
+        raise BadResult(f"{manifest}: not a patch manifest ({error}); run `{command('patch')}` again") from error
     return str(strategy), None if slack_ns is None else int(slack_ns)
 
 

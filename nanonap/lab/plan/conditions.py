@@ -3,11 +3,10 @@
 import itertools
 import re
 from dataclasses import dataclass
-from typing import Any
 
-from bench.quota.limits import Quota, parse_quota
-from nanonap.durations import parse_duration_ns
-from nanonap.errors import UsageError
+from nanonap.base.durations import parse_duration_ns
+from nanonap.base.errors import UsageError
+from nanonap.lab.quota.limits import Quota, parse_quota
 
 DEFAULT_REQUESTED_NS = (50_000, 100_000, 500_000, 1_000_000, 5_000_000, 100_000_000)
 MAX_REQUESTED_NS = 10_000_000_000
@@ -97,14 +96,8 @@ class Condition:
         return f"quota {self.quota}, load {self.load}" + (f", GOMAXPROCS {self.gomaxprocs}" if self.gomaxprocs else "")
 
 
-def load_label(condition: dict[str, Any]) -> str:
-    """The load of a recorded condition, with GOMAXPROCS where one was set: what tells conditions of a quota apart."""
-    chosen = condition["gomaxprocs"] if condition.get("gomaxprocs_set") else None
-    return f"{condition['load']}@{chosen}" if chosen else str(condition["load"])
-
-
 def is_scheduled(label: str) -> bool:
-    """Whether a recorded load (or its ``load_label``) is sleepers on absolute schedules: recorded is lateness then."""
+    """Whether a recorded load (or its label) is sleepers on absolute schedules: recorded is lateness then."""
     return label.partition(":")[0] in SCHEDULED
 
 
@@ -149,9 +142,9 @@ def conditions(
         if quota is not None or load is not None:
             raise UsageError("--conditions names quotas and loads; leave --quota and --load out")
         quota, load = SETS[named]
-    quotas = [parse_quota(part) for part in _parts("--quota", quota or "none,50%")]
-    loads = [parse_load(part) for part in _parts("--load", load or "quiet,burn:1")]
-    processors = [None] if gomaxprocs is None else [_processors(part) for part in _parts("--gomaxprocs", gomaxprocs)]
+    quotas = [parse_quota(part) for part in parts_of("--quota", quota or "none,50%")]
+    loads = [parse_load(part) for part in parts_of("--load", load or "quiet,burn:1")]
+    processors = [None] if gomaxprocs is None else [_processors(part) for part in parts_of("--gomaxprocs", gomaxprocs)]
     crossed = [Condition(*each) for each in itertools.product(quotas, loads, processors)]
     if load is None and Quota() in quotas and gomaxprocs is None:
         crossed += [Condition(Quota(), parse_load(each)) for each in COST_LOADS.split(",")] if every_cost else [COST]
@@ -160,7 +153,7 @@ def conditions(
 
 def _processors(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MAX_PROCESSORS:
-        raise UsageError(f"--gomaxprocs {text}: whole numbers from 1 to {MAX_PROCESSORS}, by commas")
+        raise UsageError(f"--gomaxprocs {text}: whole numbers from 1 to {MAX_PROCESSORS}, comma-separated")
     return int(text)
 
 
@@ -168,13 +161,14 @@ def requested_durations(text: str | None) -> tuple[int, ...]:
     """The durations of ``--requested 50us,1ms`` in ns, ascending. Raises UsageError."""
     if text is None:
         return DEFAULT_REQUESTED_NS
-    values = sorted({parse_duration_ns(part) for part in _parts("--requested", text)})
+    values = sorted({parse_duration_ns(part) for part in parts_of("--requested", text)})
     if values[-1] > MAX_REQUESTED_NS:
         raise UsageError("--requested takes durations up to 10s: a run must end")
     return tuple(values)
 
 
-def _parts(option: str, text: str) -> list[str]:
+def parts_of(option: str, text: str) -> list[str]:
+    """The parts of an option's text, by commas. Raises UsageError for none."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
         raise UsageError(f"{option} is empty")

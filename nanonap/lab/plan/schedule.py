@@ -1,10 +1,12 @@
-"""Which run comes when: seeded, shuffled, interleaved blocks, and how many of them a mode's time allows."""
+"""Which run comes when: seeded, shuffled, interleaved blocks, and how many of them a bench of a size allows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.arms import CONTROL, CYCLICTEST, Arm
-from bench.conditions import (
+from nanonap.base.dice import seeded
+from nanonap.base.durations import exact_ns
+from nanonap.lab.plan.arms import CONTROL, CYCLICTEST, Arm
+from nanonap.lab.plan.conditions import (
     COST,
     IDLE,
     IDLE_NS,
@@ -12,9 +14,7 @@ from bench.conditions import (
     SLEEPERS_INTERVAL_NS,
     Condition,
 )
-from bench.quota.limits import Limits
-from nanonap.dice import seeded
-from nanonap.durations import exact_ns
+from nanonap.lab.quota.limits import Limits
 
 # What a stock sleep shorter than 1 ms takes: runs are planned for the slowest arm, so that all fit.
 _SLOWEST_NS = 1_100_000
@@ -28,8 +28,8 @@ _RECORDING_NS = 700_000_000  # a recorder's start, its end, and reading what it 
 
 
 @dataclass(frozen=True)
-class Mode:
-    """How much to measure. Times in ns."""
+class Size:
+    """How much a bench measures. Times in ns."""
 
     name: str
     limit_ns: int  # for the whole command
@@ -44,15 +44,15 @@ class Mode:
 
 
 _S = 1_000_000_000
-MODES = {
-    mode.name: mode
-    for mode in (
-        Mode("quick", 30 * _S, 7 * _S, 4, 1, 15_000_000, 1, 80, 250_000_000, 300_000_000),
-        Mode("default", 180 * _S, 20 * _S, 12, 5, 55_000_000, 2, 200, 500_000_000, 1_100_000_000),
-        Mode("full", 1800 * _S, 120 * _S, 22, 4, 80_000_000, 3, 250, 800_000_000, 2_000_000_000),
+SIZES = {
+    size.name: size
+    for size in (
+        Size("quick", 30 * _S, 7 * _S, 4, 1, 15_000_000, 1, 80, 250_000_000, 300_000_000),
+        Size("default", 180 * _S, 20 * _S, 12, 5, 55_000_000, 2, 200, 500_000_000, 1_100_000_000),
+        Size("full", 1800 * _S, 120 * _S, 22, 4, 80_000_000, 3, 250, 800_000_000, 2_000_000_000),
     )
 }
-LEAST_BLOCKS = MODES["quick"].blocks
+LEAST_BLOCKS = SIZES["quick"].blocks
 """Dropping blocks to keep the time goes down to what a quick bench measures, and no further."""
 
 
@@ -106,7 +106,7 @@ def make_schedule(
     arms: Sequence[Arm],
     conditions: Sequence[Condition],
     requested_ns: Sequence[int],
-    mode: Mode,
+    size: Size,
     seed: int,
     *,
     weight: int | None = None,
@@ -114,25 +114,25 @@ def make_schedule(
 ) -> list[list[Run]]:
     """The blocks: each has every arm once under each condition that is due in it, shuffled.
 
-    The quiet condition and the cost workload are due in every block, the others in ``mode.loaded_blocks`` of them,
+    The quiet condition and the cost workload are due in every block, the others in ``size.loaded_blocks`` of them,
     spread evenly from the first on. The same seed gives the same schedule.
     """
     # Not for secrets: a seeded order that anyone can repeat.
     dice = seeded(seed)
     primary = {PRIMARY, COST} & set(conditions)
     blocks = []
-    for number in range(mode.blocks):
+    for number in range(size.blocks):
         due = [
             condition
             for condition in conditions
-            if condition in primary or not primary or _is_due(number, mode.loaded_blocks, mode.blocks)
+            if condition in primary or not primary or _is_due(number, size.loaded_blocks, size.blocks)
         ]
         runs = [
             Run(
                 number,
                 arm,
                 condition,
-                *_plan(condition, CONTROL_NS if arm.name == CONTROL else requested_ns, mode),
+                *_plan(condition, CONTROL_NS if arm.name == CONTROL else requested_ns, size),
                 seed=dice.randrange(1, 2**31),
                 weight=weight,
                 memory_bytes=memory_bytes,
@@ -165,21 +165,21 @@ def _is_due(number: int, wanted: int, total: int) -> bool:
     return number * wanted % total < wanted
 
 
-def _plan(condition: Condition, requested_ns: Sequence[int], mode: Mode) -> tuple[tuple[tuple[int, int], ...], int]:
+def _plan(condition: Condition, requested_ns: Sequence[int], size: Size) -> tuple[tuple[tuple[int, int], ...], int]:
     """((requested_ns, samples), …) and the limit in ns on the measured time, of a run under a condition."""
     load = condition.load
     if load.scheduled:
-        window_ns = mode.cost_samples * SLEEPERS_INTERVAL_NS
+        window_ns = size.cost_samples * SLEEPERS_INTERVAL_NS
         return ((load.interval_ns, max(_LEAST_WAKES, window_ns // load.interval_ns)),), 4 * window_ns
     if load == IDLE:
         return ((IDLE_NS, 1),), 4 * IDLE_NS
-    plan = tuple((wanted_ns, _samples(wanted_ns, mode)) for wanted_ns in sorted(requested_ns))
+    plan = tuple((wanted_ns, _samples(wanted_ns, size)) for wanted_ns in sorted(requested_ns))
     longest = sum(samples * (wanted_ns + _SLOWEST_NS) for wanted_ns, samples in plan)
-    return plan, 4 * longest if condition == PRIMARY else mode.loaded_max_ns
+    return plan, 4 * longest if condition == PRIMARY else size.loaded_max_ns
 
 
-def _samples(requested_ns: int, mode: Mode) -> int:
-    return max(mode.least, mode.share_ns // max(requested_ns, _SLOWEST_NS))
+def _samples(requested_ns: int, size: Size) -> int:
+    return max(size.least, size.share_ns // max(requested_ns, _SLOWEST_NS))
 
 
 def _warmup(first_ns: int) -> int:
@@ -193,9 +193,9 @@ def _kind(run: Run) -> tuple[str, Condition, bool]:
 class Budget:
     """Says how many blocks still fit. Fed with the time each run took; times in ns."""
 
-    def __init__(self, mode: Mode, overhead_ns: int = 40_000_000) -> None:
+    def __init__(self, size: Size, overhead_ns: int = 40_000_000) -> None:
         """``overhead_ns``: starting a process and reading its output, until runs have shown what it really is."""
-        self._mode, self._overhead_ns = mode, overhead_ns
+        self._size, self._overhead_ns = size, overhead_ns
         self._spent: dict[tuple[str, Condition, bool], list[int]] = {}
 
     def add(self, run: Run, took_ns: int) -> None:
@@ -212,8 +212,8 @@ class Budget:
         return sum(seen) // len(seen) if seen else run.expected_ns + overhead_ns
 
     def affordable(self, blocks: Sequence[Sequence[Run]], elapsed_ns: int, afterwards_ns: int = 0) -> int:
-        """How many of the remaining ``blocks`` end within the mode's limit, leaving ``afterwards_ns`` free."""
-        left_ns = self._mode.limit_ns - self._mode.reserve_ns - elapsed_ns - afterwards_ns
+        """How many of the remaining ``blocks`` end within the size's limit, leaving ``afterwards_ns`` free."""
+        left_ns = self._size.limit_ns - self._size.reserve_ns - elapsed_ns - afterwards_ns
         for count, block in enumerate(blocks):
             left_ns -= self.estimate_ns(block)
             if left_ns < 0:

@@ -12,20 +12,20 @@ import shutil
 import stat
 import tempfile
 import zipfile
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 
-from bench.record import BENCH, PARTS, RUNS
-from bench.report import write_report
-from bench.result import Result, load
-from nanonap import __version__
-from nanonap.errors import OutputExists
-from nanonap.files import beside
-from nanonap.paths import PATCHED, PROJECT
-from nanonap.terminal import messages
+from nanonap import INSTALLED, __version__
+from nanonap.base.errors import OutputExists
+from nanonap.base.files import beside
+from nanonap.base.paths import PATCHED, PROJECT
+from nanonap.base.terminal import COMMAND, messages
+from nanonap.lab.show.report import write_report
+from nanonap.lab.store.read import Result, load
+from nanonap.lab.store.write import BENCH, PARTS, RUNS
 
 SCHEMA = 1
 ABOUT, SUMS, README, RESULT = "bundle.json", "SHA256SUMS", "README.txt", "result"
@@ -38,23 +38,36 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
 
 
-def write_bundle(folder: Path, out: Path | None = None, patched_root: Path = PATCHED) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Bundled:
+    """``bundle``: its path; ``files`` and ``manifests``: how many; ``without_manifest``: arms whose own are no more."""
+
+    bundle: str
+    bytes: int
+    sha256: str
+    files: int
+    manifests: int
+    without_manifest: list[str]
+
+
+def write_bundle(folder: Path, out: Path | None = None, patched_root: Path = PATCHED) -> Bundled:
     """Bundle a result folder into ``out`` (default: the folder's name with .zip, beside it).
 
-    Returns ``bundle`` (its path), ``bytes``, ``sha256``, ``files``, ``manifests`` (how many), ``without_manifest`` (the
-    patched arms whose manifests are no more). Raises BadResult, OutputExists, OutputNotWritable, DiskFull.
+    Raises BadResult, OutputExists, OutputNotWritable, DiskFull.
     """
-    result = load(folder)
     # The folder may be given as ".", or by the link to the latest.
     whole = folder.resolve()
     target = out if out is not None else whole.with_name(f"{whole.name}.zip")
     if os.path.lexists(target):
         raise OutputExists(f"{target}: exists; choose another --out, or remove it first")
+    result = load(folder)
     manifests, without = _manifests(result, patched_root)
-    with beside(target) as temporary:  # before the work, which takes seconds: is there a place to write to?
+    # Before the work, which takes seconds: is there a place to write to?
+    with beside(target, replace=False) as temporary:
         files = {f"{RESULT}/{name}": content for name, content in _result_files(folder).items()}
         files |= manifests
-        files[_LOCK] = (PROJECT / "requirements.lock").read_bytes()
+        if not INSTALLED:
+            files[_LOCK] = (PROJECT / "requirements.lock").read_bytes()
         files[ABOUT] = _json(_about(result, without))
         files[README] = _readme(result).encode()
         _write_zip(temporary, files)
@@ -63,20 +76,15 @@ def write_bundle(folder: Path, out: Path | None = None, patched_root: Path = PAT
         _warn(f"no manifest is left of {', '.join(without)}: patched again since? The bundle goes without")
     for name in _telling(files):
         _warn(f"{name} in the bundle names this machine or a folder of its; look at it before you publish")
-    return {
-        "bundle": str(target),
-        "bytes": target.stat().st_size,
-        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
-        "files": len(files) + 1,
-        "manifests": len(manifests),
-        "without_manifest": without,
-    }
+    packed = target.read_bytes()
+    sha256 = hashlib.sha256(packed).hexdigest()
+    return Bundled(str(target), len(packed), sha256, len(files) + 1, len(manifests), without)
 
 
 def code_sha256() -> str:
     """The hash of the Python code that computes and draws: tells apart what one version number covers."""
     digest = hashlib.sha256()
-    for package in ("bench", "nanonap"):
+    for package in ("nanonap/base", "nanonap/lab"):
         for path in sorted((PROJECT / package).rglob("*")):
             if path.suffix in (".py", ".jinja"):
                 digest.update(f"{path.relative_to(PROJECT)}\0{len(path.read_bytes())}\0".encode() + path.read_bytes())
@@ -99,10 +107,10 @@ def _result_files(folder: Path) -> dict[str, bytes]:
 
 def _manifests(result: Result, patched_root: Path) -> tuple[dict[str, bytes], list[str]]:
     """(the manifests of the measured files, by their names in the bundle; the patched arms that have none)."""
-    patched = {run["binary_sha256"]: run["arm"] for run in result.runs if run.get("strategy") is not None}
+    patched = {run.binary_sha256: run.arm for run in result.runs if run.strategy is not None}
     found: dict[str, bytes] = {}
     seen: set[str] = set()
-    for go_version in sorted({run["go_version"] for run in result.runs}):
+    for go_version in sorted({run.go_version for run in result.runs}):
         for path in sorted((patched_root / go_version).glob("*/*.patch.json")):
             content = path.read_bytes()
             output = _output_sha256(content)
@@ -119,20 +127,20 @@ def _output_sha256(manifest: bytes) -> str | None:
         return None
 
 
-def _about(result: Result, without: list[str]) -> dict[str, Any]:
+def _about(result: Result, without: list[str]) -> dict[str, object]:
     """bundle.json: what was measured with what, and what this bundle was drawn with. No names of hosts or users."""
-    host = result.runs[0]["host"]
+    host = result.runs[0].host
     return {
         "schema": SCHEMA,
         "tool": __version__,
         "code_sha256": code_sha256(),
         "partial": result.partial,
         "measured": {
-            "command": result.about.get("command"),
-            "tool": host.get("tool"),
-            "go_version": result.runs[0]["go_version"],
-            **{name: host.get(name) for name in ("kernel", "arch", "cpu_model", "cpus_online", "python")},
-            "binaries": {run["arm"]: run["binary_sha256"] for run in result.runs},
+            "command": result.about.command,
+            "tool": host.tool,
+            "go_version": result.runs[0].go_version,
+            **{name: getattr(host, name) for name in ("kernel", "arch", "cpu_model", "cpus_online", "python")},
+            "binaries": {run.arm: run.binary_sha256 for run in result.runs},
             "without_manifest": without,
         },
         "drawn": {"python": platform.python_version(), "packages": _packages()},
@@ -145,32 +153,40 @@ def _packages() -> dict[str, str]:
 
 
 def _readme(result: Result) -> str:
-    command = str(result.about.get("command") or "invoke bench")
-    go_version = result.runs[0]["go_version"]
-    options = command.removeprefix("invoke bench").strip()
+    command = result.about.command or f"{COMMAND} bench"
+    go_version = result.runs[0].go_version
+    options = command.partition(" bench")[2].strip()
     release = "" if "--go" in options.split() else f"--go {go_version}"
-    again = " ".join(word for word in ("./lab bench", release, options) if word)
-    kernel = result.runs[0]["host"].get("kernel")
+    if INSTALLED:
+        typed, whence = "nanonap", f"after pip install 'nanonap[lab]=={__version__}'"
+        packages = f"{ABOUT}   lists the Python packages that were installed"
+    else:
+        typed, whence = "./lab", "from a clone of nanonap"
+        packages = (
+            f"environment/  requirements.lock: the Python packages, by hash; {ABOUT} lists those that were installed"
+        )
+    again = " ".join(word for word in (f"{typed} bench", release, options) if word)
+    kernel = result.runs[0].host.kernel
     return f"""A result of nanonap {__version__}, measured with Go {go_version} on Linux {kernel}.
 
 What is here
   result/       raw data (runs.jsonl, bench.json, *.parquet), and what is drawn of them: summary.json, report.html, PNG
   manifests/    every byte in which the patched programs differ from the built one
-  environment/  requirements.lock: the Python packages, by hash; {ABOUT} lists those that were installed
+  {packages}
   {SUMS}    of every file here but itself
 
 Is it whole?
   unzip BUNDLE.zip -d bundle && cd bundle && sha256sum --check --strict {SUMS}
 
-Draw it again, from a clone of nanonap (Linux x86-64, Python 3.11 or later)
-  ./lab report BUNDLE.zip                    # writes the page and the figures into BUNDLE/
-  ./lab report BUNDLE.zip --format json      # or markdown, benchfmt: to stdout
+Draw it again, {whence} (Linux x86-64, Python 3.11 or later)
+  {typed} report BUNDLE.zip                    # writes the page and the plots into BUNDLE/
+  {typed} report BUNDLE.zip --format json      # or markdown, benchfmt: to stdout
   (Both say whether the summary drawn is the one bundled, and which versions differ if it is not.)
 
 Measure it again, on your machine
-  ./lab build --go {go_version} patch
+  {typed} build --go {go_version} patch
   {again}
-  ./lab compare BUNDLE artifacts/results/latest
+  {typed} compare BUNDLE artifacts/results/latest
 """
 
 
@@ -194,7 +210,7 @@ def _telling(files: dict[str, bytes]) -> list[str]:
     return [name for name in texts if any(secret.encode() in files[name] for secret in secrets)]
 
 
-def _json(document: dict[str, Any]) -> bytes:
+def _json(document: dict[str, object]) -> bytes:
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
 
 

@@ -17,16 +17,17 @@ from typing import Any
 
 from rich.markup import escape
 
-from bench import report
-from bench.analysis import analyse
-from bench.bundle import ABOUT, COMPUTING, RESULT, SCHEMA, SUMMARY, SUMS, code_sha256
-from bench.errors import BadBundle
-from bench.main import FORMATS
-from bench.result import load
 from nanonap import __version__
-from nanonap.errors import OutputExists, UsageError
-from nanonap.files import as_ours
-from nanonap.terminal import messages
+from nanonap.base.errors import OutputExists, UsageError
+from nanonap.base.files import as_ours
+from nanonap.base.terminal import command, messages
+from nanonap.lab.ground.errors import BadBundle
+from nanonap.lab.judge.analysis import analyse
+from nanonap.lab.main import FORMATS
+from nanonap.lab.publish.bundle import ABOUT, COMPUTING, RESULT, SCHEMA, SUMMARY, SUMS, code_sha256
+from nanonap.lab.show import report
+from nanonap.lab.show.terminal import print_summary
+from nanonap.lab.store.read import load
 
 MOST_FILES = 20_000
 MOST_BYTES = 1 << 30
@@ -42,7 +43,7 @@ _ENCRYPTED = 1
 
 
 def redraw_bundle(bundle: Path, form: str = "html", out: Path | None = None) -> None:
-    """As ``bench.main.redraw``, for a bundle; says on stderr whether the summary drawn is the one bundled.
+    """As ``nanonap.lab.main.redraw``, for a bundle; says on stderr whether the summary drawn is the one bundled.
 
     ``html`` unpacks the result into a folder (``out``, or the bundle's name without .zip, beside it), draws there and
     prints the page's path; the other forms print to stdout and leave nothing. Raises UsageError, BadBundle, BadResult,
@@ -62,12 +63,12 @@ def redraw_bundle(bundle: Path, form: str = "html", out: Path | None = None) -> 
     try:
         with tempfile.TemporaryDirectory(prefix=f".{folder.name[:100]}.", dir=folder.parent) as name:
             stage = _unpack(files, Path(name))
-            report.write_report(stage)
+            summary = report.write_report(stage)
             _tell(files, (stage / "summary.json").read_bytes())
             stage.rename(folder)
     except OSError as error:
         raise as_ours(error, folder) from error
-    print(folder / "report.html")
+    print_summary(summary, str(folder / "report.html"))
 
 
 def _print(bundle: Path, form: str) -> None:
@@ -110,12 +111,12 @@ def read_bundle(bundle: Path) -> dict[str, bytes]:
             _check_entries(bundle, entries)
             files = {entry.filename: _content(archive, entry, bundle) for entry in entries}
     except FileNotFoundError as error:
-        raise BadBundle(f"{bundle}: no such file; `invoke bundle` makes one") from error
+        raise BadBundle(f"{bundle}: no such file; `{command('bundle')}` makes one") from error
     except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise BadBundle(f"{bundle}: not a readable zip file ({error}); get it again") from error
     missing = [name for name in (SUMS, ABOUT, SUMMARY) if name not in files]
     if missing:
-        raise BadBundle(f"{bundle}: not a bundle of `invoke bundle`, it holds no {', '.join(missing)}")
+        raise BadBundle(f"{bundle}: not a bundle, it holds no {', '.join(missing)}")
     _check_sums(bundle, files)
     _check_about(bundle, files[ABOUT])
     return files

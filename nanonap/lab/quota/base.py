@@ -1,13 +1,22 @@
 """The one face of every way to limit CPU: open a group, run commands inside, read its counters, close it."""
 
+import json
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from bench.quota.limits import Limits
+from nanonap.base.paths import PROJECT
+from nanonap.lab.ground.errors import QuotaUnavailable, RunFailed
+from nanonap.lab.ground.host import Facts
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.quota.limits import Limits, Quota
+
+_STDERR_TAIL = 600
+_NO_WAY = "no way is offered to change the quota of a group in use"
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,15 @@ class Group(ABC):
     def counters(self) -> Throttling | None:
         """The counters now; None where the machine keeps none."""
 
+    def set_quota(self, quota: Quota) -> None:
+        """Another quota, while commands run. Raises QuotaUnavailable, also where no way is offered, or OSError."""
+        raise QuotaUnavailable(type(self).__name__, f"{_NO_WAY} ({quota})", "choose another --backend")
+
+    @property
+    def place(self) -> "Place | None":
+        """Where what it runs is recorded; None where that is this machine."""
+        return None
+
     @property
     def stat_files(self) -> StatFiles | None:
         """The files that the counters come from; None where this host does not show them."""
@@ -81,12 +99,29 @@ class Group(ABC):
         self.close()
 
 
+@dataclass(frozen=True)
+class Place:
+    """Another kernel that a group is on. ``cpu_stat``: the group's file there, None where it has none.
+
+    ``beside``: words before a command of that place, which run it there in no group; ``inside``: makes of a command of
+    that place the one that runs it in the group.
+    """
+
+    beside: tuple[str, ...]
+    inside: Callable[[Sequence[str]], list[str]]
+    cpu_stat: str | None
+
+
 class Backend(ABC):
     """A way to limit CPU on this machine."""
 
     name: ClassVar[str]
     #: Whether its groups are another place than the caller's: then runs without limits must be in a group too.
     elsewhere: ClassVar[bool] = False
+    #: Whether that place has a kernel of its own, which this process boots: its children are there, not here.
+    own_kernel: ClassVar[bool] = False
+    #: Whether it takes long to be ready: then it is tried only where it is asked for.
+    slow: ClassVar[bool] = False
     #: What every table and plot of its results must say, or None.
     mark: str | None = None
 
@@ -98,9 +133,51 @@ class Backend(ABC):
     def open(self, limits: Limits) -> Group:
         """A new group with these limits, read back. Raises QuotaUnavailable."""
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         """Facts about the machine inside, which go over those of the host; ``{}`` where it is the host itself."""
         return {}
+
+    def call(self, target: str, stop: Stop, timeout_s: float, **arguments: Any) -> Any:  # noqa: ANN401 - any JSON
+        """What ``MODULE:FUNCTION`` returns, called where the groups are, in a process of its own.
+
+        Its module needs the standard library and the project's own that do with it; arguments and result are JSON. If
+        its process is killed, the watchdog removes what it had opened. Raises QuotaUnavailable as the function does,
+        RunFailed if it ends in another way, Interrupted.
+        """
+        argv = [*self.python, "-m", "nanonap.lab.quota.called", target, json.dumps(arguments)]
+        finished = stop.run(self.beside(argv), timeout_s)
+        if finished.timed_out:
+            raise RunFailed(f"{target} on {self.name}: still running after {timeout_s:.0f} s, ended")
+        if finished.status == QuotaUnavailable.exit_code:
+            backend, reason, remedy = json.loads(finished.stderr.strip().splitlines()[-1])
+            raise QuotaUnavailable(self.name if self.own_kernel else backend, reason, remedy)
+        if finished.status != 0:
+            said = " ".join(finished.stderr.split())[-_STDERR_TAIL:]
+            raise RunFailed(f"{target} on {self.name}: exit status {finished.status}; its stderr: {said}")
+        return json.loads(finished.stdout)
+
+    @property
+    def inner(self) -> str:
+        """The name of the backend that sets the limits where the groups are."""
+        return self.name
+
+    @property
+    def python(self) -> tuple[str, ...]:
+        """The words that run Python with the project's modules where the groups are."""
+        return ("/usr/bin/env", f"PYTHONPATH={PROJECT}", sys.executable)
+
+    def read(self, path: str) -> str:
+        """The text of a file where the groups are. Raises OSError, QuotaUnavailable."""
+        return Path(path).read_text(encoding="ascii")
+
+    @property
+    def driver(self) -> str | None:
+        """What makes its groups, where a service does that in one of several ways. Raises QuotaUnavailable."""
+        return None
+
+    def beside(self, argv: Sequence[str]) -> list[str]:
+        """The argument vector that runs ``argv`` where the groups are, in none of them."""
+        return list(argv)
 
     @abstractmethod
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""In a process of its own, in a guest or here: ``python -m bench.guest.called MODULE:FUNCTION ARGUMENTS``.
+"""In a process of its own, in a guest or here: ``python -m nanonap.lab.quota.called MODULE:FUNCTION ARGUMENTS``.
 
 ARGUMENTS is a JSON object of its keyword arguments; what it returns goes to stdout as JSON. A refusal's backend, reason
 and remedy are the last line of stderr, with its exit status.
@@ -8,7 +8,7 @@ import importlib
 import json
 import sys
 
-from bench.errors import QuotaUnavailable
+from nanonap.lab.ground.errors import QuotaUnavailable
 
 
 def main(target: str, arguments: str) -> int:

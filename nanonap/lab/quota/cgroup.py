@@ -5,18 +5,18 @@ import errno
 import itertools
 import os
 import re
-import signal
-import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from bench.errors import QuotaUnavailable
-from bench.quota.base import Backend, Group, Throttling
-from bench.quota.limits import Limits
-from bench.quota.watchdog import guard
-from nanonap.processes import identity, is_alive
+from nanonap.base.processes import identity, is_alive
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.groups import processes_in, remove_group
+from nanonap.lab.ground.watchdog import guard
+from nanonap.lab.quota.base import Backend, Group, Throttling
+from nanonap.lab.quota.limits import Limits, Quota
 
 ENTER_FAILED = 97
 """The exit status of a command that could not be moved into its group; no program measured here uses it."""
@@ -46,12 +46,65 @@ def unescape(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
 
 
+@dataclass(frozen=True)
+class Mount:
+    """A mounted cgroup file system: ``kind`` is ``cgroup`` or ``cgroup2``, ``root`` the group at its top."""
+
+    kind: str
+    root: str
+    point: str
+    options: tuple[str, ...]
+
+
+def mounts(mountinfo: str) -> Iterator[Mount]:
+    """The cgroup file systems in the text of /proc/self/mountinfo."""
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split(" ", 2)
+        if kind in ("cgroup", "cgroup2"):
+            root, point = before.split(" ")[3:5]
+            yield Mount(kind, unescape(root), unescape(point), tuple(options.split(",")))
+
+
 def own_folder(mount_root: str, mount_point: str, own_path: str) -> Path:
-    """Where the caller's own cgroup is seen: below the mount, whose root may itself lie deep in the hierarchy."""
-    if own_path.startswith("/.."):
-        return Path(mount_point)
-    relative = os.path.relpath(own_path, mount_root)
-    return Path(mount_point) if relative.startswith("..") else Path(mount_point, relative)
+    """Where the caller's own cgroup is seen, else the top of the mount."""
+    return seen_folder(mount_root, mount_point, own_path) or Path(mount_point)
+
+
+def seen_folder(mount_root: str, mount_point: str, own_path: str) -> Path | None:
+    """Where a group of the caller is seen below a mount, whose root may lie deep in the hierarchy; None if it is not.
+
+    Both paths are as the caller's cgroup namespace shows them: ``/..`` is the group above the namespace's root
+    (cgroup_namespaces(7)). What lies between such a root and the namespace's has no name there, and is found by the
+    caller's being in it.
+    """
+    (mount_ups, mount_names), (own_ups, own_names) = _parts(mount_root), _parts(own_path)
+    if mount_ups == own_ups and own_names[: len(mount_names)] == mount_names:
+        return Path(mount_point, *own_names[len(mount_names) :])
+    if mount_ups > own_ups and not mount_names:
+        pattern = "/".join([*["*"] * (mount_ups - own_ups), *own_names])
+        return next((each for each in Path(mount_point).glob(pattern) if os.getpid() in processes_in(each)), None)
+    return None
+
+
+def _parts(path: str) -> tuple[int, list[str]]:
+    """How many groups above the namespace's root it begins, and the names from there on."""
+    names = [name for name in path.split("/") if name]
+    ups = sum(name == ".." for name in names)
+    return ups, names[ups:]
+
+
+def fields_of(stat: str) -> dict[str, int]:
+    """The text of a cpu.stat as numbers by name."""
+    return {key: int(value) for key, value in (line.split() for line in stat.splitlines())}
+
+
+def throttled_ns_of(stat: str) -> int | None:
+    """Throttled time in the text of a cpu.stat or cpu.stat.local, of v1 (ns) or v2 (µs); None where it has none."""
+    fields = fields_of(stat)
+    if "throttled_time" in fields:
+        return fields["throttled_time"]
+    return fields["throttled_usec"] * 1_000 if "throttled_usec" in fields else None
 
 
 def refused(backend: str, action: str, error: OSError) -> QuotaUnavailable:
@@ -112,6 +165,10 @@ class CgroupGroup(Group):
     def counters(self) -> Throttling | None:
         """The counters now."""
 
+    def set_quota(self, quota: Quota) -> None:
+        """By its files, as at first."""
+        self.write_limits(Limits(quota))
+
     def command(self, argv: Sequence[str]) -> list[str]:
         """A shell that enters the group and becomes ``argv``."""
         return ["/bin/sh", "-c", _ENTER, "sh", *map(str, self.folders), "--", *argv]
@@ -127,7 +184,7 @@ class CgroupGroup(Group):
     def fields(self) -> dict[str, int]:
         """cpu.stat. Raises QuotaUnavailable."""
         try:
-            return {key: int(value) for key, value in (line.split() for line in self.read("cpu.stat").splitlines())}
+            return fields_of(self.read("cpu.stat"))
         except OSError as error:
             raise refused(self.backend, f"reading {self.folder / 'cpu.stat'}", error) from error
 
@@ -165,30 +222,3 @@ class CgroupBackend(Backend):
 
     def close(self) -> None:
         """Nothing was changed outside of the groups."""
-
-
-def remove_group(folder: Path, patience_s: float = 5.0) -> None:
-    """End every process in the group and below, and remove it; a missing one is fine. OSError if it stays busy."""
-    deadline = time.monotonic() + patience_s
-    while folder.exists():
-        inside = [Path(each) for each, _, _ in os.walk(folder, topdown=False)]
-        # cgroup.procs shows processes of other PID namespaces as 0, which kill(2) takes for our own process group.
-        for pid in {pid for each in inside for pid in _processes(each) if pid > 0}:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        try:
-            for each in inside:
-                with contextlib.suppress(FileNotFoundError):
-                    each.rmdir()
-        except OSError as error:
-            # A killed process leaves its group a moment after it is signalled; until then rmdir(2) says EBUSY.
-            if error.errno != errno.EBUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.005)
-
-
-def _processes(folder: Path) -> list[int]:
-    try:
-        return [int(line) for line in (folder / "cgroup.procs").read_text(encoding="ascii").split()]
-    except OSError:
-        return []

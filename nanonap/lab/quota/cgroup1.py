@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 from typing import ClassVar
 
-from bench.errors import QuotaUnavailable
-from bench.quota.base import Group, StatFiles, Throttling
-from bench.quota.cgroup import CgroupBackend, CgroupGroup, new_name, no_burst, own_folder, unescape
-from bench.quota.limits import Limits, Quota
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.quota.base import Group, StatFiles, Throttling
+from nanonap.lab.quota.cgroup import CgroupBackend, CgroupGroup, mounts, new_name, no_burst, own_folder
+from nanonap.lab.quota.limits import Limits, Quota
 
 _SHARES_OF_WEIGHT_100 = 1024
 _NO_MEMORY_LIMIT = 1 << 62  # PAGE_COUNTER_MAX in bytes, whatever its exact value; no machine has so much
@@ -51,15 +51,11 @@ class Cgroup1Group(CgroupGroup):
 
     def read_limits(self) -> Limits:
         """A quota of -1 is no limit."""
-        quota_us, period_us = int(self.read("cpu.cfs_quota_us")), int(self.read("cpu.cfs_period_us"))
-        burst = self.folder / "cpu.cfs_burst_us"
-        burst_us = int(burst.read_text(encoding="ascii")) if burst.exists() else 0
-        quota = Quota() if quota_us < 0 else Quota(quota_us * 1_000, period_us * 1_000, burst_us * 1_000)
         memory = None
         if self.memory is not None:
             memory = int((self.memory / "memory.limit_in_bytes").read_text(encoding="ascii"))
         return Limits(
-            quota,
+            read_quota(self.folder),
             round(int(self.read("cpu.shares")) * 100 / _SHARES_OF_WEIGHT_100),
             memory if memory is not None and memory < _NO_MEMORY_LIMIT else None,
         )
@@ -67,19 +63,34 @@ class Cgroup1Group(CgroupGroup):
     def counters(self) -> Throttling:
         """cpu.stat and cpuacct.usage."""
         fields = self.fields()
-        return Throttling(
-            fields.get("nr_periods", 0),
-            fields.get("nr_throttled", 0),
-            fields.get("throttled_time", 0),
-            fields.get("nr_bursts"),
-            fields.get("burst_time"),
-            None if self.usage is None else int((self.usage / "cpuacct.usage").read_text(encoding="ascii")),
-        )
+        usage = None if self.usage is None else int((self.usage / "cpuacct.usage").read_text(encoding="ascii"))
+        return throttling_of(fields, usage)
 
     @property
     def stat_files(self) -> StatFiles:
         """Those of the folders."""
         return StatFiles(self.folder / "cpu.stat", 1, None if self.usage is None else self.usage / "cpuacct.usage")
+
+
+def read_quota(folder: Path) -> Quota:
+    """The quota of a cgroup v1 folder; -1 is none. Raises OSError."""
+    names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    quota_us, period_us = (int((folder / name).read_text(encoding="ascii")) for name in names)
+    burst = folder / "cpu.cfs_burst_us"
+    burst_us = int(burst.read_text(encoding="ascii")) if burst.exists() else 0
+    return Quota() if quota_us < 0 else Quota(quota_us * 1_000, period_us * 1_000, burst_us * 1_000)
+
+
+def throttling_of(fields: dict[str, int], usage_ns: int | None = None) -> Throttling:
+    """The counters of a cgroup v1 cpu.stat, whose times are in ns."""
+    return Throttling(
+        fields.get("nr_periods", 0),
+        fields.get("nr_throttled", 0),
+        fields.get("throttled_time", 0),
+        fields.get("nr_bursts"),
+        fields.get("burst_time"),
+        usage_ns,
+    )
 
 
 def _shares(weight: int) -> int:
@@ -129,13 +140,8 @@ def _other_folder(mountinfo: str, controller: str) -> Path | None:
 
 def find_mount(mountinfo: str, controller: str) -> tuple[str, str] | None:
     """(root, mount point) of a controller's v1 hierarchy, in the text of /proc/self/mountinfo."""
-    for line in mountinfo.splitlines():
-        before, _, after = line.partition(" - ")
-        kind, _, options = after.split(" ", 2)
-        if kind == "cgroup" and controller in options.split(","):
-            root, point = before.split(" ")[3:5]
-            return unescape(root), unescape(point)
-    return None
+    found = (each for each in mounts(mountinfo) if each.kind == "cgroup" and controller in each.options)
+    return next(((each.root, each.point) for each in found), None)
 
 
 def own_path(cgroups: str, controller: str) -> str:

@@ -11,16 +11,16 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from bench.errors import QuotaUnavailable
-from bench.quota.base import Group, StatFiles, Throttling
-from bench.quota.cgroup import CgroupBackend, CgroupGroup, no_burst, own_folder, owner_of, refused, unescape
-from bench.quota.limits import Limits, Quota
-from bench.quota.watchdog import guard
-from nanonap.processes import identity, is_alive
+from nanonap.base.processes import identity, is_alive
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.watchdog import guard
+from nanonap.lab.quota.base import Group, StatFiles, Throttling
+from nanonap.lab.quota.cgroup import CgroupBackend, CgroupGroup, mounts, no_burst, own_folder, owner_of, refused
+from nanonap.lab.quota.limits import Limits, Quota
 
 # No name that ``owner_of`` knows: what is in a leaf is to live on, when its owner is dead too.
 _LEAF = "nanonap-leaf-"
-_PUT_BACK = "import sys; from bench.quota.cgroup2 import put_back; put_back(*sys.argv[1:])"
+_PUT_BACK = "import sys; from nanonap.lab.quota.cgroup2 import put_back; put_back(*sys.argv[1:])"
 _PATIENCE_S = 5.0
 _ROOT_REMEDY = "run as root, or inside a delegated group: `systemd-run --user --scope -p Delegate=cpu COMMAND`"
 
@@ -242,12 +242,7 @@ def _is_delegated(folder: Path) -> bool:
 
 def find_mount(mountinfo: str) -> tuple[str, str] | None:
     """(root, mount point) of the first cgroup2 file system in the text of /proc/self/mountinfo."""
-    for line in mountinfo.splitlines():
-        before, _, after = line.partition(" - ")
-        if after.split(" ", 1)[0] == "cgroup2":
-            root, point = before.split(" ")[3:5]
-            return unescape(root), unescape(point)
-    return None
+    return next(((each.root, each.point) for each in mounts(mountinfo) if each.kind == "cgroup2"), None)
 
 
 def own_path(cgroups: str) -> str:

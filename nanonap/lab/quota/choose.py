@@ -4,23 +4,23 @@ import importlib
 import subprocess
 from dataclasses import dataclass, field
 
-from bench.errors import QuotaUnavailable
-from bench.quota.base import Backend
-from bench.quota.limits import Limits, parse_quota
-from bench.quota.none import NoBackend
-from nanonap.errors import UsageError
+from nanonap.base.errors import UsageError
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.quota.base import Backend
+from nanonap.lab.quota.limits import Limits, parse_quota
+from nanonap.lab.quota.none import NoBackend
 
 #: Name → where its class is; a backend is loaded when it is asked for.
 _BACKENDS = {
-    "cgroup2": "bench.quota.cgroup2:Cgroup2Backend",
-    "cgroup1": "bench.quota.cgroup1:Cgroup1Backend",
-    "systemd": "bench.quota.systemd:SystemdBackend",
-    "systemd-user": "bench.quota.systemd:SystemdUserBackend",
-    "docker": "bench.quota.docker:DockerBackend",
-    "podman": "bench.quota.docker:PodmanBackend",
-    "guest": "bench.guest.backend:GuestBackend",
-    "guest-systemd": "bench.guest.backend:GuestSystemdBackend",
-    "none": "bench.quota.none:NoBackend",
+    "cgroup2": "nanonap.lab.quota.cgroup2:Cgroup2Backend",
+    "cgroup1": "nanonap.lab.quota.cgroup1:Cgroup1Backend",
+    "systemd": "nanonap.lab.quota.systemd:SystemdBackend",
+    "systemd-user": "nanonap.lab.quota.systemd:SystemdUserBackend",
+    "docker": "nanonap.lab.quota.docker:DockerBackend",
+    "podman": "nanonap.lab.quota.docker:PodmanBackend",
+    "guest": "nanonap.lab.guest.backend:GuestBackend",
+    "guest-systemd": "nanonap.lab.guest.backend:GuestSystemdBackend",
+    "none": "nanonap.lab.quota.none:NoBackend",
 }
 BACKEND_NAMES = ("auto", *_BACKENDS)
 #: What ``auto`` tries, the best first. A container or a guest changes more than the quota: it is had by its name.
@@ -75,10 +75,18 @@ def choose(name: str = "auto") -> Choice:
     return Choice(NoBackend(), "no quota can be set here", refusals)
 
 
+def backend_class(name: str) -> type[Backend]:
+    """What a backend says of itself; for ``auto``, and for names that only other versions knew, what most say."""
+    if name not in _BACKENDS:
+        return Backend
+    module, _, kind = _BACKENDS[name].partition(":")
+    found: type[Backend] = getattr(importlib.import_module(module), kind)
+    return found
+
+
 def make_backend(name: str) -> Backend:
     """A backend that is not prepared yet."""
-    module, _, kind = _BACKENDS[name].partition(":")
-    backend: Backend = getattr(importlib.import_module(module), kind)()
+    backend: Backend = backend_class(name)()
     return backend
 
 

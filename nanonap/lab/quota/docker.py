@@ -10,18 +10,18 @@ import os
 from collections.abc import Sequence
 from typing import ClassVar
 
-from bench.errors import QuotaUnavailable
-from bench.quota import cgroup1, cgroup2
-from bench.quota.base import Backend, Group, StatFiles, Throttling
-from bench.quota.cgroup import new_name, owner_of
-from bench.quota.cgroup1 import Cgroup1Group
-from bench.quota.cgroup2 import Cgroup2Group
-from bench.quota.engine import OWNER_LABEL, Engine, at_its_path, mounted, packed, told
-from bench.quota.found import DELEGATE, find_group, paths_of_process
-from bench.quota.limits import Limits
-from bench.quota.shares import shares_for
-from bench.quota.watchdog import guard
-from nanonap.processes import identity, is_alive
+from nanonap.base.processes import identity, is_alive
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.watchdog import guard
+from nanonap.lab.quota import cgroup1, cgroup2
+from nanonap.lab.quota.base import Backend, Group, StatFiles, Throttling
+from nanonap.lab.quota.cgroup import new_name, owner_of
+from nanonap.lab.quota.cgroup1 import Cgroup1Group
+from nanonap.lab.quota.cgroup2 import Cgroup2Group
+from nanonap.lab.quota.engine import OWNER_LABEL, Engine, at_its_path, mounted, packed, told
+from nanonap.lab.quota.foreign import DELEGATE, find_group, paths_of_process
+from nanonap.lab.quota.limits import Limits, Quota
+from nanonap.lab.quota.shares import shares_for
 
 _DOCKER = Engine(
     "docker", "docker.io", "start its daemon (`systemctl start docker`), or let DOCKER_HOST name one that runs here"
@@ -89,6 +89,11 @@ class ContainerGroup(Group):
             self.engine.must(f"setting cpu.weight {limits.weight}", "update", f"--cpu-shares={shares}", self.name)
             if self._found.read_limits().weight == limits.weight:
                 return
+
+    def set_quota(self, quota: Quota) -> None:
+        """By the engine's ``update``."""
+        options = [f"--cpu-period={quota.period_ns // 1_000}", f"--cpu-quota={(quota.quota_ns or 0) // 1_000}"]
+        self.engine.must(f"setting {quota}", "update", *options, self.name)
 
     def check_exec(self) -> None:
         """See that a command's process is in the container's cgroup. Raises QuotaUnavailable.
@@ -183,6 +188,11 @@ class DockerBackend(ContainerBackend):
 
     name: ClassVar[str] = "docker"
     engine: ClassVar[Engine] = _DOCKER
+
+    @property
+    def driver(self) -> str:
+        """``systemd`` or ``cgroupfs``."""
+        return self.engine.must("asking for its cgroup driver", "info", "--format={{.CgroupDriver}}")
 
 
 class PodmanBackend(ContainerBackend):

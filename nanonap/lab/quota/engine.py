@@ -9,8 +9,8 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import QuotaUnavailable
-from bench.quota.found import DELEGATE
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.quota.foreign import DELEGATE
 
 OWNER_LABEL = "nanonap.owner"
 _PATIENCE_S = 60.0  # starting a container in a group of 1 % takes 2 s by itself
@@ -108,7 +108,10 @@ def told(stderr: str) -> str:
     """An engine's message as one line, without its hints at --help."""
     lines = [line.strip() for line in stderr.splitlines()]
     text = "; ".join(line for line in lines if line and not _NOISE.match(line))
-    return text.removeprefix("docker: ").removeprefix("Error: ").removeprefix("Error response from daemon: ") or "mute"
+    return (
+        text.removeprefix("docker: ").removeprefix("Error: ").removeprefix("Error response from daemon: ")
+        or "without a message"
+    )
 
 
 def mounted() -> list[Path]:

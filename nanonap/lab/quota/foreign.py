@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.quota import cgroup1, cgroup2
-from bench.quota.cgroup import own_folder
-from bench.quota.cgroup1 import Cgroup1Group
-from bench.quota.cgroup2 import Cgroup2Group
+from nanonap.lab.quota import cgroup1, cgroup2
+from nanonap.lab.quota.cgroup import own_folder
+from nanonap.lab.quota.cgroup1 import Cgroup1Group
+from nanonap.lab.quota.cgroup2 import Cgroup2Group
 
 DELEGATE = (
     "have the controllers delegated to the user's manager: `Delegate=cpu cpuset io memory pids` under [Service] in "
@@ -17,7 +17,7 @@ DELEGATE = (
 PathOf = Callable[[str], str]
 
 
-class _Found1(Cgroup1Group):
+class _Foreign1(Cgroup1Group):
     def __init__(self, cpu: Path, usage: Path | None, memory: Path | None) -> None:
         self.folders, self.folder, self.usage, self.memory = [cpu], cpu, usage, memory
         self.effective = self.read_limits()
@@ -26,7 +26,7 @@ class _Found1(Cgroup1Group):
         """Who made it removes it."""
 
 
-class _Found2(Cgroup2Group):
+class _Foreign2(Cgroup2Group):
     def __init__(self, folder: Path) -> None:
         self.folders, self.folder = [folder], folder
         self.effective = self.read_limits()
@@ -48,13 +48,13 @@ def find_group(path_of: PathOf) -> Cgroup1Group | Cgroup2Group:
 
     cpu = folder_of("cpu")
     if cpu is not None:
-        return _Found1(cpu, folder_of("cpuacct"), folder_of("memory"))
+        return _Foreign1(cpu, folder_of("cpuacct"), folder_of("memory"))
     unified = cgroup2.find_mount(mountinfo)
     if unified is None:
         raise FileNotFoundError("no cgroup file system with the cpu controller is mounted")
     folder = own_folder(*unified, path_of(""))
     folder.stat()
-    return _Found2(folder)
+    return _Foreign2(folder)
 
 
 def paths_of_process(pid: int, owner: str) -> PathOf:

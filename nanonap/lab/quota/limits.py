@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 
-from nanonap.durations import exact_ns, parse_duration_ns
-from nanonap.errors import UsageError
+from nanonap.base.durations import exact_ns, parse_duration_ns
+from nanonap.base.errors import UsageError
 
 DEFAULT_PERIOD_NS = 100_000_000
 # Documentation/scheduler/sched-bwc.rst, and min/max_cfs_quota_period in kernel/sched/core.c.

@@ -3,8 +3,8 @@
 import subprocess
 from collections.abc import Sequence
 
-from bench.errors import QuotaUnavailable
-from bench.quota.limits import Limits, Quota
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.quota.limits import Limits, Quota
 
 _MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 _PER_SECOND = 1_000_000

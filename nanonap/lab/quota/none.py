@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from bench.errors import QuotaUnavailable
-from bench.quota.base import Backend, Group, Throttling
-from bench.quota.limits import Limits
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.quota.base import Backend, Group, Throttling
+from nanonap.lab.quota.limits import Limits
 
 
 class NoGroup(Group):

@@ -1,6 +1,5 @@
 """A group's counters over time: gosrc/statsampler started beside the group, and what it wrote, as a frame."""
 
-import json
 import os
 import select
 import subprocess
@@ -8,16 +7,17 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, ClassVar, Self, cast
+from typing import IO, ClassVar, Self, cast
 
+import msgspec
 import numpy as np
 import polars as pl
 
-from bench.quota.base import StatFiles
-from nanonap.errors import NanonapError, UsageError
-from nanonap.paths import TRIED
-from toolchain.build import build
-from toolchain.wheels import DEFAULT_GO
+from nanonap.base.errors import NanonapError, UsageError
+from nanonap.base.paths import TRIED
+from nanonap.lab.quota.base import StatFiles
+from nanonap.toolchain.build import build
+from nanonap.toolchain.wheels import DEFAULT_GO
 
 DEFAULT_HZ, MAX_HZ = 250, 2_000
 PROGRAM = "statsampler"
@@ -29,8 +29,29 @@ _COLUMNS = (
 )
 COUNTERS = _COLUMNS[3:]
 SERIES_SCHEMA = pl.Schema(dict.fromkeys(("monotonic_ns", "read_ns", "deadline_ns", *COUNTERS), pl.Int64))
+#: How a run's sampling went: the fields of ``About`` with ``cpu_share``, or why it ``failed``.
+Sampling = dict[str, str | int | float | None]
 _ABSENT = -1
 _START_S, _END_S = 10.0, 10.0
+
+
+class _Header(msgspec.Struct):
+    """What the sampler says before its first sample."""
+
+    schema: int
+    columns: tuple[str, ...]
+    interval_ns: int
+    first_deadline_ns: int
+    resolution_ns: int
+    priority: str
+
+
+class _Trailer(msgspec.Struct):
+    """What it says at its end, if it comes to one."""
+
+    wall_ns: int | None = None
+    cpu_ns: int | None = None
+    ended: str = "killed"
 
 
 class SamplerFailed(NanonapError):
@@ -67,13 +88,13 @@ class About:
         """The share of one CPU that the sampler took."""
         return None if self.cpu_ns is None or not self.wall_ns else self.cpu_ns / self.wall_ns
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Sampling:
         """The fields and ``cpu_share``."""
         return {**vars(self), "cpu_share": self.cpu_share}
 
 
 def sampler_program() -> Path:
-    """The sampler's file, built if need be. Raises as ``toolchain.build.build``."""
+    """The sampler's file, built if need be. Raises as ``nanonap.toolchain.build.build``."""
     return build(DEFAULT_GO, "default", programs=(PROGRAM,), out=TRIED)[0].path
 
 
@@ -94,7 +115,7 @@ class Sampler:
         self._child: subprocess.Popen[bytes] | None = None
         self._samples: IO[bytes] | None = None
         self._frame: pl.DataFrame | None = None
-        self._header: dict[str, Any] = {}
+        self._header: _Header | None = None
 
     def start(self) -> Self:
         """Start; returns when the first sample is about to be taken. Raises SamplerFailed."""
@@ -123,7 +144,7 @@ class Sampler:
             raise
         return self
 
-    def _read_header(self, child: subprocess.Popen[bytes]) -> dict[str, Any]:
+    def _read_header(self, child: subprocess.Popen[bytes]) -> _Header:
         stdout = cast(IO[bytes], child.stdout)  # a pipe, by the arguments above
         ready, _, _ = select.select([stdout], [], [], _START_S)
         line = stdout.readline() if ready else b""
@@ -132,8 +153,11 @@ class Sampler:
             _, said = child.communicate()
             reason = said.decode(errors="replace").strip() or f"it did not begin within {_START_S:.0f} s"
             raise SamplerFailed(f"{self.files.cpu_stat}: not sampled: {reason}")
-        header: dict[str, Any] = json.loads(line)
-        if header.get("schema") != SCHEMA or tuple(header.get("columns", ())) != _COLUMNS:
+        try:
+            header = msgspec.json.decode(line, type=_Header)
+        except msgspec.DecodeError:
+            header = None
+        if header is None or header.schema != SCHEMA or header.columns != _COLUMNS:
             raise SamplerFailed(f"{self._program}: its samples are of another form; build it again")
         return header
 
@@ -145,8 +169,8 @@ class Sampler:
         started.
         """
         if self._frame is None:
-            child, samples = self._child, self._samples
-            if child is None or samples is None:
+            child, samples, header = self._child, self._samples, self._header
+            if child is None or samples is None or header is None:
                 raise SamplerFailed(f"{self.files.cpu_stat}: the sampler was not started")
             try:
                 status, trailer, said = _end(child)
@@ -154,7 +178,7 @@ class Sampler:
                     raise SamplerFailed(f"{self.files.cpu_stat}: sampling stopped: {said or f'exit status {status}'}")
                 samples.seek(0)
                 self._frame = _frame(samples.read())
-                self.about = _about(self._header, trailer, self._frame)
+                self.about = _about(header, trailer, self._frame)
             finally:
                 self._abandon()
         return self._frame
@@ -204,24 +228,19 @@ def _frame(raw: bytes) -> pl.DataFrame:
     return pl.DataFrame({**times, **counters}, schema=SERIES_SCHEMA)
 
 
-def _about(header: dict[str, Any], trailer: bytes, frame: pl.DataFrame) -> About:
-    end: dict[str, Any] = json.loads(trailer) if trailer.strip() else {}
-    interval, times = int(header["interval_ns"]), frame["monotonic_ns"].to_numpy()
-    deadlines = frame["deadline_ns"].to_numpy()
-    missed = (
-        (int(deadlines[-1]) - int(header["first_deadline_ns"])) // interval + 1 - len(deadlines)
-        if len(deadlines)
-        else 0
-    )
+def _about(header: _Header, trailer: bytes, frame: pl.DataFrame) -> About:
+    end = msgspec.json.decode(trailer, type=_Trailer) if trailer.strip() else _Trailer()
+    times, deadlines = (frame[name].to_numpy() for name in ("monotonic_ns", "deadline_ns"))
+    due = (int(deadlines[-1]) - header.first_deadline_ns) // header.interval_ns + 1 if len(deadlines) else 0
     return About(
-        interval_ns=interval,
-        first_deadline_ns=int(header["first_deadline_ns"]),
-        resolution_ns=int(header["resolution_ns"]),
+        interval_ns=header.interval_ns,
+        first_deadline_ns=header.first_deadline_ns,
+        resolution_ns=header.resolution_ns,
         samples=frame.height,
-        missed=missed,
+        missed=due - len(deadlines),
         largest_gap_ns=int(np.diff(times).max()) if len(times) > 1 else 0,
-        wall_ns=end.get("wall_ns"),
-        cpu_ns=end.get("cpu_ns"),
-        ended=end.get("ended", "killed"),
-        priority=header["priority"],
+        wall_ns=end.wall_ns,
+        cpu_ns=end.cpu_ns,
+        ended=end.ended,
+        priority=header.priority,
     )

@@ -1,10 +1,9 @@
 """What a series of a group's counters says: when it was throttled, and whether the counters are in order.
 
-A series is a frame of ``bench.quota.sampler.SERIES_SCHEMA``.
+A series is a frame of ``nanonap.lab.quota.sampler.SERIES_SCHEMA``.
 """
 
-import io
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +11,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from bench.quota.base import Throttling
-from bench.quota.sampler import COUNTERS, SERIES_SCHEMA
-from nanonap.files import beside
+from nanonap.lab.ground.frames import write_frame
+from nanonap.lab.quota.base import Throttling
+from nanonap.lab.quota.sampler import COUNTERS, SERIES_SCHEMA
 
 Ints = NDArray[np.int64]
-INTERVALS_SCHEMA = pl.Schema(
-    {
-        "start_ns": pl.Int64,
-        "earliest_start_ns": pl.Int64,
-        "end_ns": pl.Int64,
-        "gap_ns": pl.Int64,
-        "throttled_ns": pl.Int64,
-        "cpus_min": pl.Int64,
-        "cpus_max": pl.Int64,
-        "summed": pl.Boolean,
-    }
-)
+STALLS_SCHEMA = pl.Schema({"end_ns": pl.Int64, "throttled_ns": pl.Int64})
 #: stat.parquet.
 STAT_SCHEMA = pl.Schema([("run_id", pl.String), *SERIES_SCHEMA.items()])
 #: A counter that grows while the group is throttled grows by the time between two samples, once per CPU.
@@ -37,37 +25,23 @@ _MOST = 0.8
 _FEWEST = 5
 
 
-def throttled_intervals(series: pl.DataFrame, cpus: int = 1) -> pl.DataFrame:
-    """The times in which the group was throttled, a row each, in order (INTERVALS_SCHEMA; CLOCK_MONOTONIC).
+def stalls_in(series: pl.DataFrame) -> pl.DataFrame:
+    """The times in which the group was throttled, a row each, in order (STALLS_SCHEMA; CLOCK_MONOTONIC).
 
-    The kernel adds a stall's length to throttled time when it ends it (unthrottle_cfs_rq in kernel/sched/fair.c): one
-    growth is one stall, seen up to ``gap_ns`` after its end: it ended in (end_ns − gap_ns, end_ns]. A counter that
-    grows along with the stall instead shows in the data, and its growths are then joined.
-
-    Throttled time is summed over CPUs, and the counters do not say over how many. ``cpus`` is how many the group's
-    threads ran on at most (``cpus_max``); above one, ``summed`` is true. ``cpus_min`` is how many it must have been if
-    none was throttled since before the row before it ended (a CPU in debt can be, among several); ``start_ns`` takes
-    it that ``cpus_max`` stalled together, ``earliest_start_ns`` that ``cpus_min`` did. The first row's stall may have
-    begun before the series: its ``cpus_min`` is 1.
+    The kernel adds a stall's length to throttled time, which is summed over CPUs, when it ends it (unthrottle_cfs_rq in
+    kernel/sched/fair.c): one growth is one stall, which ended between the two samples. A counter that grows along with
+    the stall instead shows in the data, and its growths are then joined.
     """
-    counted = series.filter(pl.col("throttled_ns").is_not_null())
-    before, after, throttled = _edges(counted)
+    before, after, throttled = _edges(series.filter(pl.col("throttled_ns").is_not_null()))
     growth = np.diff(throttled)
     grown = np.flatnonzero(growth > 0)
-    rows: list[dict[str, Any]] = []
-    if grown.size == 0:
-        return pl.DataFrame(schema=INTERVALS_SCHEMA)
-    if grows_while_throttled(series):
-        for group in np.split(grown, np.flatnonzero(np.diff(grown) > 1) + 1):
-            first, last = int(group[0]), int(group[-1])
-            rows.append(_interval(before, after, growth, first, last, cpus, int(after[last + 1] - before[first])))
+    if grown.size and grows_while_throttled(series):
+        groups = np.split(grown, np.flatnonzero(np.diff(grown) > 1) + 1)
+        stalls = [(int(group[0]), int(group[-1])) for group in groups]
     else:
-        possible: int | None = None
-        for first, last in _stalls(before, after, growth, grown):
-            longest = None if possible is None else int(after[last + 1]) - possible
-            rows.append(_interval(before, after, growth, first, last, cpus, longest))
-            possible = int(before[first])
-    return pl.DataFrame(rows, schema=INTERVALS_SCHEMA)
+        stalls = _stalls(before, after, growth, grown)
+    rows = [(int(after[last + 1]), int(growth[first : last + 1].sum())) for first, last in stalls]
+    return pl.DataFrame(rows, schema=STALLS_SCHEMA, orient="row")
 
 
 def _edges(series: pl.DataFrame) -> tuple[Ints, Ints, Ints]:
@@ -90,25 +64,6 @@ def _stalls(before: Ints, after: Ints, growth: Ints, grown: Ints) -> list[tuple[
     return stalls
 
 
-def _interval(
-    before: Ints, after: Ints, growth: Ints, first: int, last: int, cpus: int, longest: int | None
-) -> dict[str, Any]:
-    """A row; growth number i lies between samples i and i + 1. ``longest``: how long one CPU's stall can have been."""
-    total, end = int(growth[first : last + 1].sum()), int(after[last + 1])
-    least = 1 if longest is None else max(1, -(-total // max(longest, 1)))
-    most = max(cpus, least)
-    return {
-        "start_ns": end - total // most,
-        "earliest_start_ns": end - total // least,
-        "end_ns": end,
-        "gap_ns": end - int(before[first]),
-        "throttled_ns": total,
-        "cpus_min": least,
-        "cpus_max": most,
-        "summed": most > 1,
-    }
-
-
 def grows_while_throttled(series: pl.DataFrame) -> bool:
     """Whether throttled time grows during a stall, and not only at its end.
 
@@ -128,12 +83,12 @@ def grows_while_throttled(series: pl.DataFrame) -> bool:
     return bool(np.mean(np.abs(times - whole) <= _SAME_TIME) >= _MOST)
 
 
-def whole_periods(series: pl.DataFrame, cpus: int = 1) -> Throttling | None:
+def whole_periods(series: pl.DataFrame) -> Throttling | None:
     """What was counted from the end of the first stall to the end of the last; None with fewer than two stalls.
 
     Stalls end where periods begin, so these are whole periods: the first and the last of a run are cut off.
     """
-    ends = throttled_intervals(series, cpus)["end_ns"]
+    ends = stalls_in(series)["end_ns"]
     if len(ends) < 2:
         return None
     at = series.filter((pl.col("monotonic_ns") + pl.col("read_ns")).is_in([ends[0], ends[-1]])).select(COUNTERS)
@@ -160,10 +115,6 @@ class Checked:
     def holds(self) -> bool:
         """Whether the counters are in order, but for torn readings."""
         return self.more_throttled == self.torn and self.backwards == 0
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields and ``holds``."""
-        return {**asdict(self), "holds": self.holds}
 
 
 def check(series: pl.DataFrame) -> Checked:
@@ -204,10 +155,4 @@ def write_series(path: Path, series: dict[str, pl.DataFrame]) -> None:
     Whole or not at all. Raises OutputNotWritable, DiskFull.
     """
     parts = [each.select(pl.lit(run_id).alias("run_id"), *SERIES_SCHEMA.names()) for run_id, each in series.items()]
-    joined = pl.concat([pl.DataFrame(schema=STAT_SCHEMA), *parts])
-    # Polars' own writer hides which error the system gave; a full disk must be told apart.
-    buffer = io.BytesIO()
-    joined.write_parquet(buffer, compression="zstd")
-    with beside(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
-        temporary.chmod(0o644)
+    write_frame(path, pl.concat([pl.DataFrame(schema=STAT_SCHEMA), *parts]))

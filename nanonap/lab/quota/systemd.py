@@ -12,16 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from bench.errors import QuotaUnavailable
-from bench.quota.base import Backend, Group, StatFiles, Throttling
-from bench.quota.cgroup import new_name, owner_of
-from bench.quota.cgroup1 import Cgroup1Group
-from bench.quota.cgroup2 import Cgroup2Group
-from bench.quota.found import DELEGATE, find_group
-from bench.quota.limits import Limits, Quota
-from bench.quota.manager import Manager, flat, properties, quota_properties, slice_name
-from bench.quota.watchdog import guard
-from nanonap.processes import is_alive
+from nanonap.base.processes import is_alive
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.watchdog import guard
+from nanonap.lab.quota.base import Backend, Group, StatFiles, Throttling
+from nanonap.lab.quota.cgroup import new_name, owner_of
+from nanonap.lab.quota.cgroup1 import Cgroup1Group
+from nanonap.lab.quota.cgroup2 import Cgroup2Group
+from nanonap.lab.quota.foreign import DELEGATE, find_group
+from nanonap.lab.quota.limits import Limits, Quota
+from nanonap.lab.quota.manager import Manager, flat, properties, quota_properties, slice_name
 
 _COMMANDS = ("systemd-run", "systemctl", "busctl")
 
@@ -51,10 +51,13 @@ class SliceGroup(Group):
     def _find(self) -> Cgroup1Group | Cgroup2Group:
         show = self.manager.systemctl("show", "--property=ControlGroup", "--value", self.slice)
         path = self.manager.must("asking for its cgroup", *show).strip()
+        if not path:  # of a unit that has ended
+            reason = f"systemd names its slice's cgroup without a path: {self.slice} has ended"
+            raise QuotaUnavailable(self.manager.backend, reason, self._controllers_remedy())
         try:
             found = find_group(lambda _controller: path)
-        except (OSError, ValueError) as error:  # systemd says no path of a unit that has ended
-            reason = f"its cgroup {path or 'without a path'} has no cpu controller ({error})"
+        except (OSError, ValueError) as error:
+            reason = f"its cgroup {path} has no cpu controller ({error})"
             raise QuotaUnavailable(self.manager.backend, reason, self._controllers_remedy()) from error
         wanted = {"cpu.max": self._limits.quota.limited, "cpu.weight": self._limits.weight is not None}
         wanted["memory.max"] = self._limits.memory_bytes is not None

@@ -13,14 +13,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import RunFailed
-from bench.interrupt import Finished
-from bench.schedule import Run
+from nanonap.lab.ground.errors import RunFailed
+from nanonap.lab.ground.interrupt import Finished
+from nanonap.lab.plan.schedule import Run
+from nanonap.lab.run.header import Header
 
 _MOST_LATE_US = 1_000_000  # cyclictest's HIST_MAX; what is later is not in the histogram, and refused here
 _FIFO_PRIORITY = 80
@@ -50,8 +50,8 @@ def read(text: str) -> NDArray[np.int64]:
     return 1_000 * np.repeat(np.array([late for late, _ in pairs]), [count for _, count in pairs]).astype(np.int64)
 
 
-def measure(run: Run, execute: Callable[[list[str]], Finished]) -> tuple[dict[str, Any], NDArray[np.int64]]:
-    """(header, samples of shape (4, n)) of a run, as ``bench.runner.Output`` has them. Raises RunFailed.
+def measure(run: Run, execute: Callable[[list[str]], Finished]) -> tuple[Header, NDArray[np.int64]]:
+    """(header, samples of shape (4, n)) of a run, as ``nanonap.lab.run.runner.Output`` has them. Raises RunFailed.
 
     What cyclictest does not tell (CPU time, switches) is None.
     """
@@ -68,6 +68,4 @@ def measure(run: Run, execute: Callable[[list[str]], Finished]) -> tuple[dict[st
         zeros = np.zeros_like(late)
         columns.append(np.stack([zeros + requested_ns, requested_ns + late, zeros, zeros]))
     samples = np.concatenate(columns, axis=1)
-    unknown = dict.fromkeys(("cpu_ns", "nvcsw", "nivcsw", "threads_peak", "timer_slack_ns"))
-    header = {"n": samples.shape[1], "wall_ns": time.monotonic_ns() - began_ns, "truncated": False, "gomaxprocs": None}
-    return {**header, **unknown}, samples
+    return Header(n=samples.shape[1], wall_ns=time.monotonic_ns() - began_ns, truncated=False), samples

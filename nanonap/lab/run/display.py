@@ -5,7 +5,7 @@ from typing import Self
 
 from rich.progress import BarColumn, Progress, TextColumn
 
-from nanonap.terminal import messages
+from nanonap.base.terminal import messages
 
 
 class Display:

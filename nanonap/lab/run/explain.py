@@ -3,24 +3,23 @@
 A recording slows what it records a little, so what is measured is never recorded, and the other way round.
 """
 
-import io
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import polars as pl
 
-from bench.arms import PRECISE
-from bench.attribution.attribute import PARTS, SLEEPS, STATES, Attribution
-from bench.attribution.traced import run_attributed
-from bench.conditions import is_apart
-from bench.errors import BadResult
-from bench.interrupt import Stop
-from bench.quota.base import Backend
-from bench.quota.none import NoBackend
-from bench.schedule import Mode, Run
-from nanonap.files import beside
+from nanonap.lab.attribution.attribute import PARTS, SLEEPS, STATES, Attribution
+from nanonap.lab.attribution.traced import run_attributed
+from nanonap.lab.ground.errors import BadResult
+from nanonap.lab.ground.frames import read_frame, write_frame
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.plan.arms import PRECISE
+from nanonap.lab.plan.conditions import is_apart
+from nanonap.lab.plan.schedule import Run, Size
+from nanonap.lab.quota.base import Backend
+from nanonap.lab.quota.none import NoBackend
 
 SLEEPS_FILE, STATES_FILE = "attribution.parquet", "states.parquet"
 #: A run apart is made of these arms: the program as it was, and the one that a user would take.
@@ -31,16 +30,16 @@ _SLEEPS_SCHEMA = pl.Schema([*((name, pl.String) for name in _WHERE), *((name, pl
 _STATES_SCHEMA = pl.Schema([*((name, pl.String) for name in _WHERE), *STATES.items()])
 
 
-def runs_to_explain(block: list[Run], mode: Mode) -> list[Run]:
+def runs_to_explain(block: list[Run], size: Size) -> list[Run]:
     """The runs of a block that are made once more with a recording: ARMS under each condition of single sleeps.
 
-    They last as long as the mode says, whatever the block's do.
+    They last as long as the size says, whatever the block's do.
     """
     return [
         replace(
             run,
             plan=tuple((each, count * _MANY) for each, count in run.plan),
-            max_time_ns=mode.recorded_ns,
+            max_time_ns=size.recorded_ns,
             recorded=True,
         )
         for run in block
@@ -49,7 +48,7 @@ def runs_to_explain(block: list[Run], mode: Mode) -> list[Run]:
 
 
 def explain(run: Run, gomaxprocs: int, backend: Backend, stop: Stop) -> Attribution:
-    """Make a run once more, recorded. Raises as ``bench.attribution.traced.run_attributed``."""
+    """Make a run once more, recorded. Raises as ``nanonap.lab.attribution.traced.run_attributed``."""
     chosen = backend if run.limits.limited or backend.elsewhere else NoBackend()
     argv = [*run.arm.words, *run.options(run.condition.gomaxprocs or gomaxprocs)]
     with chosen.open(run.limits) as group:
@@ -84,11 +83,7 @@ class Explained:
         """Write both files; nothing where nothing was recorded. Raises OutputNotWritable, DiskFull."""
         for name, frames in ((SLEEPS_FILE, self._sleeps), (STATES_FILE, self._states)):
             if frames:
-                buffer = io.BytesIO()
-                pl.concat(frames).write_parquet(buffer, compression="zstd")
-                with beside(folder / name) as temporary:
-                    temporary.write_bytes(buffer.getvalue())
-                    temporary.chmod(0o644)
+                write_frame(folder / name, pl.concat(frames))
 
 
 def read_explained(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame] | None:
@@ -98,25 +93,32 @@ def read_explained(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame] | None:
     """
     if not (folder / SLEEPS_FILE).exists():
         return None
-    frames = []
-    for name, schema in ((SLEEPS_FILE, _SLEEPS_SCHEMA), (STATES_FILE, _STATES_SCHEMA)):
-        try:
-            frame = pl.read_parquet(folder / name)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise BadResult(f"{folder / name}: not a readable parquet file ({str(error).splitlines()[0]})") from error
-        bad = [column for column, kind in schema.items() if frame.schema.get(column) != kind]
-        if bad:
-            raise BadResult(f"{folder / name}: column {', '.join(bad)} is missing or of another type")
-        frames.append(frame)
-    wrong = frames[0].filter(pl.sum_horizontal(PARTS) != pl.col("overshoot_ns"))
+    sleeps, states = read_frame(folder / SLEEPS_FILE, _SLEEPS_SCHEMA), read_frame(folder / STATES_FILE, _STATES_SCHEMA)
+    wrong = sleeps.filter(pl.sum_horizontal(PARTS) != pl.col("overshoot_ns"))
     if wrong.height:
         raise BadResult(f"{folder / SLEEPS_FILE}: in {wrong.height} sleeps the parts are not the overshoot")
-    return frames[0], frames[1]
+    return sleeps, states
 
 
-def parts_summary(sleeps: pl.DataFrame) -> list[dict[str, Any]]:
-    """For summary.json: per arm and condition the number of sleeps, and the mean overshoot with its parts, ns."""
+class PartsRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Of an arm under a condition: the number of sleeps, and the mean overshoot with its parts, ns."""
+
+    arm: str
+    quota: str
+    load: str
+    n: int
+    overshoot_ns: float
+    granularity_ns: float
+    throttled_ns: float
+    runqueue_ns: float
+    goscheduler_ns: float
+    unexplained_ns: float
+
+
+def parts_summary(sleeps: pl.DataFrame) -> list[PartsRow]:
+    """For summary.json: a row per arm and condition."""
     rows = sleeps.group_by(*_WHERE, maintain_order=True).agg(
         pl.len().alias("n"), pl.col("overshoot_ns").mean(), *(pl.col(part).mean() for part in PARTS)
     )
-    return rows.sort(pl.col("quota") != "none", "quota", pl.col("load") != "quiet", "load", "arm").to_dicts()
+    ordered = rows.sort(pl.col("quota") != "none", "quota", pl.col("load") != "quiet", "load", "arm")
+    return msgspec.convert(ordered.to_dicts(), list[PartsRow])

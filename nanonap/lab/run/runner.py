@@ -1,32 +1,33 @@
 """One process per run, in its quota: started, bounded in time, its output read and checked."""
 
-import json
 import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from bench import cyclictest, host
-from bench.arms import CYCLICTEST
-from bench.errors import QuotaUnavailable, RunFailed
-from bench.interrupt import Finished, Stop
-from bench.quota.base import Backend, Group, Throttling
-from bench.quota.cgroup import ENTER_FAILED
-from bench.quota.limits import Limits
-from bench.quota.none import NoBackend
-from bench.quota.sampler import Sampler, SamplerFailed
-from bench.schedule import Run
+from nanonap.lab.ground import host
+from nanonap.lab.ground.errors import QuotaUnavailable, RunFailed
+from nanonap.lab.ground.interrupt import Finished, Stop
+from nanonap.lab.plan.arms import CYCLICTEST
+from nanonap.lab.plan.schedule import Run
+from nanonap.lab.quota.above import LimitsAbove, above_group
+from nanonap.lab.quota.base import Backend, Group, Throttling
+from nanonap.lab.quota.cgroup import ENTER_FAILED
+from nanonap.lab.quota.limits import Limits
+from nanonap.lab.quota.none import NoBackend
+from nanonap.lab.quota.sampler import Sampler, SamplerFailed, Sampling
+from nanonap.lab.run import cyclictest
+from nanonap.lab.run.header import Header
 
 COLUMNS = ("requested_ns", "actual_ns", "start_ns", "sleeper")
 SCHEMA = 1
-_NEEDED = ("n", "wall_ns", "cpu_ns", "nvcsw", "nivcsw", "threads_peak", "truncated", "timer_slack_ns", "gomaxprocs")
 # A stalled run is ended; a slow one is not. Ten times the expectation, and never less than half a minute.
 _PATIENCE, _LEAST_PATIENCE_S = 10, 30.0
 _STDERR_TAIL = 300
@@ -36,7 +37,7 @@ _STDERR_TAIL = 300
 class Output:
     """What sleepbench wrote: its header, and the samples, int64 of shape (4, n) in the order of COLUMNS."""
 
-    header: dict[str, Any]
+    header: Header
     samples: NDArray[np.int64]
 
 
@@ -52,14 +53,15 @@ class Measured:
     gomaxprocs: int
     throttling: Throttling | None
     series: pl.DataFrame | None = None
-    sampling: dict[str, Any] | None = None
+    sampling: Sampling | None = None
     host_during: dict[str, int | None] | None = None
+    above: LimitsAbove | None = None
 
 
 def measure(run: Run, gomaxprocs: int, backend: Backend, stop: Stop, sampler: Path | None = None) -> Measured:
     """Run one run in a group of its own. Raises RunFailed, QuotaUnavailable, Interrupted.
 
-    ``gomaxprocs`` is what a condition that does not say gets. With ``sampler`` (the program of bench.quota.sampler) a
+    ``gomaxprocs`` is what a condition that does not say gets. With ``sampler`` (the program of lab.quota.sampler) a
     limited group's counters are sampled meanwhile, where this host shows them.
     """
     before_ns = time.monotonic_ns()
@@ -71,17 +73,21 @@ def measure(run: Run, gomaxprocs: int, backend: Backend, stop: Stop, sampler: Pa
     with chosen.open(run.limits) as group:
         files = group.stat_files if run.limits.quota.limited else None
         sampling = Sampler(files, sampler) if files is not None and sampler is not None else None
-        counters = group.counters()
+        above = above_group(group)
+        counters, counters_above = group.counters(), above.counters()
         failure = _start(sampling)
         try:
             output = _output(run, processors, group, stop)
         finally:
             series, about = _stop(sampling, failure)
-        after = group.counters()
+        after, limits_above = group.counters(), above.told(counters_above)
         effective = group.effective
     throttling = after.since(counters) if after is not None and counters is not None else None
     took_ns = time.monotonic_ns() - before_ns
-    return Measured(run, output, started, took_ns, effective, processors, throttling, series, about, busy.since())
+    during = busy.since()
+    return Measured(
+        run, output, started, took_ns, effective, processors, throttling, series, about, during, limits_above
+    )
 
 
 def _output(run: Run, processors: int, group: Group, stop: Stop) -> Output:
@@ -101,7 +107,7 @@ def _start(sampling: Sampler | None) -> SamplerFailed | None:
     return None
 
 
-def _stop(sampling: Sampler | None, failure: SamplerFailed | None) -> tuple[pl.DataFrame | None, dict[str, Any] | None]:
+def _stop(sampling: Sampler | None, failure: SamplerFailed | None) -> tuple[pl.DataFrame | None, Sampling | None]:
     """(the series, how the sampling went) of a run; where it failed no series, and why."""
     if sampling is None:
         return None, None
@@ -134,21 +140,20 @@ def parse(stdout: bytes, run: Run) -> Output:
     """Read sleepbench's output: a JSON line, then four columns of n little-endian int64. Raises RunFailed."""
     line, newline, rest = stdout.partition(b"\n")
     try:
-        header = json.loads(line)
-        missing = [name for name in (*_NEEDED, "schema", "columns") if name not in header]
-    except (ValueError, TypeError) as error:
-        raise RunFailed(f"{_where(run)}: its output does not start with a JSON header ({error})") from error
-    if not newline or missing:
-        raise RunFailed(f"{_where(run)}: its header lacks {', '.join(missing) or 'its end'}")
-    if header["schema"] != SCHEMA or tuple(header["columns"]) != COLUMNS:
-        form = f"schema {header['schema']} with columns {header['columns']}"
+        header = msgspec.json.decode(line, type=Header)
+    except msgspec.DecodeError as error:
+        raise RunFailed(f"{_where(run)}: its output does not start with a header ({error})") from error
+    if not newline:
+        raise RunFailed(f"{_where(run)}: its header lacks its end")
+    if header.schema != SCHEMA or header.columns != COLUMNS:
+        form = f"schema {header.schema} with columns {', '.join(header.columns)}"
         raise RunFailed(f"{_where(run)}: its output is of {form}; build it again")
-    expected = len(COLUMNS) * int(header["n"]) * 8
+    expected = len(COLUMNS) * header.n * 8
     if len(rest) != expected:
         raise RunFailed(f"{_where(run)}: {len(rest)} bytes of samples, and its header promises {expected}")
-    if not header["truncated"] and header["n"] != run.planned:
-        raise RunFailed(f"{_where(run)}: {header['n']} samples, and {run.planned} were asked for")
-    samples = np.frombuffer(rest, dtype="<i8").astype(np.int64).reshape(len(COLUMNS), int(header["n"]))
+    if not header.truncated and header.n != run.planned:
+        raise RunFailed(f"{_where(run)}: {header.n} samples, and {run.planned} were asked for")
+    samples = np.frombuffer(rest, dtype="<i8").astype(np.int64).reshape(len(COLUMNS), header.n)
     return Output(header, samples)
 
 

@@ -10,11 +10,12 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bench.interrupt import Stop
-from bench.runner import execute, parse
-from bench.schedule import Run
+from msgspec import UNSET, Struct, UnsetType
+
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.plan.schedule import Run
+from nanonap.lab.run.runner import execute, parse
 
 EPOLL = ("epoll_pwait", "epoll_pwait2")
 COUNTED = (*EPOLL, "nanosleep", "clock_nanosleep", "futex")
@@ -95,26 +96,36 @@ def _works(counter: Counter) -> bool:
         return done.returncode == 0 and out.exists() and {*COUNTED, ALL} <= counter.read(_text(out)).keys()
 
 
-def count(counter: Counter, run: Run, gomaxprocs: int, stop: Stop) -> dict[str, Any]:
-    """Counts of one run: {``counter``, ``calls`` {name: number}, ``sleeps``, ``wall_ns``, ``epoll_per_second``}.
+class Counted(Struct, frozen=True, kw_only=True):
+    """Of one run, by the ``counter`` of that name; ``calls`` by their names.
 
     The process's start and warm-up are in the counts and not in ``wall_ns``: a few calls in thousands.
-    Raises RunFailed and Interrupted.
     """
+
+    counter: str
+    calls: dict[str, int]
+    sleeps: int
+    wall_ns: int
+    epoll_per_second: float
+    per_sleep: float | UnsetType | None = UNSET
+
+
+def count(counter: Counter, run: Run, gomaxprocs: int, stop: Stop) -> Counted:
+    """Count the calls of one run. Raises RunFailed and Interrupted."""
     with tempfile.TemporaryDirectory(prefix="nanonap-") as folder:
         out = Path(folder, "counts")
         finished = execute([*counter.around(out), *run.arm.words, *run.options(gomaxprocs)], run, stop)
         calls = counter.read(_text(out))
     header = parse(finished.stdout, run).header
     waits = sum(calls.get(name, 0) for name in EPOLL)
-    return {
-        "counter": counter.name,
-        "calls": calls,
-        "sleeps": header["n"],
-        "wall_ns": header["wall_ns"],
-        "epoll_per_second": waits / (header["wall_ns"] / 1e9),
-        "per_sleep": calls[ALL] / header["n"] if header["n"] else None,
-    }
+    return Counted(
+        counter=counter.name,
+        calls=calls,
+        sleeps=header.n,
+        wall_ns=header.wall_ns,
+        epoll_per_second=waits / (header.wall_ns / 1e9),
+        per_sleep=calls[ALL] / header.n if header.n else None,
+    )
 
 
 def _text(path: Path) -> str:

@@ -7,21 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from jinja2 import Environment, PackageLoader
 
-from bench import host
-from bench.figures.distributions import ecdf_name, percentile_name
-from bench.figures.picture import Picture
-from bench.found_tables import attribution_tables, control_tables, mode_tables, model_tables
-from bench.price_tables import by_workload, cost_tables
-from bench.record import BENCH, RUNS, SAMPLES
-from bench.tables import Summary, Table, by_condition, condition_title, full_tables
-from bench.wording import QUESTION, arm_lines, headline
 from nanonap import __version__
+from nanonap.lab.judge.analysis import Summary
+from nanonap.lab.quota import above_limit
+from nanonap.lab.show.further_tables import attribution_tables, cluster_tables, control_tables, model_tables
+from nanonap.lab.show.plots.distributions import ecdf_name, percentile_name
+from nanonap.lab.show.plots.picture import Picture
+from nanonap.lab.show.price_tables import by_workload, cost_tables
+from nanonap.lab.show.tables import Table, by_condition, condition_title, full_tables
+from nanonap.lab.show.wording import QUESTION, arm_lines, headline
+from nanonap.lab.store.write import BENCH, RUNS, SAMPLES
 
 #: Raw files, in the order of their weight, and what each holds.
 _RAW = {
-    RUNS: "a process run a line: arm, condition, counters, host",
+    RUNS: "one process run per line: arm, condition, counters, host",
     SAMPLES: "every sleep",
     BENCH: "the command, its parameters, what was noted",
     "summary.json": "every number of this page",
@@ -58,18 +60,20 @@ def as_html(folder: Path, summary: Summary, pictures: Mapping[str, Picture]) -> 
         for table, condition in zip(full_tables(summary), groups, strict=True)
     ]
     found = [
-        *((table, []) for table in mode_tables(summary)),
+        *((table, []) for table in cluster_tables(summary)),
         *((table, _of(images, "attribution", "timeline")) for table in attribution_tables(summary)),
         *((table, _of(images, "model")) for table in model_tables(summary)),
     ]
-    environment = Environment(loader=PackageLoader("bench", "templates"), autoescape=True, trim_blocks=True)
+    environment = Environment(loader=PackageLoader("nanonap.lab.show", "templates"), autoescape=True, trim_blocks=True)
     return environment.get_template("report.html.jinja").render(
         question=QUESTION,
         headline=headline(summary),
         about=about_line(summary),
+        limits=limits_line(summary),
+        bitten=above_limit.bites(summary.above),
         summary=summary,
-        mark=(summary["bench"].get("backend") or {}).get("mark"),
-        measured=[condition_title(cells[0]["condition"]) for cells in groups.values()],
+        mark=summary.bench.mark,
+        measured=[condition_title(cells[0].condition) for cells in groups.values()],
         workloads=_workloads(summary),
         arms=arm_lines(summary),
         overview=_of(images, "problem"),
@@ -89,10 +93,14 @@ def as_html(folder: Path, summary: Summary, pictures: Mapping[str, Picture]) -> 
 
 def about_line(summary: Summary) -> str:
     """Go, the machine, and when it was measured."""
-    about = summary["bench"]
-    started = str(about.get("started_utc", "time unknown"))[:16].replace("T", " ")
-    partial = ", cut short" if summary["partial"] else ""
-    return f"Go {summary['go_version']} on {host.describe(summary['host'])}. Measured {started} UTC{partial}."
+    started = (summary.bench.started_utc or "time unknown")[:16].replace("T", " ")
+    partial = ", cut short" if summary.partial else ""
+    return f"Go {summary.go_version} on {summary.host}. Measured {started} UTC{partial}."
+
+
+def limits_line(summary: Summary) -> str:
+    """The limits above what was measured; empty where that is not known."""
+    return above_limit.says(summary.above)
 
 
 def _of(images: Mapping[str, Image], *names: str) -> list[Image]:
@@ -107,8 +115,8 @@ def _costs(summary: Summary, images: Mapping[str, Image]) -> list[tuple[Table, l
 
 
 def _workloads(summary: Summary) -> list[str]:
-    rows = [*(rows[0] for rows in by_workload(summary).values()), *(summary.get("idle") or [])]
-    return list(dict.fromkeys(condition_title(row["condition"]) for row in rows))
+    conditions = [rows[0].condition for rows in by_workload(summary).values()]
+    return list(dict.fromkeys(map(condition_title, [*conditions, *(row.condition for row in summary.idle)])))
 
 
 def _image(picture: Picture) -> Image:
@@ -123,7 +131,7 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
     def shown(value: Any) -> str:  # noqa: ANN401 - host facts are of any JSON type
         return "not known" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
-    return [(name.replace("_", " "), shown(value)) for name, value in summary["host"].items()]
+    return [(name.replace("_", " "), shown(value)) for name, value in msgspec.to_builtins(summary.host).items()]
 
 
 def _raw(folder: Path) -> list[Raw]:

@@ -3,14 +3,14 @@
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from bench.model import GRANULARITY_NS, Prediction, Sleeper, predict
-from bench.quota.limits import parse_quota
-from bench.tables import Section, Table
-from bench.terminal import print_table
-from nanonap.durations import format_ns, parse_duration_ns
-from nanonap.errors import UsageError
+from nanonap.base.durations import format_ns, parse_duration_ns
+from nanonap.base.errors import UsageError
+from nanonap.lab.model.model import GRANULARITY_NS, Prediction, Sleeper, predict
+from nanonap.lab.plan.conditions import parts_of
+from nanonap.lab.quota.limits import parse_quota
+from nanonap.lab.show.tables import Section, Table
+from nanonap.lab.show.terminal import print_table
 
 SCHEMA = 1
 _COLUMNS = ("quota", "threads", "at once", "runs", "stalls", "sleeps hit", "late mean", "p90", "p99", "at most")
@@ -29,13 +29,13 @@ def run_predict(
     sleepers: int | None = None,
     plot: Path | None = None,
 ) -> list[Prediction]:
-    """Predictions for every quota of ``quota`` with every number of ``threads`` (both by commas).
+    """Predictions for every quota of ``quota`` with every number of ``threads`` (both comma-separated).
 
     ``sleep`` and ``wake_cpu`` (durations, together) add what ``sleepers`` alone need. ``plot`` is a PNG to write.
     Raises UsageError, OutputNotWritable, DiskFull.
     """
-    quotas = [parse_quota(part) for part in _parts("--quota", quota)]
-    counts = [_whole("--threads", part) for part in _parts("--threads", threads)]
+    quotas = [parse_quota(part) for part in parts_of("--quota", quota)]
+    counts = [_whole("--threads", part) for part in parts_of("--threads", threads)]
     if len(quotas) * len(counts) > _MOST:
         raise UsageError(f"--quota and --threads: {len(quotas) * len(counts)} predictions; at most {_MOST} at a time")
     sleeper = _sleeper(sleep, wake_cpu, sleepers)
@@ -44,7 +44,7 @@ def run_predict(
         for one, count in itertools.product(dict.fromkeys(quotas), dict.fromkeys(counts))
     ]
     if plot is not None:
-        from bench.model_plots import draw_predictions  # noqa: PLC0415 - Matplotlib takes a second to load
+        from nanonap.lab.show.plots.prediction import draw_predictions  # noqa: PLC0415 - Matplotlib takes a second to load
 
         draw_predictions(predictions, plot)
     return predictions
@@ -58,20 +58,13 @@ def _sleeper(sleep: str | None, wake_cpu: str | None, sleepers: int | None) -> S
     return Sleeper(parse_duration_ns(sleep), parse_duration_ns(wake_cpu), 1 if sleepers is None else sleepers)
 
 
-def _parts(option: str, text: str) -> list[str]:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts:
-        raise UsageError(f"{option} is empty")
-    return parts
-
-
 def _whole(option: str, text: str) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > 9:
         raise UsageError(f"{option} {text}: not a whole number of threads, such as 2")
     return int(text)
 
 
-def predictions_json(predictions: Sequence[Prediction]) -> dict[str, Any]:
+def predictions_json(predictions: Sequence[Prediction]) -> dict[str, object]:
     """The one document of ``--json``."""
     return {"schema": SCHEMA, "predictions": [each.to_json() for each in predictions]}
 

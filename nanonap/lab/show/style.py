@@ -1,15 +1,19 @@
-"""How figures look: colours, ticks, sizes, and how one is saved."""
+"""How plots look: colours, ticks, sizes, and how one is saved."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from nanonap.files import beside
+from nanonap.base.files import beside
 
+Grid = np.ndarray[tuple[int, int], Any]
 DPI = 130
 SMALL = 9
 GRID = "#e6e6e6"
@@ -65,13 +69,45 @@ def strong(arm: str, arms: Collection[str]) -> bool:
     return len(set(arms)) <= MOST_ALIKE or arm in MAIN
 
 
-def duration_ticks(axes: Axes, which: str, values: Sequence[float]) -> None:
-    """Ticks at these durations (ns) and nowhere else, labelled with units."""
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_locator(FixedLocator(list(values)))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-    axis.set_tick_params(labelsize=8)
+def dress(axes: Axes, lines: Literal["both", "x"] = "both", labels: float = 8, *, rows: bool = False) -> None:
+    """What a panel has: a faint grid, no frame above and to the right, labels of this size at its ticks.
+
+    ``rows``: names stand at its left, which takes neither a frame there nor ticks.
+    """
+    axes.tick_params(labelsize=labels)
+    if rows:
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+    axes.grid(True, axis=lines, color=GRID)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def headline(axes: Axes, text: str) -> None:
+    """What a panel shows, above it."""
+    axes.set_title(text, loc="left", fontsize=11, fontweight="bold")
+
+
+def legend_above(figure: Figure, handles: Sequence[Artist], title: str, columns: int, size: float = SMALL) -> None:
+    """The legend above all panels, and in it the figure's title: as its own that would be drawn over the legend."""
+    legend = figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, fontsize=size)
+    legend.set_title(title, prop=FontProperties(size=12, weight="bold"))
+
+
+def panels(
+    count: int, column: float, beside: float, line: float, above: float, *, sharex: bool = False, sharey: bool = False
+) -> tuple[Figure, Grid]:
+    """A figure with a grid of so many panels, three a line, and as wide as a page; all in inches.
+
+    ``column`` and ``line`` are what one of them takes, ``beside`` and ``above`` what the figure takes besides.
+    """
+    columns = min(3, count)
+    lines = -(-count // columns)
+    size = (max(column * columns + beside, 7.2), line * lines + above)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    for axes in grid.flat[count:]:
+        axes.set_visible(False)
+    return figure, grid
 
 
 def short(value_ns: float) -> str:
@@ -79,6 +115,20 @@ def short(value_ns: float) -> str:
     units = (("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1.0))
     unit, scale = next((pair for pair in units if abs(value_ns) >= pair[1]), units[-1])
     return f"{value_ns / scale:.5g} {unit}" if value_ns else "0"
+
+
+def ticks_at(axes: Axes, which: str, values: Sequence[float], shown: Callable[[float], str]) -> None:
+    """Ticks at these values and nowhere else, labelled so."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(FixedLocator(list(values)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: shown(value)))
+    axis.set_tick_params(labelsize=8)
+
+
+def duration_ticks(axes: Axes, which: str, values: Sequence[float]) -> None:
+    """Ticks at these durations (ns) and nowhere else, labelled with units."""
+    ticks_at(axes, which, values, short)
 
 
 def nice_ticks(low: float, high: float) -> list[float]:
@@ -105,7 +155,7 @@ def spaced(ticks: Sequence[float], low: float, high: float, share: float = 0.2) 
 
 
 def add_footnote(figure: Figure, footnote: str) -> None:
-    """What machine a figure is of, small and below: figures are shown without their page."""
+    """What machine a plot is of, small and below: plots are shown without their page."""
     figure.supxlabel(footnote, fontsize=7, color=FOOTNOTE, x=0.01, ha="left")
 
 

@@ -3,14 +3,13 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from bench.conditions import is_apart, is_scheduled, load_label
-from nanonap.durations import format_ns, parse_duration_ns
+from nanonap.base.durations import UNITS, asked, format_ns, parse_duration_ns
+from nanonap.lab.judge.analysis import CellRow, Summary
+from nanonap.lab.plan.conditions import is_apart
+from nanonap.lab.store.runs import RunCondition
 
-Summary = dict[str, Any]
 NONE = "–"
-_UNITS = (("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1_000), ("ns", 1))
 
 
 @dataclass(frozen=True)
@@ -31,15 +30,9 @@ class Table:
     notes: list[str] = field(default_factory=list)
 
 
-def asked(requested_ns: int) -> str:
-    """A requested duration, exactly: ``50 µs``."""
-    unit, scale = next((pair for pair in _UNITS if requested_ns >= pair[1]), _UNITS[-1])
-    return f"{requested_ns / scale:.10g} {unit}"
-
-
-def condition_title(condition: dict[str, Any]) -> str:
+def condition_title(condition: RunCondition) -> str:
     """A condition for a person."""
-    kind, _, count = condition["load"].partition(":")
+    kind, _, count = condition.load.partition(":")
     many = "" if count == "1" else "s"
     neighbours = {
         "burn": f"Beside {count} CPU burner{many}",
@@ -49,38 +42,36 @@ def condition_title(condition: dict[str, Any]) -> str:
         "aligned": f"{count} sleepers, all in step",
         "idle": "Idle",
     }.get(kind, "Quiet")
-    processors = f", GOMAXPROCS {condition['gomaxprocs']}" if condition.get("gomaxprocs_set") else ""
-    return f"{neighbours}, {_limit(condition['quota'])}{processors}"
+    processors = f", GOMAXPROCS {condition.gomaxprocs}" if condition.gomaxprocs_set else ""
+    return f"{neighbours}, {_limit(condition)}{processors}"
 
 
-def _limit(quota: str) -> str:
+def _limit(condition: RunCondition) -> str:
+    """Its quota, and what is above it."""
+    quota, inside = condition.quota, condition.inside
+    above = f", {inside}" if inside else ""
     if quota == "none":
-        return "no quota"
+        return f"no quota of ours{above}" if inside else "no quota"
     limit, _, burst = quota.partition("+burst=")
     share, _, period = limit.partition("/")
     more = f", burst {burst}" if burst else ""
-    return f"quota {share} of a CPU (period {asked(parse_duration_ns(period or '100ms'))}{more})"
+    return f"quota {share} of a CPU (period {asked(parse_duration_ns(period or '100ms'))}{more}){above}"
 
 
-def short_condition(condition: dict[str, Any]) -> str:
+def short_condition(condition: RunCondition) -> str:
     """A condition in a few words: ``no quota, quiet``."""
-    quota = condition["quota"]
-    return f"{'no quota' if quota == 'none' else f'quota {quota}'}, {load_label(condition)}"
+    quota, inside = condition.quota, condition.inside
+    none = "no quota of ours" if inside else "no quota"
+    return f"{none if quota == 'none' else f'quota {quota}'}, {condition.load_label}"
 
 
-def by_condition(summary: Summary) -> dict[tuple[str, str], list[dict[str, Any]]]:
+def by_condition(summary: Summary) -> dict[tuple[str, str], list[CellRow]]:
     """The cells of the sleeping conditions, without the cost workload, grouped by (quota, load), in their order."""
-    grouped: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for cell in summary["cells"]:
-        if not is_apart(cell["condition"]["load"]):
-            grouped[cell["condition"]["quota"], load_label(cell["condition"])].append(cell)
+    grouped: dict[tuple[str, str], list[CellRow]] = defaultdict(list)
+    for cell in summary.cells:
+        if not is_apart(cell.condition.load):
+            grouped[cell.condition.key].append(cell)
     return grouped
-
-
-def measure_of(cell: dict[str, Any]) -> str:
-    """What a cell measures past the time asked for: ``overshoot`` of sleeps, ``lateness`` on absolute schedules."""
-    known = cell.get("measure")
-    return str(known) if known else "lateness" if is_scheduled(cell["condition"]["load"]) else "overshoot"
 
 
 def time_text(value_ns: float | None) -> str:
@@ -93,9 +84,21 @@ def ratio_text(value: float | None) -> str:
     return NONE if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
+def share_text(value: float | None) -> str:
+    """A share for a table, in whole percent."""
+    return NONE if value is None else f"{value:.0%}"
+
+
+def with_interval(value: float | None, low_high: Sequence[float] | None, show: Callable[[float], str]) -> str:
+    """A figure and its interval, all three as ``show`` writes them."""
+    if value is None:
+        return NONE
+    return show(value) + (f" [{show(low_high[0])}, {show(low_high[1])}]" if low_high else "")
+
+
 def ratio_with(value: float | None, low_high: Sequence[float] | None) -> str:
     """A ratio and its interval: ``8.26 [7.84, 8.40]``."""
-    return ratio_text(value) + (f" [{ratio_text(low_high[0])}, {ratio_text(low_high[1])}]" if low_high else "")
+    return with_interval(value, low_high, ratio_text)
 
 
 def time_with(value_ns: float | None, low_high: Sequence[float] | None) -> str:
@@ -103,7 +106,7 @@ def time_with(value_ns: float | None, low_high: Sequence[float] | None) -> str:
     if value_ns is None or not low_high:
         return time_text(value_ns)
     value, unit = format_ns(value_ns).split(" ")
-    scale = dict(_UNITS)[unit]
+    scale = dict(UNITS)[unit]
     return f"{value} [{_digits(low_high[0] / scale)}, {_digits(low_high[1] / scale)}] {unit}"
 
 
@@ -119,84 +122,84 @@ def full_tables(summary: Summary) -> list[Table]:
     return [_table(cells, _wide_columns(cells)) for cells in by_condition(summary).values()]
 
 
-def narrow_table(cells: list[dict[str, Any]]) -> Table:
+def narrow_table(cells: list[CellRow]) -> Table:
     """A condition for the terminal: the interval of p99 alone, since p50's stands in the ratios' sentences."""
-    counts = {cell["requested_ns"]: cell["n"] for cell in cells}
+    counts = {cell.requested_ns: cell.n for cell in cells}
     counted = ", ".join(f"{count:,} of {asked(each)}" for each, count in counts.items())
     return _table(cells, _NARROW, f"Sleeps an arm: {counted}.")
 
 
-def compact_table(cells: list[dict[str, Any]]) -> Table:
+def compact_table(cells: list[CellRow]) -> Table:
     """A condition's p50 and p99: a column per time asked for."""
-    durations = sorted({cell["requested_ns"] for cell in cells})
-    known = {(cell["arm"], cell["requested_ns"]): cell for cell in cells}
+    durations = sorted({cell.requested_ns for cell in cells})
+    known = {(cell.arm, cell.requested_ns): cell for cell in cells}
     rows = []
-    for arm in dict.fromkeys(cell["arm"] for cell in cells):
+    for arm in dict.fromkeys(cell.arm for cell in cells):
         own = [known.get((arm, each)) for each in durations]
-        rows.append([arm, "p50", *(time_text(cell["p50_ns"] if cell else None) for cell in own)])
-        rows.append(["", "p99", *(time_text(cell["p99_ns"] if cell else None) for cell in own)])
+        rows.append([arm, "p50", *(time_text(cell.p50_ns if cell else None) for cell in own)])
+        rows.append(["", "p99", *(time_text(cell.p99_ns if cell else None) for cell in own)])
     columns = ["arm", "", *(asked(each) for each in durations)]
     notes = ["A column per time asked for; p50 above p99.", *_throttled(cells)]
-    return Table(condition_title(cells[0]["condition"]), columns, [Section("", rows)], notes)
+    return Table(condition_title(cells[0].condition), columns, [Section("", rows)], notes)
 
 
-Column = tuple[str, Callable[[dict[str, Any]], str]]
-_MIN: Column = ("min", lambda cell: time_text(cell["min_ns"]))
-_P99: Column = ("p99 [95 %]", lambda cell: time_with(cell["p99_ns"], cell.get("p99_ci")))
-_SIGMA: Column = ("σ", lambda cell: time_text(cell["stdev_ns"]))
-_OVER: Column = ("overshoot", lambda cell: time_text(cell["overshoot_p50_ns"]))
-_CPU: Column = ("CPU", lambda cell: time_text(cell["cpu_ns_per_sleep"]))
+Column = tuple[str, Callable[[CellRow], str]]
+_MIN: Column = ("min", lambda cell: time_text(cell.min_ns))
+_P99: Column = ("p99 [95 %]", lambda cell: time_with(cell.p99_ns, cell.p99_ci))
+_SIGMA: Column = ("σ", lambda cell: time_text(cell.stdev_ns))
+_OVER: Column = ("overshoot", lambda cell: time_text(cell.overshoot_p50_ns))
+_CPU: Column = ("CPU", lambda cell: time_text(cell.cpu_ns_per_sleep))
 _NARROW: tuple[Column, ...] = (
     _MIN,
-    ("p50", lambda cell: time_text(cell["p50_ns"])),
+    ("p50", lambda cell: time_text(cell.p50_ns)),
     _P99,
     _SIGMA,
     _OVER,
-    ("× stock", lambda cell: ratio_text(cell["p50_over_stock"])),
-    ("× floor", lambda cell: ratio_text(cell["p50_over_floor"])),
+    ("× stock", lambda cell: ratio_text(cell.p50_over_stock)),
+    ("× floor", lambda cell: ratio_text(cell.p50_over_floor)),
     _CPU,
 )
 _WIDE: tuple[Column, ...] = (
-    ("p50", lambda cell: time_text(cell["p50_ns"])),
-    ("overshoot [95 %]", lambda cell: time_with(cell["overshoot_p50_ns"], _past(cell))),
-    ("× stock [95 %]", lambda cell: ratio_with(cell["p50_over_stock"], cell["p50_over_stock_ci"])),
-    ("p90 − p50", lambda cell: time_text(cell.get("p90_minus_p50_ns"))),
+    ("p50", lambda cell: time_text(cell.p50_ns)),
+    ("overshoot [95 %]", lambda cell: time_with(cell.overshoot_p50_ns, _past(cell))),
+    ("× stock [95 %]", lambda cell: ratio_with(cell.p50_over_stock, cell.p50_over_stock_ci)),
+    ("p90 − p50", lambda cell: time_text(cell.p90_minus_p50_ns)),
     _P99,
-    ("max", lambda cell: time_text(cell["max_ns"])),
-    ("min [95 %]", lambda cell: time_with(cell["min_ns"], cell.get("min_ci"))),
-    ("σ [95 %]", lambda cell: time_with(cell["stdev_ns"], cell.get("stdev_ci"))),
-    ("n", lambda cell: str(cell["n"])),
-    ("shorter than stock's", lambda cell: _share(cell.get("effect_size"))),
-    ("U test, p", lambda cell: _p_value(cell.get("mann_whitney_p"))),
-    ("× floor", lambda cell: ratio_text(cell["p50_over_floor"])),
+    ("max", lambda cell: time_text(cell.max_ns)),
+    ("min [95 %]", lambda cell: time_with(cell.min_ns, cell.min_ci)),
+    ("σ [95 %]", lambda cell: time_with(cell.stdev_ns, cell.stdev_ci)),
+    ("n", lambda cell: str(cell.n)),
+    ("shorter than stock's", lambda cell: share_text(cell.effect_size)),
+    ("U test, p", lambda cell: _p_value(cell.mann_whitney_p)),
+    ("× floor", lambda cell: ratio_text(cell.p50_over_floor)),
     _CPU,
 )
 #: Columns that only some results can fill, and what fills them.
 _FILLED_BY = {"p90 − p50": "p90_minus_p50_ns", "shorter than stock's": "effect_size", "U test, p": "mann_whitney_p"}
 
 
-def _past(cell: dict[str, Any]) -> list[float] | None:
+def _past(cell: CellRow) -> list[float] | None:
     """The interval of the median past the time asked for; of long sleeps the median's own shows no difference."""
-    return [end - cell["requested_ns"] for end in cell["p50_ci"]] if cell["p50_ci"] else None
+    return [end - cell.requested_ns for end in cell.p50_ci] if cell.p50_ci else None
 
 
-def _wide_columns(cells: list[dict[str, Any]]) -> list[Column]:
+def _wide_columns(cells: list[CellRow]) -> list[Column]:
     def filled(name: str) -> bool:
-        return name not in _FILLED_BY or any(cell.get(_FILLED_BY[name]) is not None for cell in cells)
+        return name not in _FILLED_BY or any(getattr(cell, _FILLED_BY[name]) is not None for cell in cells)
 
     return [column for column in _WIDE if filled(column[0])]
 
 
-def _table(cells: list[dict[str, Any]], columns: Sequence[Column], *more: str) -> Table:
+def _table(cells: list[CellRow], columns: Sequence[Column], *more: str) -> Table:
     sections = [
-        Section(f"asked for {asked(each)}", [[cell["arm"], *(show(cell) for _, show in columns)] for cell in own])
+        Section(f"asked for {asked(each)}", [[cell.arm, *(show(cell) for _, show in columns)] for cell in own])
         for each, own in _requested(cells)
     ]
-    runs = sorted({cell["runs"] for cell in cells})
+    runs = sorted({cell.runs for cell in cells})
     counted = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
     names = [name for name, _ in columns]
     notes = [
-        f"{counted} runs an arm. overshoot: median minus what was asked for. × floor: to the raw system call at the "
+        f"{counted} runs per arm. overshoot: median minus what was asked for. × floor: to the raw system call at the "
         "same timer slack. CPU: per sleep, over the whole run, all durations together.",
         *more,
         *_throttled(cells),
@@ -206,25 +209,27 @@ def _table(cells: list[dict[str, Any]], columns: Sequence[Column], *more: str) -
             "shorter than stock's: how often a run's median is shorter than a run's of stock; U test: Mann and "
             "Whitney's, of the runs' medians against stock's."
         )
-    return Table(condition_title(cells[0]["condition"]), ("arm", *names), sections, notes)
+    return Table(condition_title(cells[0].condition), ("arm", *names), sections, notes)
 
 
-def _throttled(cells: list[dict[str, Any]]) -> list[str]:
-    shares = sorted({cell["throttled_share"] for cell in cells if cell["throttled_share"] is not None})
-    if not shares:
-        return []
-    return [f"The quota stopped the programs in {shares[0]:.0%} to {shares[-1]:.0%} of its periods, by arm."]
+def _throttled(cells: list[CellRow]) -> list[str]:
+    """How often the quota stopped the programs, and how often a limit above did."""
+    notes = []
+    for field_name, what in (
+        ("throttled_share", "quota stopped the programs"),
+        ("above_throttled_share", "limit above stopped its group"),
+    ):
+        shares = sorted({share for cell in cells if (share := getattr(cell, field_name)) is not None})
+        if shares:
+            notes.append(f"The {what} in {shares[0]:.0%} to {shares[-1]:.0%} of its periods, by arm.")
+    return notes
 
 
-def _requested(cells: list[dict[str, Any]]) -> list[tuple[int, list[dict[str, Any]]]]:
-    grouped: dict[int, list[dict[str, Any]]] = defaultdict(list)
+def _requested(cells: list[CellRow]) -> list[tuple[int, list[CellRow]]]:
+    grouped: dict[int, list[CellRow]] = defaultdict(list)
     for cell in cells:
-        grouped[cell["requested_ns"]].append(cell)
+        grouped[cell.requested_ns].append(cell)
     return sorted(grouped.items())
-
-
-def _share(value: float | None) -> str:
-    return NONE if value is None else f"{value:.0%}"
 
 
 def _p_value(value: float | None) -> str:

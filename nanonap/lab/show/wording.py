@@ -1,20 +1,21 @@
 """What a report says in words: its headline, and what each arm is."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from bench.arms import PRECISE, in_order
-from bench.tables import Summary, asked, by_condition, ratio_text
-from nanonap.durations import format_ns
+from nanonap.base.durations import asked, format_ns
+from nanonap.lab.judge.analysis import Summary
+from nanonap.lab.judge.verdicts import Figure
+from nanonap.lab.plan.arms import PRECISE, in_order
+from nanonap.lab.quota.above_limit import label
+from nanonap.lab.show.tables import by_condition, ratio_text
+from patcher.strategies.table import STRATEGIES
 
 QUESTION = "Does a Go program sleep as long as it was asked to, and does a patch of its binary help?"
 ARMS = {
     "stock": "the program as the Go toolchain builds it",
     "stock+slack1": "stock, patched only to set its timer slack to 1 ns when it starts",
     "stock+prctl": "stock, started by a wrapper that sets the timer slack to 1 ns: no patch",
-    "usleep": "patched: runtime.usleep, which time.Sleep does not use",
-    "sleep": "patched: time.Sleep calls the kernel's clock_nanosleep, and holds a thread for it",
-    "netpoll": "patched: the idle scheduler waits in epoll_pwait2, which counts nanoseconds",
+    **{name: f"patched: {each.told}" for name, each in STRATEGIES.items() if each.function is not None},
     PRECISE: "netpoll with 1 ns of timer slack: what a user would take who wants short sleeps",
     f"{PRECISE}+quantum": f"{PRECISE}, and near deadlines share a wake-up: for many timers",
     f"{PRECISE}+spin": f"{PRECISE}, and it wakes early and polls until the deadline: shorter still, for more CPU",
@@ -41,41 +42,43 @@ class Headline:
 
 def headline(summary: Summary) -> Headline:
     """Stock's sleep over the patched program's at 100 µs, with its interval; where that was not measured, what was."""
-    for verdict in summary["verdicts"]:
-        for figure in verdict["figures"]:
-            if figure["what"] == "stock_over_netpoll_slack1":
+    for verdict in summary.verdicts:
+        for figure in verdict.figures:
+            if figure.what == "stock_over_netpoll_slack1":
                 return _times(summary, figure)
     sleeping = [cell for cells in by_condition(summary).values() for cell in cells]
     if not sleeping:
         return Headline("What precision costs", "Only cost workloads were measured: no single sleeps.")
-    cell = min(sleeping, key=lambda each: (each["requested_ns"], in_order(each["arm"])))
-    sentence = f"A sleep of {asked(cell['requested_ns'])} lasts {format_ns(cell['p50_ns'])} in {cell['arm']}"
+    cell = min(sleeping, key=lambda each: (each.requested_ns, in_order(each.arm)))
+    sentence = f"A sleep of {asked(cell.requested_ns)} lasts {format_ns(cell.p50_ns)} in {cell.arm}"
     return Headline(sentence, "The median; stock was not measured beside the patched program at 100 µs.")
 
 
-def _times(summary: Summary, figure: dict[str, Any]) -> Headline:
-    low_high = figure["interval"]
+def _times(summary: Summary, figure: Figure) -> Headline:
+    low_high = figure.interval
     bounds = f" [{ratio_text(low_high[0])}, {ratio_text(low_high[1])}]" if low_high else ""
-    requested = asked(figure["requested_ns"])
+    requested = asked(figure.requested_ns)
     sentence = (
-        f"In stock Go a sleep of {requested} lasts {ratio_text(figure['value'])} ×{bounds} as long as in the patched "
+        f"In stock Go a sleep of {requested} lasts {ratio_text(figure.value)} ×{bounds} as long as in the patched "
         "program"
     )
     medians = {
-        cell["arm"]: cell["p50_ns"]
+        cell.arm: cell.p50_ns
         for cell in next(iter(by_condition(summary).values()), [])
-        if cell["requested_ns"] == figure["requested_ns"]
+        if cell.requested_ns == figure.requested_ns
     }
     behind = (
         f"Medians of {format_ns(medians['stock'])} and {format_ns(medians[PRECISE])} ({PRECISE})"
         if {"stock", PRECISE} <= medians.keys()
         else f"Medians, stock over {PRECISE}"
     )
+    within = label(summary.above)
+    quota = f"without a quota of ours, {within}" if within else "without a quota"
     interval = "in brackets the 95 % interval" if low_high else "one run, so no interval"
-    return Headline(sentence, f"{behind}, quiet, without a quota; {interval}.")
+    return Headline(sentence, f"{behind}, quiet, {quota}; {interval}.")
 
 
 def arm_lines(summary: Summary) -> list[tuple[str, str]]:
     """(name, what it is) of every arm that was measured, in the canonical order."""
-    measured = {cell["arm"] for cell in summary["cells"]} | set(summary["binaries"])
+    measured = {cell.arm for cell in summary.cells} | set(summary.binaries)
     return [(arm, ARMS.get(arm, "of another version of this tool")) for arm in sorted(measured, key=in_order)]

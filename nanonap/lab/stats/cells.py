@@ -5,23 +5,24 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from bench.arms import CONTROL, in_order
-from bench.conditions import is_apart, is_scheduled, load_label
-from bench.modes import Mode, find_modes
-from bench.resampling import Numbers, Resampled, quantile, ratio_distribution, resample
-from bench.result import Result
+from nanonap.lab.plan.arms import CONTROL, in_order
+from nanonap.lab.plan.conditions import is_apart, is_scheduled
+from nanonap.lab.stats.clusters import Cluster, find_clusters
+from nanonap.lab.stats.resampling import Numbers, Resampled, quantile, ratio_distribution, resample
+from nanonap.lab.store.read import Result
+from nanonap.lab.store.runs import RunCondition, RunLine
 
 QUANTILES = (0.5, 0.9, 0.99)
 
 
 class Key(NamedTuple):
-    """What a cell is about. ``quota`` as options write it, ``load`` as ``load_label`` does."""
+    """What a cell is about. ``quota`` as options write it, ``load`` as ``RunCondition.load_label`` does."""
 
     arm: str
     quota: str
@@ -53,9 +54,9 @@ class Cell:
     """The samples of a key, run by run: ``by_run`` holds (block, actual_ns of that run's samples)."""
 
     key: Key
-    condition: dict[str, Any]
+    condition: RunCondition
     by_run: list[tuple[int, NDArray[np.int64]]]
-    runs: list[dict[str, Any]] = field(repr=False)
+    runs: list[RunLine] = field(repr=False)
 
     @cached_property
     def ordered(self) -> NDArray[np.int64]:
@@ -92,9 +93,9 @@ class Cell:
         return None if self.resampled is None else self.resampled.quantiles[0.9] - self.resampled.quantiles[0.5]
 
     @cached_property
-    def modes(self) -> list[Mode]:
+    def clusters(self) -> list[Cluster]:
         """Where the samples cluster."""
-        return find_modes(self.ordered)
+        return find_clusters(self.ordered)
 
     @property
     def spread(self) -> float:
@@ -107,24 +108,24 @@ Cells = dict[Key, Cell]
 
 
 def make_cells(result: Result) -> Cells:
-    """All cells of a result, ordered by condition, requested duration, and arm. The control has none: bench.control."""
-    runs = {run["run_id"]: run for run in result.runs}
+    """All cells of a result, ordered by condition, requested duration, arm; the control (``control.py``) has none."""
+    runs = {run.run_id: run for run in result.runs}
     grouped: dict[Key, list[tuple[str, NDArray[np.int64]]]] = defaultdict(list)
     columns = result.samples.select("run_id", "requested_ns", "index", "actual_ns")
     parts = columns.partition_by(["run_id", "requested_ns"], as_dict=True)
     for (run_id, requested_ns), part in parts.items():
         run = runs[str(run_id)]
-        if run["arm"] == CONTROL:
+        if run.arm == CONTROL:
             continue
-        key = Key(run["arm"], run["condition"]["quota"], load_label(run["condition"]), int(str(requested_ns)))
+        key = Key(run.arm, *run.condition.key, int(str(requested_ns)))
         grouped[key].append((str(run_id), part.sort("index")["actual_ns"].to_numpy()))
     return {key: _cell(key, grouped[key], runs) for key in sorted(grouped, key=_order)}
 
 
-def _cell(key: Key, measured: list[tuple[str, NDArray[np.int64]]], runs: Mapping[str, dict[str, Any]]) -> Cell:
-    by_block = sorted(measured, key=lambda pair: (runs[pair[0]]["block"], pair[0]))
+def _cell(key: Key, measured: list[tuple[str, NDArray[np.int64]]], runs: Mapping[str, RunLine]) -> Cell:
+    by_block = sorted(measured, key=lambda pair: (runs[pair[0]].block, pair[0]))
     own = [runs[run_id] for run_id, _ in by_block]
-    return Cell(key, own[0]["condition"], [(runs[run_id]["block"], values) for run_id, values in by_block], own)
+    return Cell(key, own[0].condition, [(runs[run_id].block, values) for run_id, values in by_block], own)
 
 
 def _order(key: Key) -> tuple[bool, bool, str, bool, str, int, tuple[int, str]]:
@@ -136,7 +137,7 @@ def _order(key: Key) -> tuple[bool, bool, str, bool, str, int, tuple[int, str]]:
 class Cost:
     """CPU time per sleep of an arm under a condition, over whole runs: all requested durations together."""
 
-    runs: list[dict[str, Any]] = field(repr=False)
+    runs: list[RunLine] = field(repr=False)
     sleeps: list[int]
     seed: int
 
@@ -152,20 +153,19 @@ class Cost:
         cpu = self.counter("cpu_ns")
         return None if cpu is None else ratio_distribution(cpu, self.sleeps, self.seed)
 
-    def counter(self, name: str) -> list[int] | None:
+    def counter(self, name: Literal["cpu_ns", "nvcsw", "nivcsw", "threads_peak"]) -> list[int] | None:
         """A counter of every run; None if any run does not know it."""
-        values = [run["counters"].get(name) for run in self.runs]
+        values = [getattr(run.counters, name) for run in self.runs]
         return None if None in values else values
 
 
 def make_costs(result: Result) -> dict[tuple[str, str, str], Cost]:
     """Costs by (arm, quota, load)."""
     sleeps = dict(result.samples.group_by("run_id").agg(pl.len()).iter_rows())
-    runs: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    runs: dict[tuple[str, str, str], list[RunLine]] = defaultdict(list)
     for run in result.runs:
-        if sleeps.get(run["run_id"]) and run["arm"] != CONTROL:
-            runs[run["arm"], run["condition"]["quota"], load_label(run["condition"])].append(run)
+        if sleeps.get(run.run_id) and run.arm != CONTROL:
+            runs[run.arm, *run.condition.key].append(run)
     return {
-        key: Cost(own, [sleeps[run["run_id"]] for run in own], zlib.crc32(repr(key).encode()))
-        for key, own in runs.items()
+        key: Cost(own, [sleeps[run.run_id] for run in own], zlib.crc32(repr(key).encode())) for key, own in runs.items()
     }

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
-from bench.resampling import Numbers
+from nanonap.lab.stats.resampling import Numbers
 
 LEAST_SHARE = 0.05
 """A cluster with fewer of the samples is a tail, and told by the quantiles."""
@@ -19,15 +19,15 @@ _RESOLUTION_NS = 500.0
 
 
 @dataclass(frozen=True)
-class Mode:
-    """``at_ns``: where the samples lie densest; ``share`` of the samples that are nearer to it than to another mode."""
+class Cluster:
+    """``at_ns``: where the samples lie densest; ``share`` of the samples that no other cluster is nearer to."""
 
     at_ns: int
     share: float
 
 
-def find_modes(ordered: NDArray[np.int64]) -> list[Mode]:
-    """The modes of samples (ns, ascending), ascending; one for samples that form one cluster, however wide.
+def find_clusters(ordered: NDArray[np.int64]) -> list[Cluster]:
+    """The clusters of samples (ns, ascending), ascending; one for samples that form one cluster, however wide.
 
     A density of log(actual), whose width is Silverman's rule of thumb (0.9 · min(σ, IQR/1.34) · n^-1/5), is searched
     for peaks. Square roots of counts have one variance wherever they are taken (Bartlett 1936), so a peak must rise
@@ -44,7 +44,7 @@ def find_modes(ordered: NDArray[np.int64]) -> list[Mode]:
             break
         places = np.delete(places, int(shares.argmin()))
     shares = _shares(logs, places)
-    return [Mode(round(float(np.exp(place))), float(share)) for place, share in zip(places, shares, strict=True)]
+    return [Cluster(round(float(np.exp(place))), float(share)) for place, share in zip(places, shares, strict=True)]
 
 
 def _all_peaks(logs: Numbers) -> Numbers:

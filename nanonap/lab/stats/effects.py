@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import stats
 
-from bench.cells import Cell
-from bench.resampling import CONFIDENCE, interval
+from nanonap.lab.stats.cells import Cell
+from nanonap.lab.stats.resampling import CONFIDENCE, interval
 
 Interval = list[float] | None
 LEAST_FOR_RANKS = 4

@@ -1,28 +1,31 @@
-"""The raw record of a bench: written as it is measured, so that an interruption or a crash keeps what there is.
+"""The raw data of a bench: written as it is measured, so that an interruption or a crash keeps what there is.
 
 While measuring: ``runs.jsonl`` grows by a line per run, marked partial, and ``parts/`` by a file of samples per run.
 At the end the parts become ``samples.parquet``, and if nothing was cut short the lines lose their mark.
 """
 
-import io
 import json
 import os
 import secrets
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import polars as pl
 
-from bench.explain import Explained
-from bench.quota.base import Backend
-from bench.quota.series import write_series
-from bench.runner import COLUMNS, Measured
-from nanonap.errors import OutputExists
-from nanonap.files import as_ours, beside, write_text
+from nanonap.base.errors import OutputExists, OutputNotWritable
+from nanonap.base.files import as_ours, write_text
+from nanonap.lab.ground.frames import parquet, write_frame
+from nanonap.lab.ground.hosts import Host
+from nanonap.lab.quota import above_limit
+from nanonap.lab.quota.base import Backend
+from nanonap.lab.quota.series import write_series
+from nanonap.lab.run.explain import Explained
+from nanonap.lab.run.runner import COLUMNS, Measured
+from nanonap.lab.run.syscalls import Counted
+from nanonap.lab.store.runs import Bench, Counters, RunCondition, RunLine
 
-SCHEMA = 1
 RUNS, SAMPLES, STAT, BENCH, PARTS = "runs.jsonl", "samples.parquet", "stat.parquet", "bench.json", "parts"
 SAMPLE_SCHEMA = pl.Schema(
     {
@@ -36,45 +39,59 @@ SAMPLE_SCHEMA = pl.Schema(
 )
 
 
+def check_folder(out: Path) -> None:
+    """Refuse a result folder that cannot be before work is done for it. Raises as ``new_folder``."""
+    if out.exists() and not out.is_dir():
+        raise OutputNotWritable(f"{out}: not a folder; choose another --out")
+    if out.exists() and any(out.iterdir()):
+        raise OutputExists(f"{out}: not empty; choose another --out, or remove it first")
+
+
 def new_folder(results: Path, out: Path | None) -> Path:
     """Make the result folder: ``out``, or ``<UTC>-<id>`` in ``results``. Raises OutputExists, OutputNotWritable."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = out if out is not None else results / f"{stamp}-{secrets.token_hex(3)}"
     try:
+        check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise OutputExists(f"{folder}: not empty; choose another --out, or remove it first")
         (folder / PARTS).mkdir()
     except OSError as error:
         raise as_ours(error, folder) from error
     return folder
 
 
-class Record:
+class ResultWriter:
     """Writes one result folder."""
 
-    def __init__(self, folder: Path, about: dict[str, Any]) -> None:
-        """``about`` is what is known before the first run; it becomes bench.json and may be added to."""
+    def __init__(self, folder: Path, about: Bench) -> None:
+        """``about`` is what is known before the first run; it becomes bench.json and may be added to.
+
+        ``calls``: load → arm → how often it entered the kernel; ``cost_calls`` those under the usual cost workload.
+        """
         self.folder, self.about = folder, about
-        self.runs: list[dict[str, Any]] = []
+        self.notes: list[str] = about.notes or []
+        self.calls: dict[str, dict[str, Counted]] = {}
+        self.cost_calls: dict[str, Counted] = {}
+        about.notes, about.syscalls, about.syscalls_by_load = self.notes, self.cost_calls, self.calls
+        self.runs: list[RunLine] = []
         self.explained = Explained()
         self.save_about()
 
     def save_about(self) -> None:
         """Write bench.json: the command, the schedule's parameters, notes, system call counts."""
-        write_text(self.folder / BENCH, json.dumps({"schema": SCHEMA, **self.about}, indent=1) + "\n")
+        write_text(self.folder / BENCH, json.dumps(msgspec.to_builtins(self.about), indent=1) + "\n")
 
-    def add(self, measured: Measured, backend: Backend, host: dict[str, Any]) -> None:
-        """Record a run and its samples. Raises DiskFull or OutputNotWritable."""
+    def add(self, measured: Measured, backend: Backend, host: Host) -> None:
+        """Write a run and its samples. Raises DiskFull or OutputNotWritable."""
         run_id = f"{len(self.runs):05d}"
-        line = run_fields(run_id, measured, backend, host)
+        line = run_line(run_id, measured, backend, host)
         try:
-            # The samples first: a run without samples would be a wrong record, samples without their run are none.
-            (self.folder / PARTS / f"{run_id}.parquet").write_bytes(_parquet(samples_frame(run_id, measured)))
+            # The samples first: a run without samples would be a wrong result, samples without their run are none.
+            (self.folder / PARTS / f"{run_id}.parquet").write_bytes(parquet(samples_frame(run_id, measured)))
             if measured.series is not None:
-                (self.folder / PARTS / f"{run_id}.{STAT}").write_bytes(_parquet(measured.series))
+                (self.folder / PARTS / f"{run_id}.{STAT}").write_bytes(parquet(measured.series))
             with (self.folder / RUNS).open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line) + "\n")
+                stream.write(_text(line))
         except OSError as error:
             raise as_ours(error, self.folder / RUNS) from error
         self.runs.append(line)
@@ -88,21 +105,17 @@ class Record:
         self._join_parts()
         self.explained.write(self.folder)
         if not partial:
-            lines = (json.dumps({**run, "partial": False}) for run in self.runs)
-            write_text(self.folder / RUNS, "".join(f"{line}\n" for line in lines))
+            lines = (_text(msgspec.structs.replace(run, partial=False)) for run in self.runs)
+            write_text(self.folder / RUNS, "".join(lines))
         self.save_about()
 
     def _join_parts(self) -> None:
         """Make samples.parquet of the parts and remove them. Raises DiskFull or OutputNotWritable."""
         parts = self.folder / PARTS
-        joined = pl.concat(pl.read_parquet(parts / f"{run['run_id']}.parquet") for run in self.runs)
-        with beside(self.folder / SAMPLES) as temporary:
-            temporary.write_bytes(_parquet(joined))
-            temporary.chmod(0o644)
+        joined = pl.concat(pl.read_parquet(parts / f"{run.run_id}.parquet") for run in self.runs)
+        write_frame(self.folder / SAMPLES, joined)
         series = {
-            run["run_id"]: pl.read_parquet(path)
-            for run in self.runs
-            if (path := parts / f"{run['run_id']}.{STAT}").exists()
+            run.run_id: pl.read_parquet(path) for run in self.runs if (path := parts / f"{run.run_id}.{STAT}").exists()
         }
         if series:
             write_series(self.folder / STAT, series)
@@ -110,60 +123,62 @@ class Record:
         shutil.rmtree(parts, ignore_errors=True)
 
 
-def run_fields(run_id: str, measured: Measured, backend: Backend, host: dict[str, Any]) -> dict[str, Any]:
-    """The line of runs.jsonl; None where the machine cannot tell.
+def _text(line: RunLine) -> str:
+    return json.dumps(msgspec.to_builtins(line)) + "\n"
 
-    The condition has the GOMAXPROCS asked for; floor raises it, so what it was is a field of its own.
-    """
+
+def run_line(run_id: str, measured: Measured, backend: Backend, host: Host) -> RunLine:
+    """The line of runs.jsonl; None where the machine cannot tell. The condition has the GOMAXPROCS asked for."""
     run, header = measured.run, measured.output.header
     throttling = measured.throttling
     grouped = run.limits.limited or backend.elsewhere
-    return {
-        "schema": SCHEMA,
-        "run_id": run_id,
-        "arm": run.arm.name,
-        "strategy": run.arm.strategy,
-        "slack_ns": run.arm.slack_ns,
-        "method": run.arm.method,
-        "go_version": run.arm.go_version,
-        "binary_sha256": run.arm.sha256,
-        "condition": {
-            "quota": str(measured.effective.quota),
-            "load": str(run.condition.load),
-            "gomaxprocs": measured.gomaxprocs,
-            "gomaxprocs_set": run.condition.gomaxprocs is not None,
-            "backend": backend.name if grouped else "none",
-            "cpu_weight": measured.effective.weight,
-            "memory_max_bytes": measured.effective.memory_bytes,
-        },
-        "block": run.block,
-        "seed": run.seed,
-        "started_utc": measured.started_utc,
-        "wall_ns": header["wall_ns"],
-        "host": host,
-        "counters": {
-            "cpu_ns": header["cpu_ns"],
-            "nvcsw": header["nvcsw"],
-            "nivcsw": header["nivcsw"],
-            "threads_peak": header["threads_peak"],
-            "nr_periods": throttling.nr_periods if throttling else None,
-            "nr_throttled": throttling.nr_throttled if throttling else None,
-            "throttled_ns": throttling.throttled_ns if throttling else None,
-            "nr_bursts": throttling.nr_bursts if throttling else None,
-            "burst_ns": throttling.burst_ns if throttling else None,
-            "group_usage_ns": throttling.usage_ns if throttling else None,
-        },
-        "partial": True,
-        "n": header["n"],
-        "missed": header.get("missed"),
-        "truncated": header["truncated"],
-        "timer_slack_ns": header["timer_slack_ns"],
-        "clock_read_ns": header.get("clock_read_ns"),
-        "gomaxprocs": header["gomaxprocs"],
-        "took_ns": measured.took_ns,
-        "sampling": measured.sampling,
-        "host_during": measured.host_during,
-    }
+    return RunLine(
+        run_id=run_id,
+        arm=run.arm.name,
+        strategy=run.arm.strategy,
+        slack_ns=run.arm.slack_ns,
+        method=run.arm.method,
+        go_version=run.arm.go_version,
+        binary_sha256=run.arm.sha256,
+        condition=RunCondition(
+            quota=str(measured.effective.quota),
+            load=str(run.condition.load),
+            gomaxprocs=measured.gomaxprocs,
+            gomaxprocs_set=run.condition.gomaxprocs is not None,
+            backend=backend.name if grouped else "none",
+            cpu_weight=measured.effective.weight,
+            memory_max_bytes=measured.effective.memory_bytes,
+            inside=above_limit.label(measured.above),
+        ),
+        block=run.block,
+        seed=run.seed,
+        started_utc=measured.started_utc,
+        wall_ns=header.wall_ns,
+        host=host,
+        counters=Counters(
+            cpu_ns=header.cpu_ns,
+            nvcsw=header.nvcsw,
+            nivcsw=header.nivcsw,
+            threads_peak=header.threads_peak,
+            nr_periods=throttling.nr_periods if throttling else None,
+            nr_throttled=throttling.nr_throttled if throttling else None,
+            throttled_ns=throttling.throttled_ns if throttling else None,
+            nr_bursts=throttling.nr_bursts if throttling else None,
+            burst_ns=throttling.burst_ns if throttling else None,
+            group_usage_ns=throttling.usage_ns if throttling else None,
+        ),
+        partial=True,
+        n=header.n,
+        missed=header.missed,
+        truncated=header.truncated,
+        timer_slack_ns=header.timer_slack_ns,
+        clock_read_ns=header.clock_read_ns,
+        gomaxprocs=header.gomaxprocs,
+        took_ns=measured.took_ns,
+        sampling=measured.sampling,
+        host_during=measured.host_during,
+        above=measured.above,
+    )
 
 
 def samples_frame(run_id: str, measured: Measured) -> pl.DataFrame:
@@ -175,13 +190,6 @@ def samples_frame(run_id: str, measured: Measured) -> pl.DataFrame:
         .with_columns(run_id=pl.lit(run_id), index=pl.arange(count, dtype=pl.Int64))
         .select(SAMPLE_SCHEMA.names())
     )
-
-
-def _parquet(frame: pl.DataFrame) -> bytes:
-    # Polars' own writer hides which error the system gave; a full disk must be told apart.
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd")
-    return buffer.getvalue()
 
 
 def point_latest(folder: Path) -> None:

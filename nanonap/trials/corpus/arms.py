@@ -1,7 +1,7 @@
 """The ways to patch that a campaign compares with stock."""
 
-from nanonap.errors import UsageError
-from toolchain.patched import VARIANTS, Variant
+from nanonap.base.errors import UsageError
+from nanonap.toolchain.patched import VARIANTS, Variant
 
 DEFAULT_ARM = "netpoll+slack1"
 _BY_NAME = {each.name: each for each in VARIANTS}

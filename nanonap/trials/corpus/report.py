@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from nanonap import __version__
-from trials.corpus.row import Result, Row
-from trials.errors import CorpusChanged, CorpusIncomplete
+from nanonap.trials.corpus.row import Result, Row
+from nanonap.trials.errors import CorpusChanged, CorpusIncomplete
 
 SCHEMA = 1
 _UNTRIED = (Result.NOT_HERE, Result.STOCK_FAILS, Result.UNEXPECTED)

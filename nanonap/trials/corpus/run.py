@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nanonap.errors import UsageError
-from nanonap.files import write_text
-from nanonap.paths import ARTIFACTS
-from nanonap.terminal import messages
-from toolchain.build import chosen_toolchains
-from toolchain.progress import progress_bar
-from toolchain.wheels import DEFAULT_GO
-from trials.corpus.arms import DEFAULT_ARM, chosen_arms
-from trials.corpus.obtain import OBTAINED, Obtainer
-from trials.corpus.page import markdown_of
-from trials.corpus.processes import Processes, heard_signals
-from trials.corpus.programs import PROGRAMS
-from trials.corpus.report import Report
-from trials.corpus.row import Row
-from trials.corpus.show import show_report
-from trials.corpus.standard import STANDARD, Standard
-from trials.corpus.testing import PackageTrial, Settled, left_out_rows
-from trials.corpus.working import ProgramTrial
+from nanonap.base.errors import UsageError
+from nanonap.base.files import check_place, write_text
+from nanonap.base.paths import ARTIFACTS
+from nanonap.base.terminal import messages
+from nanonap.toolchain.build import chosen_toolchains
+from nanonap.toolchain.progress import progress_bar
+from nanonap.toolchain.wheels import DEFAULT_GO
+from nanonap.trials.corpus.arms import DEFAULT_ARM, chosen_arms
+from nanonap.trials.corpus.obtain import OBTAINED, Obtainer
+from nanonap.trials.corpus.page import markdown_of
+from nanonap.trials.corpus.processes import Processes, heard_signals
+from nanonap.trials.corpus.programs import PROGRAMS
+from nanonap.trials.corpus.report import Report
+from nanonap.trials.corpus.row import Row
+from nanonap.trials.corpus.show import show_report
+from nanonap.trials.corpus.standard import STANDARD, Standard
+from nanonap.trials.corpus.testing import PackageTrial, Settled, left_out_rows
+from nanonap.trials.corpus.working import ProgramTrial
 
 CORPUS = ARTIFACTS / "corpus"
 _AT_ONCE = 2
@@ -51,13 +51,15 @@ def run_corpus(
 ) -> None:
     """Run the campaign; show its table; write ``latest.json`` under ``corpus``, and ``markdown`` where asked.
 
-    ``only``: names of packages and programs, by commas, from either list. ``strategy``: arms by commas, or "all".
+    ``only``: names of packages and programs from either list; ``strategy``: arms, or "all". Both comma-separated.
     Raises UsageError, what fetching a toolchain can raise, CorpusChanged or CorpusIncomplete (after the table).
     """
     arms = chosen_arms(strategy)
     (toolchain, *more) = chosen_toolchains(go, None)
     if more:
         raise UsageError(f"--go {go}: one release at a time")
+    if markdown is not None:
+        check_place(markdown)
     corpus.mkdir(parents=True, exist_ok=True)
     started = datetime.now(UTC)
     processes = Processes()

@@ -4,11 +4,12 @@ import http.server
 import json
 import re
 import socket
+import tempfile
 import threading
 import time
 
-from trials.corpus.work import Evidence, digest_of
-from trials.corpus.workplace import LOOPBACK, WorkFailed, Workplace, digest, expect, fetch, free_port, material
+from nanonap.trials.corpus.work import Evidence, digest_of
+from nanonap.trials.corpus.workplace import LOOPBACK, WorkFailed, Workplace, digest, expect, fetch, free_port, material
 
 
 def caddy(at: Workplace) -> Evidence:
@@ -108,6 +109,33 @@ def nats(at: Workplace) -> Evidence:
     return {"messages": digest_of(got)}
 
 
+def zabbix_agent(at: Workplace) -> Evidence:
+    """Answer what a server asks for, and say no to what is not to be had; its scheduler ticks once a second."""
+    port = free_port(range(20_000, 32_767))  # it takes no higher one
+    said: dict[str, str] = {}
+    (at.folder / "file").write_text("text\n", encoding="ascii")
+    lines = [f"Server={LOOPBACK}", f"ListenIP={LOOPBACK}", f"ListenPort={port}", "LogType=console", "Hostname=made"]
+
+    def asked(key: str) -> str:
+        with socket.create_connection((LOOPBACK, port), timeout=20) as line:
+            line.sendall(b"ZBXD\x01" + len(key).to_bytes(8, "little") + key.encode())
+            with line.makefile("rb") as answer:
+                return answer.read()[13:].decode()
+
+    def ready() -> None:
+        expect("agent.ping", asked("agent.ping"), "1")
+
+    with tempfile.TemporaryDirectory(prefix="nanonap-") as sockets:  # whose paths may have 107 bytes
+        lines += [f"{name}={sockets}/{name}" for name in ("PluginSocket", "ControlSocket", "PidFile")]
+        (at.folder / "agent.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with at.serving("-f", "-c", at.folder / "agent.conf", ready=ready):
+            for key in ("agent.version", f"vfs.file.md5sum[{at.folder}/file]", "system.run[ls]"):
+                said[key.partition("[")[0]] = asked(key)
+            time.sleep(2)
+            said["agent.ping"] = asked("agent.ping")
+    return said
+
+
 def influx(at: Workplace) -> Evidence:
     """Write a thousand points, ask for their sum."""
     port, own = free_port(), at.folder
@@ -142,10 +170,22 @@ def hey(at: Workplace) -> Evidence:
     return {"requests": str(server.requests)}
 
 
+def pprof(at: Workplace) -> Evidence:
+    """Fetch the profile that it was built with from a server that takes its time, and read it in two forms."""
+    profile = at.programs[0].with_name("cpu.pprof")
+    with _Counting(profile.read_bytes(), wait_s=0.3) as server:
+        top = at.run("-top", "-cum", "-nodecount=30", f"http://{LOOPBACK}:{server.port}/")
+    raw = at.run("-raw", profile)
+    expect("who waited", b"runtime.findRunnable" in raw, True)
+    expect("what was fetched", b"runtime.findRunnable" in top, True)
+    return {"raw": digest_of(raw)}
+
+
 class _Counting:
     """An HTTP server on a loopback port that counts its requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, body: bytes = b"ok", wait_s: float = 0) -> None:
+        """Answers ``body`` to every request, after ``wait_s`` seconds."""
         counting = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -155,9 +195,10 @@ class _Counting:
                 with counting.lock:
                     counting.requests += 1
                 self.send_response(200)
-                self.send_header("Content-Length", "2")
+                time.sleep(wait_s)
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(b"ok")
+                self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing."""

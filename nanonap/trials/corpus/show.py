@@ -3,9 +3,9 @@
 from rich.markup import escape
 from rich.table import Table
 
-from nanonap.terminal import answers
-from trials.corpus.report import Report
-from trials.corpus.row import Result, Row
+from nanonap.base.terminal import answers
+from nanonap.trials.corpus.report import Report
+from nanonap.trials.corpus.row import Result, Row
 
 HEADS = ("name", "built by", "arm", "result", "what was compared, or why not")
 _STYLES = {

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from nanonap.files import beside
-from nanonap.paths import ARTIFACTS
-from toolchain.go import Toolchain
-from toolchain.locks import locked
-from trials.corpus.processes import Processes
-from trials.corpus.verdicts import Suite, ending, read_events
-from trials.errors import CorpusIncomplete
+from nanonap.base.files import beside
+from nanonap.base.paths import ARTIFACTS
+from nanonap.toolchain.go import Toolchain
+from nanonap.toolchain.locks import locked
+from nanonap.trials.corpus.processes import Processes
+from nanonap.trials.corpus.verdicts import Suite, ending, read_events
+from nanonap.trials.errors import CorpusIncomplete
 
 STANDARD = ARTIFACTS / "corpus" / "std"
 _BUILD_LIMIT_S = 600

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanonap.errors import Interrupted, NanonapError
+from nanonap.base.errors import Interrupted, NanonapError
+from nanonap.toolchain.patched import Variant
+from nanonap.trials.corpus.arms import WITHOUT_SLACK
+from nanonap.trials.corpus.patching import check_undone, go_release, is_expected, patch_all, told
+from nanonap.trials.corpus.row import Result, Row
+from nanonap.trials.corpus.standard import Package, Standard
+from nanonap.trials.corpus.verdicts import ABSENT, Difference, Suite, differing
 from patcher.errors import NoRoom
-from toolchain.patched import Variant
-from trials.corpus.arms import WITHOUT_SLACK
-from trials.corpus.patching import check_undone, go_release, is_expected, patch_all, told
-from trials.corpus.row import Result, Row
-from trials.corpus.standard import Package, Standard
-from trials.corpus.verdicts import ABSENT, Difference, Suite, differing
 
 AGAIN = 5
 _ONE_BY_ONE = 12  # with more tests than this that differ, they run again together

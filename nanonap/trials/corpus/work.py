@@ -5,7 +5,7 @@ import json
 import shutil
 import ssl
 
-from trials.corpus.workplace import LOOPBACK, WorkFailed, Workplace, digest, expect, material
+from nanonap.trials.corpus.workplace import LOOPBACK, WorkFailed, Workplace, digest, expect, material
 
 Evidence = dict[str, str]
 
@@ -194,30 +194,14 @@ def mkcert(at: Workplace) -> Evidence:
     return {"names": str(certificate.get("subjectAltName"))}
 
 
-def skopeo(at: Workplace) -> Evidence:
-    """Copy a container image between layouts."""
-    image = at.folder / "image"
-    blobs = image / "blobs" / "sha256"
-    blobs.mkdir(parents=True)
-
-    def blob(content: bytes, kind: str) -> dict[str, object]:
-        name = digest_of(content)
-        (blobs / name).write_bytes(content)
-        return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{name}", "size": len(content)}
-
-    layer = blob(bytes(10240), "layer.v1.tar")  # two blocks of zeros and more: an empty archive
-    root = {"type": "layers", "diff_ids": [layer["digest"]]}
-    config = blob(json.dumps({"architecture": "amd64", "os": "linux", "rootfs": root}).encode(), "config.v1+json")
-    manifest = {"schemaVersion": 2, "config": config, "layers": [layer]}
-    listed = blob(json.dumps(manifest).encode(), "manifest.v1+json")
-    listed["annotations"] = {"org.opencontainers.image.ref.name": "made"}
-    (image / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [listed]}), encoding="ascii")
-    (image / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}', encoding="ascii")
-    at.run("copy", "--insecure-policy", "oci:image:made", "dir:folder")
-    at.run("copy", "--insecure-policy", "dir:folder", "oci:again:made")
-    seen = json.loads(at.run("inspect", "oci:again:made"))
-    expect("the image's system", seen["Os"], "linux")
-    return {"folder": digest(at.folder / "folder"), "layers": str(len(seen["Layers"]))}
+def buildifier(at: Workplace) -> Evidence:
+    """Format a build file and find that another is not formatted."""
+    text = 'cc_library(srcs=["b.cc","a.cc"],name="made")\n' * 500
+    made = at.run("-type=build", stdin=text.encode())
+    expect("the first lines", made.splitlines()[:2], [b"cc_library(", b'    name = "made",'])
+    at.run("-type=build", "-mode=check", stdin=text.encode(), status=4)
+    at.run("-type=build", "-mode=check", stdin=made)
+    return {"formatted": digest_of(made)}
 
 
 def says_version(at: Workplace) -> Evidence:

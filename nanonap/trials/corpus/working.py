@@ -5,14 +5,17 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanonap.errors import Interrupted, NanonapError
-from toolchain.patched import Variant
-from trials.corpus.obtain import Obtainer
-from trials.corpus.patching import check_undone, go_release, is_expected, patch_all, told
-from trials.corpus.processes import Processes
-from trials.corpus.programs import Program
-from trials.corpus.row import Result, Row
-from trials.corpus.workplace import WorkFailed, Workplace
+from nanonap.base.errors import Interrupted, NanonapError
+from nanonap.toolchain.patched import Variant
+from nanonap.trials.corpus.counting import Waits, tracing, waits_in
+from nanonap.trials.corpus.obtain import Obtainer
+from nanonap.trials.corpus.patching import check_undone, go_release, is_expected, own_filters, patch_all, told
+from nanonap.trials.corpus.processes import Processes
+from nanonap.trials.corpus.programs import Program
+from nanonap.trials.corpus.row import Result, Row
+from nanonap.trials.corpus.workplace import WorkFailed, Workplace
+from nanonap.trials.errors import CorpusIncomplete
+from patcher.strategies.table import STRATEGIES
 
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"  # where Debian keeps them on amd64
 
@@ -45,11 +48,15 @@ class ProgramTrial:
             known = len(self.program.known) == 4
             result = Result.REFUSED if known else Result.UNEXPECTED
             return [self._row(origin, "", "", result, told(error), began=began)]
+        if missing := self.program.filters - own_filters(programs[0], self.program.filters):
+            detail = f"expected {', '.join(sorted(missing))} to be named, which sets a filter"
+            return [self._row(origin, release, "", Result.CHANGED, detail, began=began)]
         try:
             stock = self._work("stock", programs, folders)
         except (WorkFailed, OSError) as error:
             return [self._row(origin, release, "", Result.STOCK_FAILS, str(error), began=began)]
-        return [self._arm(arm, origin, release, programs, folders, stock) for arm in self.arms]
+        arms = dict.fromkeys((*self.arms, *self.program.also))
+        return [self._arm(arm, origin, release, programs, folders, stock) for arm in arms]
 
     def _arm(
         self,
@@ -68,7 +75,10 @@ class ProgramTrial:
             return self._row(origin, release, arm.name, result, told(error), began=began)
         try:
             evidence = self._work(arm.name, patched, folders)
+            counted = self._counted(arm, patched, folders)
             check_undone(programs, patched)
+        except CorpusIncomplete as error:
+            return self._row(origin, release, arm.name, Result.NOT_HERE, str(error), stock, began)
         except Interrupted:
             raise
         except (WorkFailed, OSError, NanonapError) as error:
@@ -79,7 +89,19 @@ class ProgramTrial:
                 f"{name}: stock {stock.get(name)}, patched {evidence.get(name)}" for name in sorted(other)
             )
             return self._row(origin, release, arm.name, Result.CHANGED, detail, evidence, began)
-        return self._row(origin, release, arm.name, Result.SAME, self.program.does, evidence, began)
+        if counted is None:
+            return self._row(origin, release, arm.name, Result.SAME, self.program.does, evidence, began)
+        result = Result.CHANGED if counted.milliseconds else Result.SAME
+        said = f"{self.program.does}; waits in whole milliseconds: {counted.milliseconds}, others: {counted.precise}"
+        return self._row(origin, release, arm.name, result, said, evidence, began)
+
+    def _counted(self, arm: Variant, patched: tuple[Path, ...], folders: list[Path]) -> Waits | None:
+        """The waits of the same work, done once more under strace; None where they are not asked for."""
+        if not self.program.counted or not STRATEGIES[arm.strategy].waits:
+            return None
+        log = self.folder / self.program.name / f"waits-{arm.name}"
+        self._work(f"{arm.name}-counted", patched, folders, tracing(log))
+        return waits_in(log)
 
     def _patched(self, arm: Variant, programs: tuple[Path, ...]) -> tuple[Path, ...]:
         """All of the program's executables, those that lie in several folders too."""
@@ -89,14 +111,18 @@ class ProgramTrial:
             done += patch_all([program], arm, place / str(number))
         return tuple(done)
 
-    def _work(self, arm: str, programs: tuple[Path, ...], folders: list[Path]) -> dict[str, str]:
+    def _work(
+        self, arm: str, programs: tuple[Path, ...], folders: list[Path], before: tuple[str, ...] = ()
+    ) -> dict[str, str]:
         folder = self.folder / self.program.name / f"work-{arm}"
         folder.mkdir(parents=True)
-        settings = {"STOCK_GOROOT": str(folders[0])} if self.program.source.startswith("go:") else {}
-        if self.program.besides:
+        sources = (self.program.source, *self.program.besides)
+        goroots = [each for each, source in zip(folders, sources, strict=True) if source.startswith("go:")]
+        settings = {"STOCK_GOROOT": str(goroots[0])} if goroots else {}
+        if any(each.startswith("debian:") for each in self.program.besides):
             settings["LD_LIBRARY_PATH"] = os.pathsep.join(str(each / _LIBRARIES) for each in folders)
         absolute = tuple(each.absolute() for each in programs)
-        return self.program.work(Workplace(folder, absolute, self.processes, settings))
+        return self.program.work(Workplace(folder, absolute, self.processes, settings, before))
 
     def _row(
         self,

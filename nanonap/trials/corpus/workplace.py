@@ -7,14 +7,14 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trials.corpus.processes import Processes
+from nanonap.trials.corpus.processes import Processes
 
 LOOPBACK = "127.0.0.1"
-_READY_S = 30
+_READY_S = 120
 
 
 class WorkFailed(Exception):
@@ -28,12 +28,16 @@ def user_environment() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Workplace:
-    """``programs`` are the files to run, the main one first; ``folder`` is empty and goes when the work is done."""
+    """``programs`` are the files to run, the main one first; ``folder`` is empty and goes when the work is done.
+
+    ``before`` are words before each program's command, of a tracer.
+    """
 
     folder: Path
     programs: tuple[Path, ...]
     processes: Processes
     settings: dict[str, str] = field(default_factory=dict)
+    before: tuple[str, ...] = ()
 
     def environment(self, own: Mapping[str, str] | None = None) -> dict[str, str]:
         """HOME, TMPDIR and the XDG folders inside ``folder``, plain messages, ``own`` over all."""
@@ -65,8 +69,13 @@ class Workplace:
         Raises WorkFailed if it ends otherwise than with ``status``, or not in time.
         """
         command = self.programs[program] if isinstance(program, int) else program
+        before = self.before if isinstance(program, int) else ()
         ran = self.processes.run(
-            [command, *arguments], cwd=self.folder, environment=self.environment(own), limit_s=limit_s, stdin=stdin
+            [*before, command, *arguments],
+            cwd=self.folder,
+            environment=self.environment(own),
+            limit_s=limit_s,
+            stdin=stdin,
         )
         if ran.timed_out or ran.status != status:
             how = f"no end within {limit_s:.0f} s" if ran.timed_out else f"exit status {ran.status}, not {status}"
@@ -83,7 +92,7 @@ class Workplace:
         ``ready`` is called until it raises neither OSError nor WorkFailed. Raises WorkFailed.
         """
         log = self.folder / "server.log"
-        command = [self.programs[0], *arguments]
+        command = [*self.before, self.programs[0], *arguments]
         with self.processes.serving(command, cwd=self.folder, environment=self.environment(own), log=log) as server:
             deadline = time.monotonic() + _READY_S
             while True:
@@ -103,11 +112,13 @@ class Workplace:
             raise WorkFailed(f"the server, asked to end, ended with status {server.returncode}, not {end}")
 
 
-def free_port() -> int:
-    """A TCP port on the loopback address that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+def free_port(ports: Iterable[int] = (0,)) -> int:
+    """A TCP port on the loopback address that was free a moment ago: the first of ``ports``, or (0) any."""
+    for port in ports:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return int(probe.getsockname()[1])
+    raise WorkFailed("no port is free")
 
 
 def fetch(url: str, data: bytes | None = None, headers: Mapping[str, str] | None = None) -> bytes:

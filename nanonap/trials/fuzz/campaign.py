@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import patcher
-from nanonap.paths import ARTIFACTS, TRIED
-from toolchain.build import build
-from toolchain.modes import MODES
-from toolchain.progress import progress_bar
-from toolchain.wheels import DEFAULT_GO, WHEELS
-from trials.errors import FuzzFound
-from trials.fuzz.judge import Verdict, judge
-from trials.fuzz.mutants import Mutant, draw, kinds
-from trials.fuzz.places import Base, read_base
+from nanonap.base.paths import ARTIFACTS, TRIED
+from nanonap.base.terminal import COMMAND, command
+from nanonap.toolchain.build import build
+from nanonap.toolchain.modes import MODES
+from nanonap.toolchain.progress import progress_bar
+from nanonap.toolchain.wheels import DEFAULT_GO, WHEELS
+from nanonap.trials.errors import FuzzFound
+from nanonap.trials.fuzz.judge import Verdict, judge
+from nanonap.trials.fuzz.mutants import Mutant, draw, kinds
+from nanonap.trials.fuzz.places import Base, read_base
 
 FINDINGS = ARTIFACTS / "fuzz" / "findings"
 _MODES = ("default", "stripped", "pie", "external")
@@ -71,7 +72,7 @@ def judge_number(number: int, seed: int, keep: Path = FINDINGS) -> Judged:
         folder_kept = keep / f"{seed}-{number}"
         folder_kept.mkdir(parents=True, exist_ok=True)
         mutant.write(base, folder_kept / "mutant")
-        again = f"invoke fuzz --seed {seed} --only {number}"
+        again = f"{COMMAND} fuzz --seed {seed} --only {number}"
         document = {"again": again, "strategy": strategy, "base": base.name, "kind": mutant.kind, **asdict(verdict)}
         (folder_kept / "finding.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return Judged(number, base.name, mutant.kind, strategy, verdict)
@@ -96,8 +97,9 @@ def run_fuzz(mutants: int, seed: int, minutes: float | None, only: int | None = 
 
 
 def _end_quietly() -> None:
-    """In a worker: Ctrl-C is its parent's matter, and the parent's word to end cleans up and says nothing."""
+    """In a worker: Ctrl-C and a closed terminal are its parent's matter; its word to end cleans up, saying nothing."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
@@ -151,7 +153,7 @@ def show_fuzz(document: dict[str, Any]) -> None:
         highlight=False,
     )
     for each in document["findings"]:
-        again = f"invoke fuzz --seed {document['seed']} --only {each['number']}"
+        again = command("fuzz", "--seed", str(document["seed"]), "--only", str(each["number"]))
         console.print(f"{again}: {each['base']}, {each['kind']}: {each['finding']}", highlight=False, markup=False)
 
 

@@ -5,21 +5,21 @@ import resource
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import patcher
-from nanonap.errors import NanonapError
-from patcher.content import LARGEST
+from nanonap.base.errors import NanonapError
+from patcher.child import Limits
 from patcher.errors import InternalFault
-from patcher.isolation import Limits, isolated
+from patcher.file.content import LARGEST
+from patcher.isolation import isolated
 
 MOST_CPU_S = 5.0  # CPU time, not wall time: a busy machine is no finding
 _MEMORY = 300 << 20
 _LIBRARIES = 100 << 20  # what LIEF and the others take before any file is read
 _HANGS_AFTER_S = 120
-_LIMITS = Limits(cpu_seconds=120, memory=32 << 30, address_space=64 << 30)
+_LIMITS = Limits(cpu_seconds=120, memory=32 << 30, address_space=64 << 30, file_size=2 * LARGEST)
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Verdict:
 def judge(path: Path, strategy: str) -> Verdict:
     """Inspect and patch a file in a process of its own; whatever gets through to that is a finding."""
     try:
-        return Verdict(**isolated(path, f"{__name__}:judged", _LIMITS, strategy=strategy))
+        return isolated(path, f"{__name__}:judged", Verdict, _LIMITS, strategy=strategy)
     except NanonapError as error:
         return Verdict("the command itself ended", str(error), 0, 0)
 
 
-def judged(path: Path, strategy: str) -> dict[str, Any]:
+def judged(path: Path, strategy: str) -> Verdict:
     """The job of ``judge`` in its process."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(_HANGS_AFTER_S)
@@ -63,7 +63,7 @@ def judged(path: Path, strategy: str) -> dict[str, Any]:
         _check_patch(path, out, findings)
     elif out.exists() or patcher_manifest(out).exists():
         findings.append("an error, and an output all the same")
-    return asdict(Verdict(outcome, "; ".join(findings) or None, max(seconds, cpu_s), peak))
+    return Verdict(outcome, "; ".join(findings) or None, max(seconds, cpu_s), peak)
 
 
 def patcher_manifest(out: Path) -> Path:
@@ -82,8 +82,6 @@ def _timed(work: Callable[[], object], findings: list[str]) -> tuple[str, float]
         findings.append(str(error))
     except NanonapError as error:
         outcome = type(error).__name__
-        if "crashed (" in str(error):
-            outcome += " (the child crashed)"
         if "\n" in str(error) or not str(error).strip():
             findings.append(f"a message of more than one line: {error}")
     except Exception as error:

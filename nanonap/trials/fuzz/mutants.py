@@ -4,8 +4,8 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanonap.dice import seeded
-from trials.fuzz.places import Base, Place
+from nanonap.base.dice import seeded
+from nanonap.trials.fuzz.places import Base, Place
 
 _BOUNDARIES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0xFFFE, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFF0, 0xFFFFFFFF)
 _WIDE = (

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from patcher.functions import Functions
-from patcher.image import read_image
+from patcher.golang.functions import Functions
+from patcher.golang.image import read_image
 
 _ELF_HEADER = 64
 _PROGRAM_HEADER, _SECTION_HEADER = 56, 64

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from nanonap.errors import UsageError
-from toolchain.modes import Mode, chosen_modes
-from toolchain.releases import full_version, installed_releases, known_releases
+from nanonap.base.errors import UsageError
+from nanonap.toolchain.modes import Mode, chosen_modes
+from nanonap.toolchain.releases import full_version, installed_releases, known_releases
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Cell:
 
 
 def chosen_cells(go: str, mode: str) -> list[Cell]:
-    """The cells of two lists by commas, or "all": releases in their order, and in each the modes.
+    """The cells of two comma-separated lists, or "all": releases in their order, and in each the modes.
 
     With ``mode`` "all" the mode that takes long to build is in the oldest and the newest release alone.
     Raises UsageError, ModeImpossible.
@@ -33,8 +33,16 @@ def chosen_cells(go: str, mode: str) -> list[Cell]:
     return [Cell(release, each.name) for release in releases for each in modes if _wanted(each, mode, release)]
 
 
+def language(release: str) -> tuple[int, int]:
+    """``(1, 27)`` of 1.27.3."""
+    major, minor = release.split(".")[:2]
+    return int(major), int(minor)
+
+
 def _wanted(mode: Mode, asked: str, release: str) -> bool:
     ends = installed_releases(say=False)
+    if asked == "all" and language(release) < mode.since:
+        return False
     return not mode.big or asked != "all" or release in (ends[0], ends[-1])
 
 

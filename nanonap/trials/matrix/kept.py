@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from nanonap.files import as_ours, write_text
-from trials.matrix.cells import Cell
-from trials.matrix.result import Result, State, result_from_json
+from nanonap.base.files import as_ours, write_text
+from nanonap.trials.matrix.cells import Cell
+from nanonap.trials.matrix.result import Result, State, result_from_json
 
 
 def kept_result(folder: Path, cell: Cell, key: str) -> Result | None:

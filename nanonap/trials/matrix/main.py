@@ -3,17 +3,19 @@
 import json
 from pathlib import Path
 
-from nanonap.files import write_text
-from trials.errors import MatrixFailed
-from trials.matrix.cells import chosen_cells
-from trials.matrix.page import as_markdown
-from trials.matrix.result import State
-from trials.matrix.run import FOLDER, run_matrix
-from trials.matrix.show import matrix_json, show_results
+from nanonap.base.files import check_place, write_text
+from nanonap.trials.errors import MatrixFailed
+from nanonap.trials.matrix.cells import chosen_cells
+from nanonap.trials.matrix.page import as_markdown
+from nanonap.trials.matrix.result import State
+from nanonap.trials.matrix.run import FOLDER, run_matrix
+from nanonap.trials.matrix.show import matrix_json, show_results
 
 
 def matrix(go: str, mode: str, *, again: bool, as_json: bool, markdown: Path | None) -> None:
     """Run the chosen cells and show them. Raises MatrixFailed if one failed, after all are shown and kept."""
+    if markdown is not None:
+        check_place(markdown)
     results = run_matrix(chosen_cells(go, mode), again=again)
     if as_json:
         print(json.dumps(matrix_json(results), indent=1))

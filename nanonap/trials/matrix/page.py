@@ -3,10 +3,10 @@
 import platform
 
 from nanonap import __version__
-from toolchain.modes import MODES
-from trials.matrix.result import Arm, Result, State
-from trials.matrix.run import patcher_sha256
-from trials.matrix.show import COLUMNS, counted, reasons
+from nanonap.toolchain.modes import MODES
+from nanonap.trials.matrix.result import Arm, Result, State
+from nanonap.trials.matrix.run import patcher_sha256
+from nanonap.trials.matrix.show import COLUMNS, counted, reasons
 
 _PAGE = """# The matrix
 
@@ -23,6 +23,7 @@ built, and then taken through these steps with each strategy:
 | patch | the proof holds, for both programs |
 | verify | the file is its manifest's, and the proof holds again |
 | sleep | no sleep of `sleepbench` is early; the timer slack is what was asked for |
+| count | `netpoll`, in strace: every wait with a timeout is epoll_pwait2 (441), none is epoll_pwait (281) |
 | collect | 100 sleepers keep what they hold while the collector never pauses and writes over what it frees |
 | profile | SIGPROF until a sample meets the new code; every such sample's callers are unwound to their beginning |
 | quit | SIGQUIT while 50 goroutines sleep: the traceback shows each, and its duration, as the stock program's does |
@@ -40,7 +41,7 @@ the strategy `slack` alone; its stub runs once, before there is a runtime that c
 
 All modes but `untrimmed` have `-trimpath`, so that the same source gives the same file wherever it lies. Go 1.19.8 is
 Debian 12's `golang-1.19-go`, the others are the pinned wheels. CI runs every release in the default mode, and every
-mode but the two large ones in the oldest and the newest release.
+mode but the two large ones in the oldest and the newest release that has it.
 
 ## Libraries, plugins, FIPS 140-3
 {libraries}
@@ -56,6 +57,8 @@ _MODES = {
     "race": "`-race`",
     "noopt": "`-gcflags=all=-N -l`",
     "untrimmed": "without `-trimpath`: the source's folder is in the file, so another folder gives another file",
+    "pgo": "`-pgo=`, with a profile of the stress program's waiting, patched: the wait is inlined into its caller",
+    "pgo-stripped": "the same without symbols",
     "big": "with 65 MiB of further functions; in the oldest and the newest release alone, since it takes long",
     "big-stripped": "the same without symbols",
 }

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-SCHEMA = 1  # of a kept cell; raise it when the steps change, and every cell is run again
+SCHEMA = 2  # of a kept cell; raise it when the steps change, and every cell is run again
 
 
 class State(enum.StrEnum):
@@ -46,7 +46,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Result:
-    """A cell that was run. ``key`` tells whether it still holds: see ``record``. ``problem`` stops a whole cell."""
+    """A cell that was run. ``key`` tells whether it still holds: see ``kept``. ``problem`` stops a whole cell."""
 
     release: str
     mode: str

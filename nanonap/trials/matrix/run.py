@@ -12,20 +12,20 @@ from functools import cache
 from multiprocessing import active_children, get_context
 from pathlib import Path
 
-from nanonap.errors import Interrupted, NanonapError
-from nanonap.paths import ARTIFACTS, PROJECT
-from toolchain.build import build_one
-from toolchain.go import Toolchain
-from toolchain.modes import MODES
-from toolchain.patched import VARIANTS, Variant
-from toolchain.progress import progress_bar
-from toolchain.releases import release_toolchain
-from trials.matrix.cells import Cell
-from trials.matrix.record import keep_result, kept_result
-from trials.matrix.result import SCHEMA, Arm, Result
-from trials.matrix.steps import ArmRun, Programs
-from trials.unwinding.asleep import quit_asleep
-from trials.unwinding.survivors import STOCK, Survivor, Unsound
+from nanonap.base.errors import Interrupted, NanonapError
+from nanonap.base.paths import ARTIFACTS, PROJECT
+from nanonap.toolchain.build import build_one
+from nanonap.toolchain.go import Toolchain
+from nanonap.toolchain.modes import MODES
+from nanonap.toolchain.patched import VARIANTS, Variant
+from nanonap.toolchain.progress import progress_bar
+from nanonap.toolchain.releases import release_toolchain
+from nanonap.trials.matrix.cells import Cell
+from nanonap.trials.matrix.kept import keep_result, kept_result
+from nanonap.trials.matrix.result import SCHEMA, Arm, Result
+from nanonap.trials.matrix.steps import ArmRun, Programs
+from nanonap.trials.unwinding.asleep import quit_asleep
+from nanonap.trials.unwinding.survivors import STOCK, Survivor, Unsound
 
 FOLDER = ARTIFACTS / "matrix"
 _AT_ONCE = 2
@@ -60,8 +60,12 @@ def run_matrix(cells: list[Cell], *, again: bool = False, folder: Path = FOLDER)
 
 
 def _can_be_interrupted() -> None:
-    """A command that a shell runs in the background has SIGINT ignored, and so would its workers."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A command that a shell runs in the background has SIGINT ignored, and so would its workers.
+
+    A closed terminal's SIGHUP reaches them, too, and is as Ctrl-C.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
 
 
 def _run_in_worker(cell: Cell, toolchain: Toolchain, *, again: bool, folder: Path) -> Result:

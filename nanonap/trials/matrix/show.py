@@ -5,9 +5,9 @@ from collections import Counter
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from nanonap.terminal import answers
-from toolchain.patched import VARIANTS
-from trials.matrix.result import Result, State
+from nanonap.base.terminal import answers
+from nanonap.toolchain.patched import VARIANTS
+from nanonap.trials.matrix.result import Result, State
 
 #: The arms, a column each.
 COLUMNS = tuple(each.name for each in VARIANTS)
@@ -15,7 +15,7 @@ _STYLES = {State.OK: "green", State.REFUSED: "yellow", State.FAILED: "bold red"}
 
 
 def show_results(results: list[Result]) -> None:
-    """A row a cell, a column a strategy; below, why a cell is not ok."""
+    """One row per cell, one column per strategy; below, why a cell is not ok."""
     table = Table("Go", "mode", *COLUMNS, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for result in results:
         arms = {arm.name: arm for arm in result.arms}

@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 
 import patcher
-from nanonap.errors import NanonapError
+from nanonap.base.errors import NanonapError
+from nanonap.toolchain.patched import Variant
+from nanonap.trials.corpus.counting import tracing, waits_in
+from nanonap.trials.matrix.result import Arm, State, Step
+from nanonap.trials.unwinding.asleep import Ended, quit_asleep
+from nanonap.trials.unwinding.checks import crash_findings, profiled, quit_findings
+from nanonap.trials.unwinding.survivors import Survivor, Unsound, clean_environment
 from patcher import Manifest
 from patcher.errors import NoRoom, ShapeMismatch, UnsupportedGo, UsesSynctest
-from toolchain.patched import Variant
-from trials.matrix.result import Arm, State, Step
-from trials.unwinding.asleep import Ended, quit_asleep
-from trials.unwinding.checks import crash_findings, profiled, quit_findings
-from trials.unwinding.survivors import Survivor, Unsound, clean_environment
+from patcher.strategies.table import STRATEGIES
 
 #: What the patcher says of a binary that it does not know; anything else that it raises is a failure.
 _REFUSALS = (NoRoom, ShapeMismatch, UnsupportedGo, UsesSynctest)
@@ -63,14 +65,15 @@ class ArmRun:
         return Arm(self.variant.name, tuple(self.steps))
 
     def _all_steps(self) -> list[tuple[str, Callable[[], str]]]:
-        unwinds = self.variant.strategy != "slack"  # its stub runs once, before there is a runtime to unwind it
+        strategy = STRATEGIES[self.variant.strategy]
         return [
             ("inspect", self._inspect),
             ("patch", self._patch),
             ("verify", self._verify),
             ("sleep", self._sleep),
+            *([("count", self._count)] if strategy.waits else []),
             ("collect", self._collect),
-            *([("profile", self._profile)] if unwinds else []),
+            *([("profile", self._profile)] if strategy.unwound else []),
             ("quit", self._quit),
             ("crash", self._crash),
             ("revert", self._revert),
@@ -82,7 +85,7 @@ class ArmRun:
             state, said = State.OK, step()
         except _REFUSALS as error:
             state, said = State.REFUSED if name in ("inspect", "patch") else State.FAILED, str(error)
-        except (NanonapError, Unsound, _Failed, OSError, LookupError, ValueError) as error:
+        except (NanonapError, Unsound, _Failed, OSError, LookupError, ValueError, subprocess.TimeoutExpired) as error:
             state, said = State.FAILED, f"{type(error).__name__.lstrip('_')}: {error}"
         for path in (self.programs.sleepbench, self.programs.survive, self.sleepbench, self.survivor.path):
             said = said.replace(str(path), path.name)  # where this machine keeps it is no part of the result
@@ -98,7 +101,7 @@ class ArmRun:
                 raise ShapeMismatch(str(seen.strategies[name].reason))
         if seen.patched:
             raise _Failed(f"an unpatched program is said to be patched: {seen.patched}")
-        return ", ".join(f"{site['function']} {site['address']:#x}" for site in seen.strategies[wanted[0]].sites)
+        return ", ".join(f"{site.function} {site.address:#x}" for site in seen.strategies[wanted[0]].sites)
 
     def _patch(self) -> str:
         self._patch_one(self.programs.sleepbench, self.sleepbench)
@@ -135,6 +138,18 @@ class ArmRun:
         if header["timer_slack_ns"] != wanted:
             raise _Failed(f"timer slack {header['timer_slack_ns']} ns, expected {wanted} ns")
         return f"{header['n']} sleeps, none early"
+
+    def _count(self) -> str:
+        """What sleepbench's runtime waits in, as strace sees it."""
+        log = self.folder / "waits"
+        command = [*tracing(log), str(self.sleepbench), "-plan", _PLAN, "-sleepers", "2", "-warmup", "2"]
+        answer = subprocess.run(command, capture_output=True, check=False, timeout=300, env=clean_environment({}))
+        if answer.returncode:
+            raise _Failed(f"exit status {answer.returncode}: {answer.stderr.decode(errors='replace')}")
+        made = waits_in(log)
+        if made.milliseconds or not made.precise:
+            raise _Failed(f"{made.milliseconds} waits in whole milliseconds are left, {made.precise} are precise")
+        return f"{made.precise} waits, none in whole milliseconds"
 
     def _collect(self) -> str:
         """The collector runs all the time, and writes over what it frees (runtime/extern.go, clobberfree)."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trials.unwinding.places import CodeMap, code_map
-from trials.unwinding.survivors import STOCK, Survivor, Unsound, clean_environment
+from nanonap.trials.unwinding.places import CodeMap, code_map
+from nanonap.trials.unwinding.survivors import STOCK, Survivor, Unsound, clean_environment
 
 SLEEPERS = 50
 EPOLL_PWAIT, EPOLL_PWAIT2, CLOCK_NANOSLEEP = 281, 441, 230

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from patcher.image import read_image
+from patcher.golang.image import read_image
 
 
 @dataclass(frozen=True)

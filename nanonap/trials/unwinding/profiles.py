@@ -5,9 +5,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain.go import wheel_toolchain
-from trials.unwinding.places import CodeMap
-from trials.unwinding.survivors import Survivor, Unsound
+from nanonap.toolchain.go import wheel_toolchain
+from nanonap.trials.unwinding.places import CodeMap
+from nanonap.trials.unwinding.survivors import Survivor, Unsound
 
 #: The last release that ships pprof ready to run; later ones compile it first, which takes a minute. The format is
 #: the same in all (https://github.com/google/pprof/blob/main/proto/profile.proto).

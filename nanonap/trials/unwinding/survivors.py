@@ -36,6 +36,12 @@ class Survivor:
         """True for a PC, as linked, in the new code."""
         return any(address in each for each in self.stubs)
 
+    @property
+    def holders(self) -> frozenset[str]:
+        """The functions that hold new code."""
+        edits = self.manifest.edits if self.manifest else ()
+        return frozenset(each.function for each in edits if each.assembly)
+
     def run(self, *options: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run it to its end. Raises Unsound if it has none."""
         try:

@@ -4,10 +4,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from trials.unwinding.profiles import Sample
+from nanonap.trials.unwinding.profiles import Sample
 
 NETPOLL, SLEEP, USLEEP = "runtime.netpoll", "time.Sleep", "runtime.usleep"
-USLEEP_CALLERS = frozenset({"runtime.runqgrab", "runtime.sysmon", "runtime.osyield"})
+# With a profile runqgrab is inlined into its caller.
+USLEEP_CALLERS = frozenset({"runtime.runqgrab", "runtime.runqsteal", "runtime.sysmon", "runtime.osyield"})
 
 # Who calls netpoll (runtime/proc.go), and where the stacks of threads and goroutines begin.
 _NETPOLL_CALLERS = {"runtime.findRunnable", "runtime.pollWork", "runtime.startTheWorldWithSema", "runtime.sysmon"}
@@ -25,8 +26,8 @@ Stacks = Counter[tuple[str, ...]]
 
 
 def broken_above_netpoll(samples: Iterable[Sample]) -> Stacks:
-    """The stacks, counted, that do not lead from netpoll through a caller of it to a beginning."""
-    return _count(each for each in samples if not _is_whole_above_netpoll(_callers(each, NETPOLL)))
+    """The stacks, counted, that do not lead from netpoll, or from what it is inlined in, to a beginning."""
+    return _count(each for each in samples if not _is_whole_above_netpoll(_callers(each, NETPOLL) or each.functions))
 
 
 def broken_above_sleep(samples: Iterable[Sample]) -> Stacks:

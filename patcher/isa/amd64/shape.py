@@ -3,17 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from patcher.code import Imm, Instruction, Mem, Operand, Reg
 from patcher.errors import ShapeMismatch
+from patcher.isa.instruction import Imm, Instruction, Mem, Operand, Reg
 
 # A register's name without its width: eax, rax → "a"; r8d, r8 → "r8".
 _FAMILY = {
     name: family
     for family, names in {
-        "a": ("al", "ax", "eax", "rax"),
-        "b": ("bl", "bx", "ebx", "rbx"),
-        "c": ("cl", "cx", "ecx", "rcx"),
-        "d": ("dl", "dx", "edx", "rdx"),
+        "a": ("al", "ah", "ax", "eax", "rax"),
+        "b": ("bl", "bh", "bx", "ebx", "rbx"),
+        "c": ("cl", "ch", "cx", "ecx", "rcx"),
+        "d": ("dl", "dh", "dx", "edx", "rdx"),
         "si": ("sil", "si", "esi", "rsi"),
         "di": ("dil", "di", "edi", "rdi"),
         "bp": ("bpl", "bp", "ebp", "rbp"),
@@ -25,7 +25,12 @@ _FAMILY = {
 
 def family(operand: Operand) -> str:
     """The register whatever its width, or "" for what is no register."""
-    return _FAMILY.get(operand.name, operand.name) if isinstance(operand, Reg) else ""
+    return family_of(operand.name) if isinstance(operand, Reg) else ""
+
+
+def family_of(name: str) -> str:
+    """The same by a register's name; a family's own is that of the family."""
+    return _FAMILY.get(name, name)
 
 
 def on_stack(operand: Operand, size: int = 0) -> bool:

@@ -20,56 +20,74 @@ that ends early would be rounded up. With a margin to spin, the wait ends that m
 polled through: epoll_pwait2 with a timeout of zero returns at once, and findRunnable (runtime/proc.go) goes round its
 own loop, looking for timers, work and the collector, until the timer is due.
 
-The new code lies in two runs of bytes that it replaces, both inside ``netpoll`` and at its full-frame SP delta:
-
-    A  from the test of the delay to the early exit: the conversion, the two spills, the zeroing of the event array
-       (the kernel fills the first n events, only those are read, and they hold no pointers)
-    B  from the retry label to the join behind the call of EpollWait: the argument set-up and the call
+The new code lies in place of the wait's own, at its SP delta (``amd64_site.py``): the conversion of
+the delay up to the zeroing of the event array (the kernel fills the first n events, only those are read, and they hold
+no pointers), and the set-up and the call. Where ``netpoll`` is inlined into its caller, the copy there is patched
+likewise: every wait with a timeout, or none.
 
 The timespec is built at [rsp]: the spill space of EpollWait's register arguments (the stack arguments of
 ``epollwait`` before Go 1.21), which the callee owns and nothing reads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from patcher.asm import assemble
-from patcher.code import Imm, Instruction, Reg
-from patcher.edit import Plan
-from patcher.functions import Functions
-from patcher.pclntab import Function
-from patcher.room import Room, replace_run
-from patcher.strategies.netpoll_site import EVENTS, NETPOLL, Site, locate
+from patcher.edit.edit import Code, Edit, Plan
+from patcher.edit.room import Room
+from patcher.errors import ShapeMismatch
+from patcher.golang.functions import Functions
+from patcher.golang.pclntab import Function
+from patcher.isa.amd64.abi import SYSTEM_CALLS
+from patcher.isa.instruction import Imm, Instruction, Reg
+from patcher.strategies.netpoll import NAME
+from patcher.strategies.netpoll.amd64_layout import DONE, Work, lay_out
+from patcher.strategies.netpoll.amd64_site import Site, locate
+from patcher.strategies.netpoll.site import EVENTS
 from patcher.wait import PRECISE, Wait
 
-NAME = "netpoll"
+__all__ = ["ASKS", "locate", "plan", "shapes", "wait_in"]  # what the strategy asks for
+
+ASKS = b"\xb8" + SYSTEM_CALLS["epoll_pwait2"].to_bytes(4, "little")  # mov eax, 441 (Intel SDM, volume 2, MOV)
 _UINT32 = 0xFFFFFFFF
 SLACK_SHIFT = 7  # 1/128 of the wait is subtracted: epoll's own slack is 0.1 % of it, waking up takes the rest
 
 
 def plan(functions: Functions, room: Room, wait: Wait = PRECISE) -> Plan:
-    """The edits for this image; needs no room outside ``netpoll``. Raises ShapeMismatch or AlreadyPrecise."""
+    """The edits for this image; needs no room outside the waits. Raises ShapeMismatch or AlreadyPrecise."""
     del room
-    site = locate(functions)
-    head, tail = _assembly(site, wait)
-    runs = (
-        replace_run(
-            functions.image, NETPOLL, "convert the delay, epoll_pwait2", start=site.start, end=site.exit, text=head
-        ),
-        replace_run(
-            functions.image, NETPOLL, "fall back, hand on the result", start=site.retry, end=site.join, text=tail
-        ),
-    )
-    return Plan(NAME, tuple(edit for edit, _ in runs), tuple(code for _, code in runs), ("epoll_pwait2",))
+    edits: list[Edit] = []
+    code: list[Code] = []
+    for site in locate(functions):
+        placed, laid = _laid_out(functions, site, wait)
+        edits += placed
+        code += laid
+    return Plan(NAME, tuple(edits), tuple(code), ("epoll_pwait2",))
 
 
-def shape(functions: Functions) -> tuple[Function, str]:
-    """The function and what ``locate`` recognised in it, for a person. Raises as ``locate``."""
-    site = locate(functions)
-    passed = "in registers (Go 1.21 and later)" if site.errno_in_rbx else "on the stack (before Go 1.21)"
-    return site.function, (
-        f"epoll_pwait in whole milliseconds: delay at [rsp+{site.delay_slot:#x}], milliseconds at "
-        f"[rsp+{site.wait_slot:#x}], arguments {passed}"
-    )
+def _laid_out(functions: Functions, site: Site, wait: Wait) -> tuple[tuple[Edit, ...], tuple[Code, ...]]:
+    refusal: ShapeMismatch | None = None
+    for once in (False, True):
+        work = Work(site.runs, *assembly(site, wait, once=once), site.retry, site.join)
+        try:
+            return lay_out(functions.image, site.function.name, "wait in epoll_pwait2", work)
+        except ShapeMismatch as error:
+            refusal = error
+    hint = "; without a quantum and a time to spin it is shorter" if wait.asked else ""
+    raise ShapeMismatch(f"{refusal}{hint}") from refusal
+
+
+def shapes(functions: Functions) -> Iterator[tuple[Function, int | None, str]]:
+    """Each wait: its function, its address, what ``locate`` recognised in it, for a person. Raises as ``locate``."""
+    for site in locate(functions):
+        passed = "on the stack (before Go 1.21)" if site.errno is None else "in registers (Go 1.21 and later)"
+        inlined = f"{', '.join(site.call.inlined)} inlined; " if site.call.inlined else ""
+        delay = next((each.slot for each in site.spills if each.what == "delay"), None)
+        kept = "" if delay is None else f"delay at [rsp+{delay:#x}], "
+        yield (
+            site.function,
+            site.call.address,
+            f"{inlined}epoll_pwait in whole milliseconds: {kept}milliseconds at [rsp+{site.wait_slot:#x}], "
+            f"arguments {passed}",
+        )
 
 
 def wait_in(instructions: Sequence[Instruction]) -> Wait:
@@ -93,15 +111,31 @@ def wait_in(instructions: Sequence[Instruction]) -> Wait:
     return PRECISE
 
 
-def _assembly(site: Site, options: Wait) -> tuple[str, str]:
-    """The two runs' assembly. Labels that one run needs of the other are laid down by measuring the first."""
-    convert = f"""
-        mov   [rsp+{site.delay_slot:#x}], rax
-        mov   r10, rax                  # the delay, kept over the division
-        cqo
-        mov   ecx, edx                  # -1 for an endless wait, else 0
+def assembly(site: Site, options: Wait | None, *, once: bool) -> tuple[str, str]:
+    """From the test of the delay to the new call, and from the retry to the join: all that is left of the wait.
+
+    With ``options`` None the new call is not made: what is left is stock's wait.
+
+    The arguments are set before each call, or with ``once`` on the first way to it alone: no system call spoils them,
+    and the way to the retry spoils one of them at the most. That is shorter where the two parts lie far apart.
+    """
+    descriptor = f"""
+        mov   edi, [{site.epfd:#x}]
+        lea   rsi, [rsp+{site.events:#x}]"""
+    count = f"""
+        xor   edx, edx                  # a byte shorter than the whole
+        mov   dl, {EVENTS}"""
+    mask = """
+        xor   r8d, r8d                  # no signal mask; its size (r9) is then not read"""
+    again = {"r8": mask, "d": count}.get(site.waited, "")
+    first = f"""
+{_kept(site, "delay", site.delay)}
+{_move("rax", site.delay)}
+{_move("r10", site.delay)}
+{_events(site)}{descriptor + mask if once else ""}
+        cqo                             # -1 for an endless wait, else 0
         test  rax, rax
-        jle   converted
+        jle   endless
         mov   ecx, 1000000
         div   rcx                       # whole milliseconds, downwards (rdx is 0)
         mov   ecx, 1000000000
@@ -109,99 +143,73 @@ def _assembly(site: Site, options: Wait) -> tuple[str, str]:
         cmova eax, ecx                  # at most 10**9
         cmp   eax, 1
         adc   eax, 0                    # at least 1
-        xchg  eax, ecx
-      converted:
-        mov   [rsp+{site.wait_slot:#x}], ecx"""
-    wait = site.start + len(assemble(convert, site.start))
-    check = """
-        test  eax, eax
-        jns   {done}
-        cmp   eax, -4                   # EINTR means what it always meant
-        je    {done}"""
-    stock = f"""
-        mov   edx, {EVENTS}
-        mov   r10d, ebx
+{_kept(site, "milliseconds", "rax", "eax")}
+{"        jmp   stock" if options is None else _asking(options, count if once else "")}
+      endless:
+{_kept(site, "milliseconds", "rdx", "edx")}{count if once else ""}
+        jmp   stock"""
+    second = f"""{again if once else ""}
+      stock:
+        mov   r10d, [rsp+{site.wait_slot:#x}]
         mov   eax, 281                  # epoll_pwait, as stock
+      ask:{"" if once else descriptor + mask + count}
         syscall"""
-    result = """
-        xor   ebx, ebx
+    if site.errno is None:
+        second += f"""
         test  eax, eax
-        jns   {join}
-        sub   ebx, eax                  # (n, errno)"""
-    retry = f"""
-        jmp   {wait:#x}"""
-    timeout, new = _timeout(options)
-    if site.errno_in_rbx:
-        timeout, new = timeout + new, ""
-    else:  # run A is shorter in those releases, run B longer
-        retry += new
-    new_at = site.retry + 2
-    check_at = site.retry + len(assemble(retry, site.retry))
-    stock_at = check_at + len(assemble(check.format(done=f"{check_at + 32:#x}"), check_at))
-    done_at = stock_at + len(assemble(stock, stock_at))
-    check = check.format(done=f"{done_at:#x}")
-    tail = retry + check + stock
-    tail += result.format(join=f"{site.join:#x}") if site.errno_in_rbx else f"\n        jmp   {site.join:#x}"
-    head = (
-        convert
-        + f"""
-        mov   edi, [rip+{{epfd}}]
-        lea   rsi, [rsp+{site.events:#x}]
-        xor   r8d, r8d                  # no signal mask; its size (r9) is then not read
-        mov   ebx, [rsp+{site.wait_slot:#x}]
-        test  ebx, ebx
-        jle   {stock_at:#x}"""
-        + timeout
-        + f"""
-        jmp   {new_at if new else check_at:#x}"""
-    )
-    return head.replace("[rip+{epfd}]", f"[{site.epfd:#x}]"), tail
+        jns   {DONE}
+        cmp   eax, -4                   # EINTR means what it always meant"""
+    else:
+        second += f"""
+        xor   {site.errno}, {site.errno}
+        test  eax, eax
+        jns   {DONE}
+        sub   {site.errno}, eax                  # (n, errno)
+        cmp   {site.errno}, 4                    # EINTR means what it always meant"""
+    second += f"""
+        je    {DONE}
+        cmp   r10, rsp                  # was that epoll_pwait2?
+        je    stock"""
+    return first, second
 
 
-_ASK = """
-        mov   eax, 441                  # epoll_pwait2
-        syscall"""
-
-
-def _timeout(options: Wait) -> tuple[str, str]:
-    """From the positive delay in r10 to the call of epoll_pwait2: what run A has room for, and the rest.
-
-    eax is 10**9 by now, from the conversion.
-    """
-    if not options.asked:
-        return (
-            f"""
-        mov   rax, r10                  # positive, so this is no retry: those are of endless waits
-        shr   r10, {SLACK_SHIFT}
-        sub   rax, r10                  # what epoll and waking up will add
+def _asking(options: Wait, count: str) -> str:
+    """For how long, in the timespec at [rsp], and by which call."""
+    return f"""{_adjustment(options)}
         xor   edx, edx
-        mov   ecx, 1000000000
-        div   rcx
-        mov   [rsp], rax                # struct timespec
-        mov   [rsp+8], rdx
-        mov   r10, rsp
-        xor   edx, edx                  # a byte shorter than the whole: Go 1.20 has room for it and no more
-        mov   dl, {EVENTS}""",
-            _ASK,
-        )
-    return (
-        "\n        mov   ecx, eax                  # 10**9; the delay is positive: retries are of endless waits"
-        + _adjustment(options)
-        + """
-        xor   edx, edx
-        div   rcx""",
-        f"""
+        div   rcx                       # rcx is 10**9
         mov   r10, rsp
         mov   [r10], rax                # struct timespec; a byte shorter than by rsp
-        mov   [r10+8], rdx
-        xor   edx, edx
-        mov   dl, {EVENTS}"""
-        + _ASK,
-    )
+        mov   [r10+8], rdx{count}
+        mov   eax, 441                  # epoll_pwait2
+        jmp   ask"""
+
+
+def _kept(site: Site, what: str, whole: str, half: str = "") -> str:
+    """Stores of what stock keeps in the frame, from a register of 64 bits or its lower half."""
+    lines = []
+    for each in (each for each in site.spills if each.what == what):
+        lines.append(f"        mov   [rsp+{each.slot:#x}], {half if half and each.size == 4 else whole}")
+    return "\n".join(lines)
+
+
+def _events(site: Site) -> str:
+    """The pointer to the events, where stock keeps it; rcx is free."""
+    kept = _kept(site, "events", "rcx")
+    return f"        lea   rcx, [rsp+{site.events:#x}]\n{kept}" if kept else ""
+
+
+def _move(to: str, source: str) -> str:
+    return "" if to == source else f"        mov   {to}, {source}"
 
 
 def _adjustment(options: Wait) -> str:
     """How long to wait, in rax, for the delay in r10; see patcher/wait.py."""
+    if not options.asked:
+        return f"""
+        mov   rax, r10
+        shr   r10, {SLACK_SHIFT}
+        sub   rax, r10                  # what epoll and waking up will add"""
     if options.spin_ns is not None:
         return f"""
         mov   rax, r10

@@ -1,24 +1,25 @@
-"""The proof of ``netpoll``: the stock function, run beside, is what the patched one is measured by.
+"""The proof of ``netpoll``: the stock wait, run beside, is what the patched one is measured by.
 
-The patched function may differ in one thing: for a positive delay it first asks epoll_pwait2, for the time that the
-patch's options make of the delay. Every other system call, what it returns to, and every word of the frame that later
-code reads must be as in stock.
+Each wait is run from the test of its delay to where the result is looked at. The patched one may differ in one thing:
+for a positive delay it first asks epoll_pwait2, for the time that the patch's options make of the delay. Every other
+system call, and every register and word of the frame that later code can read, must be as in stock: of registers, those
+of the result alone, since a call spoils all others (Go's ABIInternal).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
-from patcher.edit import Plan
+from patcher.edit.edit import Plan
 from patcher.errors import ProofFailed
-from patcher.functions import Functions
+from patcher.golang.functions import Functions
+from patcher.isa.isa import Abi, Isa
 from patcher.proof.events import STACK, Answer, Run, SystemCall
-from patcher.proof.machine import RETURN, TOP, Machine
-from patcher.proof.unwind import check_promises, check_stack_depth
-from patcher.strategies.netpoll_site import EVENT_BYTES, EVENTS, SPILL, Site, locate
+from patcher.proof.machine import TOP, Machine
+from patcher.proof.unwind import check_no_preemption, check_promises, check_stack_depth
+from patcher.strategies.netpoll.site import EVENTS, TIMESPEC, Site
 from patcher.wait import PRECISE, Wait
 
-EPOLL_PWAIT, EPOLL_PWAIT2 = 281, 441
 EPERM, EINTR, EBADF, EINVAL, ENOSYS = 1, 4, 9, 22, 38
 _NS = 10**9
 
@@ -27,7 +28,7 @@ DELAYS_NS = (
     _NS - 1, _NS, _NS + 1, 10**15 - 1, 10**15, (1 << 32) * 10**6 + 1, 1 << 62, (1 << 63) - 1,
 )  # fmt: skip
 # With every refusal and all that can follow it, and again with the complement of all that is not set.
-_THOROUGH_NS = (-1, 0, 1, 1_500_000, 1 << 62)
+THOROUGH_NS = (-1, 0, 1, 1_500_000, 1 << 62)
 
 # What the kernel answers to epoll_pwait2 (None: it is not asked) and then to each epoll_pwait.
 _NEW_CALL = (128, 3, 0, -EINTR)
@@ -81,9 +82,9 @@ def delays_ns(wait: Wait) -> tuple[int, ...]:
 def cases(wait: Wait = PRECISE) -> Iterator[Case]:
     """Every delay with every answer that can come; for some delays every refusal with all that can follow it."""
     for delay in delays_ns(wait):
-        yield from _every_script(delay) if delay in _THOROUGH_NS else _some_scripts(delay)
-        if delay in _THOROUGH_NS:
-            yield from (replace(case, complement=True) for case in _some_scripts(delay))
+        yield from _every_script(delay) if delay in THOROUGH_NS else some_scripts(delay)
+        if delay in THOROUGH_NS:
+            yield from (replace(case, complement=True) for case in some_scripts(delay))
 
 
 def _every_script(delay: int) -> Iterator[Case]:
@@ -95,70 +96,89 @@ def _every_script(delay: int) -> Iterator[Case]:
     yield from (Case(delay, refusal, script[:1]) for refusal in _REFUSALS for script in _STOCK_CALLS)
 
 
-def _some_scripts(delay: int) -> Iterator[Case]:
+def some_scripts(delay: int) -> Iterator[Case]:
     """Each answer of epoll_pwait2 once, and each of epoll_pwait once."""
     for case in _every_script(delay):
         if not case.stock or case.refused_or_answered in (None, _REFUSALS[0]) or case.stock == _STOCK_CALLS[0]:
             yield case
 
 
-def prove(functions: Functions, plan: Plan, wait: Wait = PRECISE) -> list[Run]:
-    """Run every case on stock and patched code. Raises ProofFailed, naming the case; gives the patched runs."""
-    site = locate(functions)
+def prove(functions: Functions, sites: Iterable[Site], plan: Plan, wait: Wait = PRECISE) -> list[Run]:
+    """Run every case on stock and patched code, at every wait. Raises ProofFailed, naming the case; gives the patched
+    runs.
+    """
+    return [run for site in sites for run in _prove_site(functions, site, plan, wait)]
+
+
+def _prove_site(functions: Functions, site: Site, plan: Plan, wait: Wait) -> Iterator[Run]:
     memory = {site.epfd: (5).to_bytes(4, "little")}  # netpollinit has run: epfd is a descriptor
     stock, patched = Machine(functions.image, (), memory, [site.join]), Machine(functions.image, plan.edits, memory)
+    isa = functions.image.isa
+    inside = tuple(each for each in plan.code if site.function.start <= each.start < site.function.end)
+    check_no_preemption(functions, site.function, inside)
+    _check_prologue(functions, site)
 
     @cache
     def expected(delay_ns: int, answers: tuple[int, ...], complement: bool) -> Run:
-        return _run(stock, site, delay_ns, answers, complement)
+        return _run(isa.abi, stock, site, delay_ns, answers, complement)
 
-    runs = []
     for case in cases(wait):
         try:
-            found = _run(patched, site, case.delay_ns, case.answers, case.complement)
+            found = _run(isa.abi, patched, site, case.delay_ns, case.answers, case.complement)
             stock_run = expected(case.delay_ns, case.stock_answers, case.complement)
             _check_case(functions, site, case, found, stock_run, timeout_ns(case.delay_ns, wait))
         except ProofFailed as error:
             raise ProofFailed(
-                f"netpoll with a delay of {case.delay_ns} ns, epoll_pwait2 → {case.refused_or_answered}, "
+                f"{site.call.name}, with a delay of {case.delay_ns} ns, epoll_pwait2 → {case.refused_or_answered}, "
                 f"epoll_pwait → {list(case.stock)}: {error}"
             ) from error
-        runs.append(found)
-    return runs
+        yield found
+
+
+def _check_prologue(functions: Functions, site: Site) -> None:
+    """The function's own way to its full frame: what pclntab states of it, and the depth that the matcher read."""
+    run = Machine(functions.image).run(site.function.start, {}, [], {site.body: 1})
+    stack_pointer = run.registers[functions.image.isa.abi.stack_pointer]
+    run.steps.append((site.body, stack_pointer))
+    check_stack_depth(functions, site.function, run)
+    if stack_pointer != TOP - site.depth:
+        raise ProofFailed(f"expected a frame of {site.depth:#x} bytes, found {TOP - stack_pointer:#x}")
 
 
 def _check_case(functions: Functions, site: Site, case: Case, found: Run, expected: Run, asked_ns: int) -> None:
     check_stack_depth(functions, site.function, found)
     check_promises(found)
-    calls = found.system_calls()
+    isa, calls = functions.image.isa, found.system_calls()
     if case.refused_or_answered is not None:
-        _check_new_call(site, calls.pop(0) if calls else None, asked_ns, expected.system_calls()[0])
+        check_new_call(isa, site, calls.pop(0) if calls else None, asked_ns, expected.system_calls()[0])
     if case.stock:
-        _check_stock_calls(calls, expected.system_calls())
-    _check_state(site, found, expected)
+        check_stock_calls(isa, calls, expected.system_calls())
+    check_state(isa.abi, site, found, expected)
 
 
-def _run(machine: Machine, site: Site, delay_ns: int, answers: tuple[int, ...], complement: bool) -> Run:
-    """From netpoll's entry to the join with an answer that is handed on; after -EINTR the code behind it decides."""
-    handed_on = answers[-1] != -EINTR
+def _run(abi: Abi, machine: Machine, site: Site, delay_ns: int, answers: tuple[int, ...], complement: bool) -> Run:
+    """From the test of the delay to the join, with the last of the answers; those before it are interruptions."""
     # A refused epoll_pwait2 does not reach the join; each answer of epoll_pwait does.
     arrivals = len(answers) - (answers[0] in _REFUSALS and len(answers) > 1)
-    stops = {site.join: arrivals} if handed_on else {}
+    start = {site.delay: delay_ns, abi.stack_pointer: TOP - site.depth, abi.frame_pointer: abi.framed(TOP, site.depth)}
     script = [Answer(each) for each in answers]
-    return machine.run(site.function.start, {"rax": delay_ns}, script, stops, complement=complement)
+    return machine.run(site.start, start, script, {site.join: arrivals}, complement=complement)
 
 
-def _check_new_call(site: Site, call: SystemCall | None, asked_ns: int, stock: SystemCall) -> None:
-    if call is None or call.number != EPOLL_PWAIT2:
-        raise ProofFailed(f"expected epoll_pwait2 (441) first, found {call.number if call else 'no system call'}")
+def check_new_call(isa: Isa, site: Site, call: SystemCall | None, asked_ns: int, stock: SystemCall) -> None:
+    """The call that stock does not make: epoll_pwait2, as stock's call beside it, for ``asked_ns``."""
+    number = isa.system_calls["epoll_pwait2"]
+    if call is None or call.number != number:
+        raise ProofFailed(f"expected epoll_pwait2 ({number}) first, found {call.number if call else 'no system call'}")
     _descriptor, events, most, timeout, _mask, _size = call.arguments
     ours, theirs = _wait_arguments(call), _wait_arguments(stock)
     if ours[:3] + ours[4:] != theirs[:3] + theirs[4:]:
         raise ProofFailed(f"expected epoll_pwait2 with stock's descriptor and events, found {call.arguments}")
-    if (most & 0xFFFFFFFF) != EVENTS or events != call.rsp + site.events:
-        raise ProofFailed(f"expected room for {EVENTS} events at [rsp+{site.events:#x}], found {call.arguments}")
+    if (most & 0xFFFFFFFF) != EVENTS or events != call.stack_pointer + site.events:
+        at = f"[{isa.abi.stack_pointer}+{site.events:#x}]"
+        raise ProofFailed(f"expected room for {EVENTS} events at {at}, found {call.arguments}")
     timespec = call.pointed[3]
-    if timespec is None or not call.rsp <= timeout <= call.rsp + SPILL - 16:
+    if timespec is None or not call.stack_pointer <= timeout <= call.stack_pointer + TIMESPEC - 16:
         raise ProofFailed(f"expected the timespec in the spill space, found it at {timeout:#x}")
     seconds, nanoseconds = (int.from_bytes(timespec[i : i + 8], "little") for i in (0, 8))
     expected = divmod(asked_ns, _NS)
@@ -175,9 +195,10 @@ def _wait_arguments(call: SystemCall) -> tuple[int, ...]:
     return descriptor & 0xFFFFFFFF, events, most & 0xFFFFFFFF, timeout & 0xFFFFFFFF, mask
 
 
-def _check_stock_calls(found: list[SystemCall], expected: list[SystemCall]) -> None:
+def check_stock_calls(isa: Isa, found: list[SystemCall], expected: list[SystemCall]) -> None:
+    """The calls that stock makes, too: the same, with the same arguments."""
     numbers = [each.number for each in found]
-    if numbers != [each.number for each in expected] or set(numbers) - {EPOLL_PWAIT}:
+    if numbers != [each.number for each in expected] or set(numbers) - {isa.system_calls["epoll_pwait"]}:
         raise ProofFailed(f"expected the stock waits {[e.number for e in expected]}, found {numbers}")
     for ours, theirs in zip(found, expected, strict=True):
         if _wait_arguments(ours) != _wait_arguments(theirs):
@@ -186,35 +207,35 @@ def _check_stock_calls(found: list[SystemCall], expected: list[SystemCall]) -> N
             )
 
 
-def _check_state(site: Site, found: Run, expected: Run) -> None:
-    """Registers and memory that later code reads: results, the stack, rbp, g, the frame, the caller's frame."""
-    names = ["rsp", "rbp", "r14", "rip"]
-    if site.errno_in_rbx and found.stop == site.join:
-        names.append("rbx")
-    if found.stop == RETURN or not expected.registers["rbx"] or not site.errno_in_rbx:
-        names.append("rax")
+def check_state(abi: Abi, site: Site, found: Run, expected: Run) -> None:
+    """Registers and memory that later code reads: the result, the stack, g, the frame, the caller's frame."""
+    result = abi.results[0]
+    names = [abi.stack_pointer, abi.frame_pointer, abi.goroutine, abi.program_counter]
+    names += [site.error] if site.error else []
+    if not site.error or not expected.registers[site.error]:
+        names.append(result)
     for name in names:
-        mask = 0xFFFFFFFF if name == "rax" and found.stop != RETURN else 0xFFFFFFFFFFFFFFFF  # n is an int32
+        # n is an int32, but for Syscall6, which gives the whole register
+        mask = 0xFFFFFFFF if name == result and site.call.callee != "Syscall6" else 0xFFFFFFFFFFFFFFFF
         if found.registers[name] & mask != expected.registers[name] & mask:
             raise ProofFailed(
                 f"expected {name} = {expected.registers[name] & mask:#x} as in stock, "
                 f"found {found.registers[name] & mask:#x}"
             )
-    base = TOP - site.frame - 8
-    _check_frame(site, found, expected, base)
+    base = TOP - site.depth
+    _check_frame(abi, site, found, expected, base)
     for address, size in found.writes:
         if not base <= address <= TOP - size:
-            raise ProofFailed(f"expected writes inside netpoll's frame only, found one at {address:#x}")
-        if base + site.events - size < address < base + site.events + EVENT_BYTES:
+            raise ProofFailed(f"expected writes inside the frame only, found one at {address:#x}")
+        if base + site.events - size < address < base + site.events + site.event_bytes:
             raise ProofFailed(f"expected the events to be the kernel's alone, found a write at {address:#x}")
 
 
-def _check_frame(site: Site, found: Run, expected: Run, base: int) -> None:
+def _check_frame(abi: Abi, site: Site, found: Run, expected: Run, base: int) -> None:
     """Every word from the frame's bottom to the top of the stack, but scratch: spill space, events, call results."""
-    if found.stop == RETURN:
-        return  # the frame is gone; the caller's is checked by the writes
-    kept = ((0x28, site.events), (site.events + EVENT_BYTES, site.frame + 8))
+    kept = ((site.scratch, site.events), (site.events + site.event_bytes, site.depth))
     for low, high in kept:
         start, stop = base + low - STACK, base + high - STACK
         if found.stack[start:stop] != expected.stack[start:stop]:
-            raise ProofFailed(f"expected the frame's [rsp+{low:#x}, rsp+{high:#x}) as in stock, found other bytes")
+            where = f"[{abi.stack_pointer}+{low:#x}, {abi.stack_pointer}+{high:#x})"
+            raise ProofFailed(f"expected the frame's {where} as in stock, found other bytes")

@@ -3,24 +3,26 @@
 A thread's timer slack (50 µs by default) is how late the kernel may wake it; new threads inherit it from their
 creator, and a child process keeps it over execve (prctl(2), PR_SET_TIMERSLACK). Set at the entry, it covers every
 thread of the program. The stub may lie outside every Go function, since nothing unwinds before the runtime starts:
-behind the code, or, where no byte is free there, in the filler behind the entry function. It
+behind the code, or, where no byte is free there or strip would lose it, in the filler behind the entry function. It
 keeps rsp and rdx, which the ABI gives a meaning at the entry, and goes on whatever prctl answers.
 """
 
+import contextlib
 import struct
 
 from patcher import errors
-from patcher.asm import assemble
-from patcher.edit import Code, Edit, Plan
-from patcher.functions import Functions
-from patcher.image import E_ENTRY
-from patcher.room import Room, address_of_header, replace_run
+from patcher.edit.edit import Code, Edit, Plan
+from patcher.edit.room import Room, address_of_header, replace_run
+from patcher.golang.functions import Functions
+from patcher.golang.image import E_ENTRY
+from patcher.isa.amd64.abi import SYSTEM_CALLS
+from patcher.isa.amd64.asm import assemble
+from patcher.isa.amd64.code import decode
+from patcher.strategies.slack import NAME, PR_SET_TIMERSLACK
 
-NAME = "slack"
-PR_SET_TIMERSLACK = 29
 # Where Go code begins: a program, and one that the C compiler linked (runtime/rt0_linux_amd64.s, asm_amd64.s).
 _ENTRIES = ("_rt0_amd64_linux", "main", "_rt0_amd64")
-MOST_NS = (1 << 63) - 1  # prctl takes an unsigned long; a duration is kept as a signed one
+_ENTRY_BYTES = 64
 
 
 def plan(functions: Functions, room: Room, slack_ns: int) -> Plan:
@@ -28,7 +30,8 @@ def plan(functions: Functions, room: Room, slack_ns: int) -> Plan:
     image = functions.image
     if image.shared_library or not image.entry:
         raise errors.UnsupportedGo(
-            f"{image.path}: a shared library has no entry of its own; set the slack in the program that loads it"
+            f"{image.path}: a shared library has no entry of its own: leave the slack out (netpoll works without), "
+            "and set the slack in the program that loads it"
         )
     text = f"""
         mov   eax, 157                  # prctl
@@ -37,10 +40,7 @@ def plan(functions: Functions, room: Room, slack_ns: int) -> Plan:
         syscall
         jmp   {image.entry:#x}"""
     purpose = f"set the timer slack to {slack_ns} ns, go on to the entry"
-    try:
-        stub, code = room.place(purpose, text)
-    except errors.NoRoom as error:
-        stub, code = _behind_the_entry(functions, purpose, text, error)
+    stub, code = _place(functions, room, purpose, text)
     entry = Edit(
         function="(ELF header)",
         purpose="enter by the stub",
@@ -53,12 +53,45 @@ def plan(functions: Functions, room: Room, slack_ns: int) -> Plan:
     return Plan(NAME, (stub, entry), (code,), ("prctl",))
 
 
-def _behind_the_entry(functions: Functions, purpose: str, text: str, no_room: errors.NoRoom) -> tuple[Edit, Code]:
-    """The stub in the linker's filler behind Go's entry function, which is one jump. Raises ``no_room`` without one."""
+def _place(functions: Functions, room: Room, purpose: str, text: str) -> tuple[Edit, Code]:
+    """The stub behind the code where strip keeps it, else in the entry's filler, else behind the code all the same."""
+    with contextlib.suppress(errors.NoRoom):
+        if room.keeps_code:
+            return room.place(purpose, text)
+    return _behind_the_entry(functions, purpose, text) or room.place(purpose, text)
+
+
+def _behind_the_entry(functions: Functions, purpose: str, text: str) -> tuple[Edit, Code] | None:
+    """The stub in the linker's filler behind Go's entry function, which is one jump; None without one."""
     for function in (each for name in _ENTRIES for each in functions.all(name)):
         start, size = functions.filler(function)
         if start and len(assemble(text, start)) <= size:
             return replace_run(
                 functions.image, function.name, f"{purpose} (in its filler)", start=start, end=start + size, text=text
             )
-    raise no_room
+    return None
+
+
+def slack_set(functions: Functions) -> int | None:
+    """The slack that an entry stub of ours sets; None where the entry is the linker's."""
+    image = functions.image
+    if not any(s.executable and s.address <= image.entry < s.address + s.file_size for s in image.segments):
+        return None
+    size = min(
+        _ENTRY_BYTES,
+        *(
+            s.address + s.file_size - image.entry
+            for s in image.segments
+            if s.executable and s.address <= image.entry < s.address + s.file_size
+        ),
+        _ENTRY_BYTES,
+    )
+    code = list(decode(image.read(image.entry, size), image.entry))[:5]
+    shape = [each.mnemonic for each in code]
+    if len(code) < 5 or [each.replace("movabs", "mov") for each in shape] != ["mov", "mov", "mov", "syscall", "jmp"]:
+        return None
+    try:
+        number, option, slack = (each.immediate(1) for each in code[:3])
+    except errors.ShapeMismatch:
+        return None
+    return slack if (number, option) == (SYSTEM_CALLS["prctl"], PR_SET_TIMERSLACK) else None

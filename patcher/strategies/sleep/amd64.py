@@ -10,38 +10,23 @@ While the goroutine waits, the garbage collector reads its frame by the stack ma
 every slot that any map of ``time.Sleep`` calls a pointer is zeroed first, and the timespec is kept off them.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 from patcher import errors
-from patcher.asm import assemble
-from patcher.code import Instruction, decode
-from patcher.edit import Plan
-from patcher.functions import Functions
-from patcher.pclntab import FUNCDATA_STACK_OBJECTS, PCDATA_INL_TREE_INDEX, Function
-from patcher.room import Room, replace_run
-from patcher.shape import Walk, family, register, slot, take_frame
-from patcher.stackmap import pointer_slots
+from patcher.edit.edit import Plan
+from patcher.edit.room import Room, replace_run
+from patcher.golang.functions import Functions
+from patcher.golang.pclntab import FUNCDATA_STACK_OBJECTS, PCDATA_INL_TREE_INDEX, Function
+from patcher.golang.stackmap import pointer_slots
+from patcher.isa.amd64.asm import assemble
+from patcher.isa.amd64.code import decode
+from patcher.isa.amd64.shape import Walk, family, register, slot, take_frame
+from patcher.isa.instruction import Instruction
+from patcher.strategies.sleep import NAME
+from patcher.strategies.sleep.site import ENTER, LEAVE, SLEEP, Site
 
-NAME = "sleep"
-SLEEP = "time.Sleep"
-ENTER = "runtime.entersyscallblock"
-LEAVE = "runtime.exitsyscall"
 _MOST_SHIFT = 64
 _OUTGOING = 0x10  # leave the words free that callees may use for spilled arguments, if the frame has room
-
-
-@dataclass(frozen=True)
-class Site:
-    """``time.Sleep``: the stub goes to ``[body, epilogue)``; slots are offsets from rsp in the full frame."""
-
-    function: Function
-    frame: int
-    body: int
-    epilogue: int
-    timespec: int
-    pointers: tuple[int, ...]
-    enter: int
-    leave: int
 
 
 def plan(functions: Functions, room: Room) -> Plan:
@@ -64,17 +49,20 @@ def plan(functions: Functions, room: Room) -> Plan:
     return Plan(NAME, (edit,), (code,), ("clock_nanosleep",))
 
 
-def shape(functions: Functions) -> tuple[Function, str]:
-    """The function and what ``locate`` recognised in it, for a person. Raises as ``locate``."""
+def shapes(functions: Functions) -> Iterator[tuple[Function, int | None, str]]:
+    """The function, where it waits, and what ``locate`` recognised in it, for a person. Raises as ``locate``."""
     site = locate(functions)
-    return site.function, (
+    shape = (
         f"arms a timer and parks, no system call: frame of {site.frame:#x} bytes, {site.epilogue - site.body} bytes "
         f"of body, {len(site.pointers)} slots that can hold pointers"
     )
+    yield site.function, None, shape
 
 
 def locate(functions: Functions) -> Site:
     """Recognise ``time.Sleep`` and choose where the timespec goes."""
+    if not functions.all(SLEEP):
+        raise errors.ShapeMismatch(f"{functions.image.path}: never calls {SLEEP}, so it has none to patch; use netpoll")
     function = functions.one(SLEEP)
     instructions = functions.instructions(function)
     walk = Walk(SLEEP, instructions)
@@ -93,6 +81,7 @@ def locate(functions: Functions) -> Site:
     return Site(
         function=function,
         frame=frame,
+        depth=frame + 8,
         body=body,
         epilogue=epilogue,
         timespec=_timespec(frame, pointers),
@@ -139,18 +128,30 @@ def _fitting(functions: Functions, site: Site) -> tuple[str, int]:
 
     A return address in what was an inlined call would be shown as that call's frame (PCDATA_InlTreeIndex).
     """
+    text = _assembly(site)
+    first = _returns(assemble(text, site.body), site.body)
     for shift in range(_MOST_SHIFT):
-        text = "\n        nop" * shift + _assembly(site)
-        code = assemble(text, site.body)
+        if not _outside_inlined(functions, site, [each + shift for each in first]):
+            continue
+        shifted = "\n        nop" * shift + text
+        code = assemble(shifted, site.body)
         if site.body + len(code) > site.epilogue:
             break
-        returns = [each.end for each in decode(code, site.body) if each.mnemonic == "call"]
-        if all(functions.table.pcdata(site.function, PCDATA_INL_TREE_INDEX, each - 1) == -1 for each in returns):
-            return text, len(code)
+        if _outside_inlined(functions, site, _returns(code, site.body)):
+            return shifted, len(code)
     raise errors.ShapeMismatch(
         f"{SLEEP}: expected room at {site.body:#x} with its calls outside inlined code, "
         f"found none in {site.epilogue - site.body} bytes"
     )
+
+
+def _returns(code: bytes, start: int) -> list[int]:
+    """Where the calls in the code return to."""
+    return [each.end for each in decode(code, start) if each.mnemonic == "call"]
+
+
+def _outside_inlined(functions: Functions, site: Site, returns: Iterable[int]) -> bool:
+    return all(functions.table.pcdata(site.function, PCDATA_INL_TREE_INDEX, each - 1) == -1 for each in returns)
 
 
 def _assembly(site: Site) -> str:

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from patcher.edit import Plan
+from patcher.edit.edit import Plan
 from patcher.errors import ProofFailed
-from patcher.functions import Functions
+from patcher.golang.functions import Functions
+from patcher.isa.isa import Abi, Isa
 from patcher.proof.events import Answer, Call, Run, SystemCall
-from patcher.proof.machine import RETURN, TOP, G, Machine
+from patcher.proof.machine import FRAME, RETURN, TOP, G, Machine
 from patcher.proof.unwind import (
     check_live_slots,
     check_no_preemption,
@@ -15,9 +16,9 @@ from patcher.proof.unwind import (
     check_promises,
     check_stack_depth,
 )
-from patcher.strategies.sleep import Site, locate
+from patcher.strategies.sleep.site import Site
 
-CLOCK_NANOSLEEP, NANOSLEEP, CLOCK_MONOTONIC = 230, 35, 1
+CLOCK_MONOTONIC = 1
 EPERM, EINTR, EINVAL, ENOSYS = 1, 4, 22, 38
 # The last two look like 0 and like EINTR to code that tests a byte too few.
 _REFUSALS = (ENOSYS, EPERM, EINVAL, 256, 256 + EINTR)
@@ -57,9 +58,8 @@ def _cases() -> Iterator[Case]:
         yield Case(duration, ())
 
 
-def prove(functions: Functions, plan: Plan) -> list[Run]:
+def prove(functions: Functions, site: Site, plan: Plan) -> list[Run]:
     """Run every case. Raises ProofFailed, naming it."""
-    site = locate(functions)
     check_no_preemption(functions, site.function, plan.code)
     machine = Machine(functions.image, plan.edits)
     runs = []
@@ -74,9 +74,10 @@ def prove(functions: Functions, plan: Plan) -> list[Run]:
 
 
 def _prove_case(functions: Functions, site: Site, machine: Machine, case: Case) -> Run:
+    isa, abi = functions.image.isa, functions.image.isa.abi
     run = machine.run(
         site.function.start,
-        {"rax": case.duration_ns},
+        {abi.arguments[0]: case.duration_ns},
         case.answers,
         calls={site.enter: "entersyscallblock", site.leave: "exitsyscall"},
         complement=case.complement,
@@ -84,21 +85,25 @@ def _prove_case(functions: Functions, site: Site, machine: Machine, case: Case) 
     check_stack_depth(functions, site.function, run)
     calls = [each for each in run.events if isinstance(each, Call)]
     for call in calls:
-        if call.rsp != TOP - site.frame - 8:
-            raise ProofFailed(f"expected {call.name} to be called on the full frame, found rsp {call.rsp:#x}")
+        if call.stack_pointer != TOP - site.depth:
+            found = f"{abi.stack_pointer} {call.stack_pointer:#x}"
+            raise ProofFailed(f"expected {call.name} to be called on the full frame, found {found}")
         check_live_slots(functions, site.function, site.frame, call, call.return_address)
         check_promises(call)
-        if (call.rbp, call.r14) != (call.rsp + site.frame, G):
+        if (call.frame_pointer, call.goroutine) != (abi.framed(TOP, site.depth), G):
+            saved = f"{abi.frame_pointer} at the saved {abi.frame_pointer}"
             raise ProofFailed(
-                f"expected rbp at the saved rbp and r14 = g at {call.name}, found {call.rbp:#x} and {call.r14:#x}"
+                f"expected {saved} and {abi.goroutine} = g at {call.name}, "
+                f"found {call.frame_pointer:#x} and {call.goroutine:#x}"
             )
     _check_order(run, case)
     for wait in run.system_calls():
         check_live_slots(functions, site.function, site.frame, wait, calls[0].return_address)
-    _check_waits(run.system_calls(), case)
-    _check_state(site, run)
-    if case.answers and run.word(TOP + 8) != case.duration_ns & 0xFFFFFFFFFFFFFFFF:
-        raise ProofFailed(f"expected the duration in its spill slot, found {run.word(TOP + 8):#x}")
+    _check_waits(isa, run.system_calls(), case)
+    _check_state(abi, site, run)
+    spilled = TOP + abi.stack_arguments
+    if case.answers and run.word(spilled) != case.duration_ns & 0xFFFFFFFFFFFFFFFF:
+        raise ProofFailed(f"expected the duration in its spill slot, found {run.word(spilled):#x}")
     return run
 
 
@@ -110,13 +115,14 @@ def _check_order(run: Run, case: Case) -> None:
         raise ProofFailed(f"expected {expected}, found {found}")
 
 
-def _check_waits(waits: list[SystemCall], case: Case) -> None:
+def _check_waits(isa: Isa, waits: list[SystemCall], case: Case) -> None:
+    clock_nanosleep = isa.system_calls["clock_nanosleep"]
     asked = divmod(case.duration_ns, _NS)
-    number = CLOCK_NANOSLEEP
+    number = clock_nanosleep
     for wait, answer in zip(waits, case.answers, strict=True):
         if wait.number != number:
             raise ProofFailed(f"expected system call {number}, found {wait.number}")
-        if number == CLOCK_NANOSLEEP:
+        if number == clock_nanosleep:
             clock, flags, request, remaining = wait.arguments[:4]
             timespec = wait.pointed[2]
             if (clock & 0xFFFFFFFF, flags & 0xFFFFFFFF) != (CLOCK_MONOTONIC, 0):
@@ -132,17 +138,21 @@ def _check_waits(waits: list[SystemCall], case: Case) -> None:
         if answer.result == -EINTR:
             asked = answer.remaining or asked
         elif answer.result:
-            number = NANOSLEEP
+            number = isa.system_calls["nanosleep"]
 
 
-def _check_state(site: Site, run: Run) -> None:
+def _check_state(abi: Abi, site: Site, run: Run) -> None:
     check_promises(run)
-    expected = {"rsp": TOP + 8, "rbp": TOP + 0x100, "r14": G, "rip": RETURN}
+    expected = {abi.stack_pointer: TOP + abi.pushed, abi.frame_pointer: FRAME, abi.goroutine: G}
+    expected[abi.program_counter] = RETURN
     for name, value in expected.items():
         if run.registers[name] != value:
             raise ProofFailed(f"expected {name} = {value:#x} after the return, found {run.registers[name]:#x}")
     for address, size in run.writes:
-        if (address, size) == (TOP + 8, 8):  # the spill slot of the only argument is the callee's (ABIInternal)
+        if (address, size) == (
+            TOP + abi.stack_arguments,
+            8,
+        ):  # the spill slot of the only argument is the callee's (ABIInternal)
             continue
-        if not TOP - site.frame - 16 <= address <= TOP - size:  # 16: the calls' return addresses
+        if not TOP - site.depth - abi.pushed <= address <= TOP - size:  # the calls' return addresses lie below
             raise ProofFailed(f"expected writes inside time.Sleep's frame only, found one at {address:#x}")

@@ -9,30 +9,22 @@ waiting thread show ``runtime.usleep``; what sets it up and what judges its answ
 code, reached and left by ``jmp``: a dozen instructions without a call.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from patcher import errors
-from patcher.code import Imm, decode
-from patcher.edit import Plan
-from patcher.functions import Functions
-from patcher.pclntab import Function
-from patcher.room import Room, replace_run
-from patcher.shape import Walk, constant, family, register, slot, take_frame
+from patcher.edit.edit import Plan
+from patcher.edit.room import Room, replace_run
+from patcher.golang.functions import Functions
+from patcher.golang.pclntab import Function
+from patcher.golang.syscalls import USLEEP
+from patcher.isa.amd64.code import decode
+from patcher.isa.amd64.shape import Walk, constant, family, register, slot, take_frame
+from patcher.isa.instruction import Imm
+from patcher.strategies.usleep import NAME
+from patcher.strategies.usleep.site import Site
 
-NAME = "usleep"
-USLEEP = "runtime.usleep"
 NANOSLEEP = 35
 _JUMP = 5  # bytes of the jump before the syscall: the padding is too far for a short one
-
-
-@dataclass(frozen=True)
-class Site:
-    """``usleep``: ``[start, end)`` sets up the system call and makes it; the timespec is at [rsp]."""
-
-    function: Function
-    frame: int
-    start: int
-    end: int
 
 
 def plan(functions: Functions, room: Room) -> Plan:
@@ -76,10 +68,11 @@ def plan(functions: Functions, room: Room) -> Plan:
     return Plan(NAME, (inside, beside), (inside_code, beside_code), ("clock_nanosleep",))
 
 
-def shape(functions: Functions) -> tuple[Function, str]:
-    """The function and what ``locate`` recognised in it, for a person. Raises as ``locate``."""
+def shapes(functions: Functions) -> Iterator[tuple[Function, int | None, str]]:
+    """The function, where it waits, and what ``locate`` recognised in it, for a person. Raises as ``locate``."""
     site = locate(functions)
-    return site.function, f"nanosleep by its own syscall instruction at {site.end - 2:#x}, timespec at [rsp]"
+    call = site.end - 2
+    yield site.function, call, f"nanosleep by its own syscall instruction at {call:#x}, timespec at [rsp]"
 
 
 def locate(functions: Functions) -> Site:
@@ -111,4 +104,12 @@ def locate(functions: Functions) -> Site:
     for each in walk.instructions:
         if each.is_branch:
             raise errors.ShapeMismatch(f"{USLEEP}: expected no jump, found {each}")
-    return Site(function, frame, start, end)
+    return Site(function, frame + 8, start, end)
+
+
+def leaves(functions: Functions, function: Function) -> bool:
+    """Whether a ``usleep`` jumps out of itself, as a patched one does."""
+    instructions = functions.instructions(function)
+    jumps = (each.target for each in instructions if each.mnemonic == "jmp")
+    outside = any(target is not None and not function.start <= target < function.end for target in jumps)
+    return outside and any(each.mnemonic == "div" for each in instructions)

@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from patcher.edit import Plan
+from patcher.edit.edit import Plan
 from patcher.errors import ProofFailed
-from patcher.functions import Functions
+from patcher.golang.functions import Functions
 from patcher.proof.events import Answer, Run, SystemCall
 from patcher.proof.machine import TOP, Machine
 from patcher.proof.unwind import check_promises, check_stack_depth
-from patcher.strategies.usleep import Site, locate
+from patcher.strategies.usleep.site import Site
 
-CLOCK_NANOSLEEP, NANOSLEEP, CLOCK_MONOTONIC = 230, 35, 1
+CLOCK_MONOTONIC = 1
 EPERM, EINTR, EINVAL, ENOSYS = 1, 4, 22, 38
 # The last two look like 0 and like EINTR to code that tests a byte too few.
 _REFUSALS = (ENOSYS, EPERM, EINVAL, 256, 256 + EINTR)
@@ -42,9 +42,8 @@ def _cases() -> Iterator[Case]:
         yield from (Case(microseconds, (-errno, then)) for errno in _REFUSALS for then in (0, -EINTR, -errno))
 
 
-def prove(functions: Functions, plan: Plan) -> list[Run]:
+def prove(functions: Functions, site: Site, plan: Plan) -> list[Run]:
     """Run every case on stock and patched code. Raises ProofFailed, naming it."""
-    site = locate(functions)
     stock, patched = Machine(functions.image), Machine(functions.image, plan.edits)
     runs = []
     for case in cases():
@@ -58,7 +57,8 @@ def prove(functions: Functions, plan: Plan) -> list[Run]:
 
 
 def _prove_case(functions: Functions, site: Site, stock: Machine, patched: Machine, case: Case) -> Run:
-    argument = {TOP + 8: 0xFFFFFFFF << 32 | case.microseconds}  # ABI0: a uint32, what lies above it is not its own
+    # ABI0: a uint32 on the stack; what lies above it is not its own
+    argument = {TOP + functions.image.isa.abi.stack_arguments: 0xFFFFFFFF << 32 | case.microseconds}
     expected = stock.run(
         site.function.start, {}, [Answer(case.answers[-1])], words=argument, complement=case.complement
     )
@@ -67,18 +67,19 @@ def _prove_case(functions: Functions, site: Site, stock: Machine, patched: Machi
     check_stack_depth(functions, site.function, found)
     check_promises(found)
     wanted = expected.system_calls()[0].pointed[0]
-    calls = found.system_calls()
-    if [each.number for each in calls] != [CLOCK_NANOSLEEP, NANOSLEEP][: len(case.answers)]:
+    isa, calls = functions.image.isa, found.system_calls()
+    numbers = [isa.system_calls[each] for each in ("clock_nanosleep", "nanosleep")]
+    if [each.number for each in calls] != numbers[: len(case.answers)]:
         raise ProofFailed(f"expected clock_nanosleep, then nanosleep if refused, found {[c.number for c in calls]}")
     _check_clock_nanosleep(calls[0], wanted)
     if len(calls) > 1 and (calls[1].pointed[0] != wanted or calls[1].arguments[1]):
         raise ProofFailed("expected nanosleep as in stock, found other arguments")
-    for name in ("rsp", "rbp", "r14", "rip"):
+    for name in (isa.abi.stack_pointer, isa.abi.frame_pointer, isa.abi.goroutine, isa.abi.program_counter):
         if found.registers[name] != expected.registers[name]:
             raise ProofFailed(f"expected {name} as in stock, found {found.registers[name]:#x}")
     if found.writes != expected.writes:
         raise ProofFailed("expected stock's writes to the frame and no others")
-    if any(each.rsp != calls[0].rsp or TOP - each.rsp != site.frame + 8 for each in calls):
+    if {TOP - each.stack_pointer for each in calls} != {site.depth}:
         raise ProofFailed("expected the waits on the full frame")
     return found
 

@@ -1,9 +1,9 @@
 """Recordings written by hand, in the kernel's own format, whose story is known. Moments are in µs."""
 
-from bench.attribution.path import CriticalPath
-from bench.attribution.record import Record, parse_record
-from bench.attribution.threads import threads_of
-from bench.attribution.throttling import stops_of
+from nanonap.lab.attribution.events import KernelTrace, parse_kernel_trace
+from nanonap.lab.attribution.path import CriticalPath
+from nanonap.lab.attribution.threads import threads_of
+from nanonap.lab.attribution.throttling import stops_of
 
 MAIN, SYSMON, SLEEPER, BURNER, FOREIGN = 100, 101, 102, 103, 900
 US = 1_000
@@ -50,8 +50,8 @@ class Story:
         lines = [line for _, line in sorted(self.lines, key=lambda pair: pair[0])]
         return "".join([*self.own, "# tracer: nop\n#\n", *lines])
 
-    def record(self) -> Record:
-        return parse_record(self.text())
+    def trace(self) -> KernelTrace:
+        return parse_kernel_trace(self.text())
 
     def parts(self, tid: int, deadline_us: int, end_us: int) -> dict[str, int]:
         """The parts in µs, those that are 0 left out."""
@@ -60,9 +60,9 @@ class Story:
         return {part.value: ns // US for part, ns in found.items() if ns}
 
     def path(self) -> CriticalPath:
-        record = self.record()
-        threads = threads_of(record, MAIN)
-        return CriticalPath(threads, stops_of(record, threads))
+        trace = self.trace()
+        threads = threads_of(trace, MAIN)
+        return CriticalPath(threads, stops_of(trace, threads))
 
 
 def started() -> Story:

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bench.attribution.attribute import PARTS, SLEEPS, STATES, Attribution, attribute
-from bench.attribution.errors import RecordingFailed
-from bench.attribution.record import parse_record
-from tests.bench.attribution.story import MAIN, SLEEPER, US, Story, started
+from nanonap.lab.attribution.attribute import PARTS, SLEEPS, STATES, Attribution, attribute
+from nanonap.lab.attribution.errors import RecordingFailed
+from nanonap.lab.attribution.events import parse_kernel_trace
+from tests.lab.attribution.story import MAIN, SLEEPER, US, Story, started
 
 COLUMNS = ["requested_ns", "actual_ns", "start_ns", "sleeper", "tid"]
 
@@ -20,7 +20,7 @@ def output(rows: list[tuple[int, int, int]], **change: Any) -> bytes:
     values = [[requested, actual, start - 500, 0, SLEEPER] for start, requested, actual in rows]
     table = np.array(values, dtype="<i8").reshape(len(rows), 5)
     table[:, :3] *= US
-    header = {"columns": COLUMNS, "n": len(rows), "pid": MAIN, "window_start_ns": 500 * US, **change}
+    header = {"columns": COLUMNS, "n": len(rows), "pid": MAIN, "threads_peak": 5, "window_start_ns": 500 * US, **change}
     return json.dumps(header).encode() + b"\n" + table.T.tobytes()
 
 
@@ -113,4 +113,4 @@ def test_output_without_what_is_needed_is_refused_with_the_remedy(broken: bytes)
 
 def test_a_text_that_is_no_recording_is_refused() -> None:
     with pytest.raises(RecordingFailed, match="not a recording"):
-        parse_record("# tracer: nop\n")
+        parse_kernel_trace("# tracer: nop\n")

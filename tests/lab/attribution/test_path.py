@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bench.attribution.story import BURNER, END_US, FOREIGN, MAIN, SLEEPER, SYSMON, US, started
+from tests.lab.attribution.story import BURNER, END_US, FOREIGN, MAIN, SLEEPER, SYSMON, US, started
 
 
 def test_a_timer_that_the_kernel_lets_expire_late_is_granularity() -> None:
@@ -96,8 +96,8 @@ def test_what_happened_after_a_buffer_was_full_is_unexplained() -> None:
     story = started().wake(2_000, 1, 0, SLEEPER).switch(2_010, 1, 0, SLEEPER, "R").switch(2_100, 1, SLEEPER, 0)
     story.wake(5_000, 0, 0, BURNER).switch(5_000, 0, 0, BURNER, "R").switch(6_000, 0, BURNER, 0)
     story.own.append("@lost 1 17\n")
-    assert story.record().lost == 17
-    assert story.record().complete_until_ns == 2_100 * US
+    assert story.trace().lost == 17
+    assert story.trace().complete_until_ns == 2_100 * US
     assert story.parts(SLEEPER, 1_000, 2_050) == {"granularity": 1_000, "runqueue": 10, "goscheduler": 40}
     assert story.parts(BURNER, 4_000, 5_500) == {"unexplained": 1_500}
 

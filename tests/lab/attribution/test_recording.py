@@ -8,34 +8,34 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from bench.attribution.attribute import PARTS
-from bench.attribution.errors import RecordingFailed
-from bench.attribution.record import Exec, Fork, parse_record
-from bench.attribution.recording import TRACED, Recording
-from bench.attribution.threads import State, threads_of
-from bench.attribution.traced import run_attributed
-from bench.errors import RunFailed
-from bench.interrupt import Stop
-from bench.quota.base import Backend
-from bench.quota.limits import Limits, parse_quota
-from bench.quota.none import NoBackend
-from nanonap.paths import PROJECT
-from nanonap.processes import identity
-from tests.bench.attribution.tracing import left, needs_tracing
+from nanonap.base.paths import PROJECT
+from nanonap.base.processes import identity
+from nanonap.lab.attribution.attribute import PARTS
+from nanonap.lab.attribution.errors import RecordingFailed
+from nanonap.lab.attribution.events import Exec, Fork, parse_kernel_trace
+from nanonap.lab.attribution.recording import TRACED, Recording
+from nanonap.lab.attribution.threads import State, threads_of
+from nanonap.lab.attribution.traced import run_attributed
+from nanonap.lab.ground.errors import RunFailed
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.quota.base import Backend
+from nanonap.lab.quota.limits import Limits, parse_quota
+from nanonap.lab.quota.none import NoBackend
 from tests.conftest import BuildProgram
+from tests.lab.attribution.tracing import left, needs_tracing
+from tests.patience import wait_until
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
-RECORDER = [sys.executable, "-m", "bench.attribution.recorder", "--program", "sleepbench"]
+RECORDER = [sys.executable, "-m", "nanonap.lab.attribution.recorder", "--program", "sleepbench"]
 PARENT = """
 import time
-from bench.attribution.recording import Recording
+from nanonap.lab.attribution.recording import Recording
 recording = Recording("sleepbench")
 print(recording._process.pid, flush=True)
 time.sleep(100)
@@ -54,24 +54,17 @@ def parent() -> Iterator[tuple[subprocess.Popen[str], int]]:
             process.kill()
 
 
-def ends_within(pid: int, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return not Path(f"/proc/{pid}").exists()
-
-
 def test_a_recording_knows_the_programs_threads_and_what_they_did(build_program: BuildProgram) -> None:
     needs_tracing()
     with Recording("sleepbench", mode="trace") as recording:
         command = [str(build_program("sleepbench")), "-plan", "5ms*20", "-burn", "1", "-trace-wakes"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
             pass
-        record = parse_record(recording.stop())
+        trace = parse_kernel_trace(recording.stop())
     assert recording.method in TRACED
     assert recording.refusal is None
-    assert record.lost == 0
-    threads = threads_of(record, process.pid)
+    assert trace.lost == 0
+    threads = threads_of(trace, process.pid)
     assert len(threads.own) >= 4
     assert threads.sysmon in threads.own
     main = threads.segments[process.pid]
@@ -98,10 +91,10 @@ def test_a_process_that_the_program_forked_is_no_thread_of_it(build_program: Bui
         command = [str(build_program("sleepbench")), "-plan", "2ms*20", "-sibling", "1", "-trace-wakes"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
             pass
-        record = parse_record(recording.stop())
-    forked = {event.tid for event in record.events if isinstance(event, Exec)} - {process.pid}
-    (sibling,) = (event for event in record.events if isinstance(event, Fork) and event.child in forked)
-    own = threads_of(record, process.pid).own
+        trace = parse_kernel_trace(recording.stop())
+    forked = {event.tid for event in trace.events if isinstance(event, Exec)} - {process.pid}
+    (sibling,) = (event for event in trace.events if isinstance(event, Fork) and event.child in forked)
+    own = threads_of(trace, process.pid).own
     assert len(own) >= 3
     assert sibling.parent in own
     assert sibling.child not in own
@@ -119,7 +112,9 @@ def test_lesser_methods_still_know_the_groups_throttled_time(
     assert found.throttled_ns > 0
     assert (found.sleeps.select(pl.sum_horizontal(PARTS)).to_series() == found.sleeps["overshoot_ns"]).all()
     if mode == "schedstat":
-        late = found.sleeps.filter(pl.col("overshoot_ns") > 20_000_000)
+        # On a busy machine other sleeps are as late, and no quota's doing.
+        late = found.sleeps.filter((pl.col("overshoot_ns") > 20_000_000) & (pl.col("throttled_ns") > 0))
+        assert late.height > 0
         assert 2 * int(late["throttled_ns"].sum()) > int(late["overshoot_ns"].sum())
 
 
@@ -164,7 +159,7 @@ def test_a_parent_that_ends_without_a_word_leaves_nothing(number: signal.Signals
         assert name in left()
         process.send_signal(number)
         process.wait()
-        assert ends_within(recorder, 10)
+        wait_until(lambda: not Path(f"/proc/{recorder}").exists())
     assert name not in left()
 
 
@@ -173,7 +168,7 @@ def test_what_a_killed_recorder_leaves_is_removed_at_the_next_start() -> None:
     with parent() as (_, recorder):
         name = identity(recorder)
         os.kill(recorder, signal.SIGKILL)
-    assert ends_within(recorder, 10)
+    wait_until(lambda: not Path(f"/proc/{recorder}").exists())
     # Another test's recorder, on another worker, may have removed it in between.
     with Recording("sleepbench") as recording:
         assert name not in left()
@@ -206,17 +201,17 @@ def test_without_the_rights_it_is_said_why_and_what_would_help_and_threads_are_s
 ) -> None:
     command = [*without_rights, *RECORDER]
     done = subprocess.run(command, input="stop\n", capture_output=True, text=True, env=ENVIRONMENT, check=True)
-    first, _, record = done.stdout.partition("\n")
+    first, _, trace = done.stdout.partition("\n")
     about = json.loads(first)
     assert about["method"] == "schedstat sampling"
     assert "cannot be mounted (Operation not permitted)" in about["reason"]
     assert "run as root" in about["remedy"]
-    assert parse_record(record).events == []
+    assert parse_kernel_trace(trace).events == []
 
 
 def test_who_asks_for_tracing_and_cannot_have_it_gets_the_reason(without_rights: list[str]) -> None:
     script = (
-        "from bench.attribution.recording import Recording; from nanonap.errors import NanonapError\n"
+        "from nanonap.lab.attribution.recording import Recording; from nanonap.base.errors import NanonapError\n"
         "try: Recording('sleepbench', mode='trace')\n"
         "except NanonapError as error: print(type(error).__name__, error.exit_code, error)"
     )
@@ -227,9 +222,9 @@ def test_who_asks_for_tracing_and_cannot_have_it_gets_the_reason(without_rights:
 
 def test_the_recorder_needs_nothing_but_the_standard_library() -> None:
     script = (
-        "import sys; import bench.attribution.recorder, bench.attribution.recording\n"
+        "import sys; import nanonap.lab.attribution.recorder, nanonap.lab.attribution.recording\n"
         "print({name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names))"
     )
     command = [sys.executable, "-S", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)
-    assert set(eval(done.stdout)) <= {"bench", "nanonap", "__main__"}  # noqa: S307 - our own output
+    assert set(eval(done.stdout)) <= {"nanonap", "__main__"}  # noqa: S307 - our own output

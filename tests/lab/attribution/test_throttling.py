@@ -2,9 +2,9 @@
 
 import pytest
 
-from bench.attribution.threads import threads_of
-from bench.attribution.throttling import Stops, stops_by_counters, stops_by_idleness, stops_of
-from tests.bench.attribution.story import BURNER, END_US, FOREIGN, MAIN, SLEEPER, US, Story, started
+from nanonap.lab.attribution.threads import threads_of
+from nanonap.lab.attribution.throttling import Stops, stops_by_counters, stops_by_idleness, stops_of
+from tests.lab.attribution.story import BURNER, END_US, FOREIGN, MAIN, SLEEPER, US, Story, started
 
 OURS, THEIRS = 0xFFFF888000000100, 0xFFFF888000000200
 
@@ -15,8 +15,8 @@ def in_us(stops: Stops, kind: str = "sure") -> dict[int, list[tuple[int, int]]]:
 
 
 def stops(story: Story, kind: str = "sure") -> dict[int, list[tuple[int, int]]]:
-    record = story.record()
-    return in_us(stops_of(record, threads_of(record, MAIN)), kind)
+    trace = story.trace()
+    return in_us(stops_of(trace, threads_of(trace, MAIN)), kind)
 
 
 def stopped(until_us: int = 8_000, next_up: int = 0) -> Story:
@@ -94,8 +94,8 @@ def test_without_counters_a_wait_beside_an_idle_cpu_is_throttled_and_one_beside_
 def test_an_idle_spell_within_a_wait_makes_it_throttled_up_to_its_end() -> None:
     story = stopped(9_000).switch(3_000, 1, 0, FOREIGN, "R").switch(4_000, 1, FOREIGN, 0).switch(7_000, 1, 0, FOREIGN)
     story.switch(8_999, 1, FOREIGN, 0)
-    record = story.record()
-    assert in_us(stops_by_idleness(record, threads_of(record, MAIN))) == {1: [(2_000, 7_000)]}
+    trace = story.trace()
+    assert in_us(stops_by_idleness(trace, threads_of(trace, MAIN))) == {1: [(2_000, 7_000)]}
 
 
 def test_a_wait_behind_a_thread_of_the_same_group_was_no_stop_until_that_was_stopped() -> None:
@@ -114,8 +114,8 @@ def test_many_waits_at_once_are_searched_in_bounded_time(together: int) -> None:
         story.switch(8_000 + cpu, cpu, 0, tid, "R")
     stopped_us = sum(7_990 - 2_000 - cpu for cpu in range(together))
     story.stat(0, 100, 0).stat(7_900, 8_000, stopped_us)
-    record = story.record()
-    found = stops_by_counters(record, threads_of(record, MAIN)).sure
+    trace = story.trace()
+    found = stops_by_counters(trace, threads_of(trace, MAIN)).sure
     assert sum(len(spans) for spans in found.values()) == together
     assert sum(end - start for spans in found.values() for start, end in spans) == pytest.approx(
         stopped_us * US, abs=40

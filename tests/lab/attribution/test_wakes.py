@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from bench.attribution.attribute import read_sleeps
+from nanonap.lab.attribution.attribute import read_sleeps
 from tests.conftest import BuildProgram
 
 
@@ -17,12 +17,12 @@ def test_each_sleep_has_the_thread_on_which_it_ended(build_program: BuildProgram
         output, _ = process.communicate()
     after = time.monotonic_ns()
     header, sleeps = read_sleeps(output)
-    assert header["columns"] == ["requested_ns", "actual_ns", "start_ns", "sleeper", "tid"]
-    assert before < header["window_start_ns"] < after
+    assert header.columns == ["requested_ns", "actual_ns", "start_ns", "sleeper", "tid"]
+    assert before < header.window_start_ns < after
     assert sleeps.height == 60
     # Threads are numbered on from their process.
     assert (sleeps["tid"] >= process.pid).all()
-    assert (sleeps["start_ns"] >= header["window_start_ns"]).all()
+    assert (sleeps["start_ns"] >= header.window_start_ns).all()
     assert (sleeps["start_ns"] + sleeps["actual_ns"] < after).all()
 
 

@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from bench.attribution.errors import TracingUnavailable
-from bench.attribution.recording import Recording
+from nanonap.lab.attribution.errors import TracingUnavailable
+from nanonap.lab.attribution.recording import Recording
 
 _LOOK = """
 [ -d /sys/kernel/tracing/instances ] || mount -t tracefs tracefs /sys/kernel/tracing

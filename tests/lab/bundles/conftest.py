@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.bundle import write_bundle
-from tests.bench.bundles.made_bundles import ABOUT_BENCH, made_runs
-from tests.bench.made import write_result
+from nanonap.lab.publish.bundle import write_bundle
+from tests.lab.bundles.made_bundles import ABOUT_BENCH, made_runs
+from tests.lab.made import write_result
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.bundle import SUMS
-from bench.errors import BadBundle
-from bench.unbundle import redraw_bundle
-from tests.bench.made import FakeRun
+from nanonap.lab.ground.errors import BadBundle
+from nanonap.lab.publish.bundle import SUMS
+from nanonap.lab.publish.unbundle import redraw_bundle
+from tests.lab.made import FakeRun
 
 THE_SAME = "is the bundled one, byte for byte"
 ABOUT_BENCH = {"command": "invoke bench --quick --seed 7", "seed": 7, "notes": ["Zürich: ≥ 1 note"]}

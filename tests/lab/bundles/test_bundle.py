@@ -12,15 +12,15 @@ import polars as pl
 import pytest
 
 import patcher
-from bench.bundle import ABOUT, README, SUMMARY, SUMS, write_bundle
-from bench.errors import BadResult
-from bench.main import run_bench
-from bench.record import RUNS, SAMPLES
-from bench.unbundle import read_bundle, redraw_bundle
-from nanonap.errors import OutputExists
-from nanonap.paths import PROJECT
-from tests.bench.bundles.made_bundles import THE_SAME
-from tests.bench.made import GO, Roots
+from nanonap.base.errors import OutputExists
+from nanonap.base.paths import PROJECT
+from nanonap.lab.ground.errors import BadResult
+from nanonap.lab.main import run_bench
+from nanonap.lab.publish.bundle import ABOUT, README, SUMMARY, SUMS, write_bundle
+from nanonap.lab.publish.unbundle import read_bundle, redraw_bundle
+from nanonap.lab.store.write import RUNS, SAMPLES
+from tests.lab.bundles.made_bundles import THE_SAME
+from tests.lab.made import GO, Roots
 
 
 def test_a_bench_of_a_patched_program_goes_round_byte_by_byte(
@@ -32,8 +32,8 @@ def test_a_bench_of_a_patched_program_goes_round_byte_by_byte(
     folder = run_bench("quick", "stock,netpoll", "100us,1ms", "none", "quiet", seed=7, **where)  # type: ignore[arg-type]
     made = write_bundle(folder, tmp_path / "it.zip", roots.patched)
     files = read_bundle(tmp_path / "it.zip")
-    assert made["without_manifest"] == []
-    assert made["files"] == len(files)
+    assert made.without_manifest == []
+    assert made.files == len(files)
     manifest = patched.with_name("sleepbench.netpoll.patch.json")
     assert files[f"manifests/{GO}/default/sleepbench.netpoll.patch.json"] == manifest.read_bytes()
     assert json.loads(manifest.read_bytes())["output"]["sha256"] in files[f"result/{RUNS}"].decode()
@@ -43,7 +43,7 @@ def test_a_bench_of_a_patched_program_goes_round_byte_by_byte(
     capfd.readouterr()
     redraw_bundle(tmp_path / "it.zip", out=tmp_path / "drawn")
     told = capfd.readouterr()
-    assert told.out.strip() == str(tmp_path / "drawn" / "report.html")
+    assert told.out.splitlines()[-1] == str(tmp_path / "drawn" / "report.html")
     assert THE_SAME in told.err
     for path in (tmp_path / "drawn").iterdir():
         assert path.read_bytes() == (folder / path.name).read_bytes(), path.name
@@ -87,7 +87,7 @@ def test_a_note_that_names_a_folder_is_pointed_out(folder: Path, capfd: pytest.C
 
 
 def test_bundling_does_not_touch_the_folder_and_draws_what_it_has_not(folder: Path) -> None:
-    bundle = Path(write_bundle(folder)["bundle"])
+    bundle = Path(write_bundle(folder).bundle)
     assert bundle == folder.with_name("result of mine.zip")
     assert sorted(path.name for path in folder.iterdir()) == sorted(["bench.json", RUNS, SAMPLES])
     assert SUMMARY in read_bundle(bundle)
@@ -96,7 +96,7 @@ def test_bundling_does_not_touch_the_folder_and_draws_what_it_has_not(folder: Pa
 def test_a_stale_summary_in_the_folder_is_not_the_one_bundled(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (folder / "summary.json").write_text("{}")
     made = write_bundle(folder)
-    redraw_bundle(Path(made["bundle"]), "json")
+    redraw_bundle(Path(made.bundle), "json")
     assert THE_SAME in capfd.readouterr().err
 
 
@@ -107,7 +107,7 @@ def test_a_patched_arm_whose_manifest_is_no_more_is_named(folder: Path, capfd: p
         for line in lines
     ]
     (folder / RUNS).write_text("".join(json.dumps(line) + "\n" for line in changed))
-    assert write_bundle(folder)["without_manifest"] == ["netpoll"]
+    assert write_bundle(folder).without_manifest == ["netpoll"]
     assert "no manifest is left of netpoll" in capfd.readouterr().err
 
 

@@ -13,22 +13,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.errors import BadBundle
-from bench.record import SAMPLES
-from nanonap.errors import DiskFull, Interrupted
-from nanonap.paths import PROJECT
-from tests.bench.bundles.made_bundles import (
+from nanonap.base.errors import DiskFull, Interrupted
+from nanonap.base.paths import PROJECT
+from nanonap.lab.ground.errors import BadBundle
+from nanonap.lab.store.write import SAMPLES
+from tests.lab.bundles.made_bundles import (
     made_runs,
 )
-from tests.bench.made import write_result
+from tests.lab.made import write_result
+from tests.patience import PATIENCE_S
 
 INVOKE = Path(sys.executable).with_name("invoke")
 
 
 def _draw_elsewhere(folder: Path, cwd: Path, **environment: str) -> dict[str, bytes]:
-    code = (
-        "import sys; from pathlib import Path; from bench.report import write_report; write_report(Path(sys.argv[1]))"
-    )
+    code = "import pathlib, sys; from nanonap.lab.show import report; report.write_report(pathlib.Path(sys.argv[1]))"
     command = [sys.executable, "-c", code, str(folder)]
     subprocess.run(command, cwd=cwd, env={**os.environ, "PYTHONPATH": str(PROJECT), **environment}, check=True)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -67,12 +66,12 @@ def test_the_two_tasks(folder: Path, tmp_path: Path) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     made = _invoke("bundle", folder, "--out", tmp_path / "it.zip", "--json", temporary=temporary)
-    stdout, stderr = made.communicate(timeout=200)
+    stdout, stderr = made.communicate(timeout=PATIENCE_S)
     assert made.returncode == 0, stderr
     assert json.loads(stdout)["sha256"] == hashlib.sha256((tmp_path / "it.zip").read_bytes()).hexdigest()
     (tmp_path / "it.zip").write_bytes((tmp_path / "it.zip").read_bytes()[:-9])
     read = _invoke("report", tmp_path / "it.zip", temporary=temporary)
-    stdout, stderr = read.communicate(timeout=200)
+    stdout, stderr = read.communicate(timeout=PATIENCE_S)
     assert (read.returncode, stdout) == (BadBundle.exit_code, "")
     assert stderr.startswith("nanonap: ")
     assert not list(temporary.iterdir())
@@ -96,7 +95,7 @@ def test_an_interrupted_bundle_leaves_nothing(folder: Path, tmp_path: Path, numb
     while not list(temporary.glob("nanonap-bundle-*/result/summary.json")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(number)
-    assert process.communicate(timeout=200) == ("", "nanonap: interrupted; nothing half-written is left\n")
+    assert process.communicate(timeout=PATIENCE_S) == ("", "nanonap: interrupted; nothing half-written is left\n")
     assert process.returncode == Interrupted.exit_code
     assert not list(where.iterdir())
     assert not list(temporary.iterdir())
@@ -113,7 +112,7 @@ def test_a_full_disk_is_said_so_and_leaves_nothing(folder: Path, tmp_path: Path)
     if subprocess.run([*around, "true"], capture_output=True, check=False).returncode:
         pytest.skip("needs root, to mount a small file system in a namespace")
     done = _invoke("bundle", folder, "--out", small / "it.zip", temporary=temporary, around=around)
-    stdout, stderr = done.communicate(timeout=200)
+    stdout, stderr = done.communicate(timeout=PATIENCE_S)
     assert done.returncode == DiskFull.exit_code, stderr
     assert "it.zip: no room" in stderr
     assert stdout == ""

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import unbundle
-from bench.bundle import ABOUT, SUMMARY, SUMS, code_sha256
-from bench.errors import BadBundle
-from bench.main import redraw
-from bench.record import RUNS
-from bench.unbundle import compare, differing_versions, read_bundle, redraw_bundle
-from nanonap.errors import OutputExists, OutputNotWritable, UsageError
-from tests.bench.bundles.made_bundles import (
+from nanonap.base.errors import OutputExists, OutputNotWritable, UsageError
+from nanonap.lab.ground.errors import BadBundle
+from nanonap.lab.main import redraw
+from nanonap.lab.publish import unbundle
+from nanonap.lab.publish.bundle import ABOUT, SUMMARY, SUMS, code_sha256
+from nanonap.lab.publish.unbundle import compare, differing_versions, read_bundle, redraw_bundle
+from nanonap.lab.store.write import RUNS
+from tests.lab.bundles.made_bundles import (
     THE_SAME,
     adding,
     refused,
@@ -91,7 +91,7 @@ def test_a_missing_and_an_added_file_are_named(bundle: Path) -> None:
 
 @pytest.mark.parametrize("name", [SUMS, ABOUT, SUMMARY])
 def test_without_one_of_its_papers_it_is_no_bundle(bundle: Path, name: str) -> None:
-    refused(rewrite(bundle, without(name), sums=name != SUMS), f"not a bundle of `invoke bundle`, it holds no {name}")
+    refused(rewrite(bundle, without(name), sums=name != SUMS), f"not a bundle, it holds no {name}")
 
 
 def test_lines_that_are_no_checksums_arerefused(bundle: Path) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.experiments.base import Setting
-from bench.interrupt import Stop
-from bench.quota.base import Backend
+from nanonap.lab.experiments.kit.base import Setting
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.quota.base import Backend
 from tests.conftest import BuildProgram
 
 

@@ -2,7 +2,7 @@
 
 import time
 
-from bench.errors import QuotaUnavailable
+from nanonap.lab.ground.errors import QuotaUnavailable
 
 
 def refuse(backend: str) -> None:

@@ -2,16 +2,14 @@
 
 import functools
 import os
-import time
-from collections.abc import Callable
 
 import pytest
 
-from bench.attribution.errors import TracingUnavailable
-from bench.attribution.recording import Recording
-from bench.experiments.skew_runs import RECORDER
-from nanonap.paths import PROJECT
-from tests.bench.attribution.tracing import needs_tracing
+from nanonap.base.paths import PROJECT
+from nanonap.lab.attribution.errors import TracingUnavailable
+from nanonap.lab.attribution.recording import Recording
+from nanonap.lab.experiments.skew.runs import RECORDER
+from tests.lab.attribution.tracing import needs_tracing
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT)}
 
@@ -28,11 +26,3 @@ def needs_bpftrace() -> None:
     needs_tracing()
     if (reason := refusal()) is not None:
         pytest.skip(f"needs bpftrace: {reason.reason}; {reason.remedy}")
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """As long as it takes, half a minute at most."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

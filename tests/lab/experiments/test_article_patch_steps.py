@@ -10,17 +10,17 @@ from typing import Protocol
 import polars as pl
 import pytest
 
-from bench.experiments.article_patch import ArticlePatch
-from bench.experiments.article_patch_functions import source_row, sources
-from bench.experiments.article_patch_number import QUIETLY, counts, ran
-from bench.experiments.article_patch_patchelf import code_at, patchelf_rows
-from bench.experiments.article_patch_runs import QUICK, SCHEMA, run_copy
-from bench.experiments.base import Setting
-from bench.runner import COLUMNS
-from patcher.image import read_image
+from nanonap.lab.experiments.article_patch.experiment import ArticlePatch
+from nanonap.lab.experiments.article_patch.functions import source_row, sources
+from nanonap.lab.experiments.article_patch.number import QUIETLY, counts, ran
+from nanonap.lab.experiments.article_patch.patchelf import code_at, patchelf_rows
+from nanonap.lab.experiments.article_patch.runs import QUICK, SCHEMA, run_copy
+from nanonap.lab.experiments.kit.base import Setting
+from nanonap.lab.run.runner import COLUMNS
+from nanonap.toolchain.releases import release_toolchain
+from nanonap.toolchain.wheels import DEFAULT_GO
+from patcher.golang.image import read_image
 from tests.conftest import BuildProgram
-from toolchain.releases import release_toolchain
-from toolchain.wheels import DEFAULT_GO
 
 
 def test_calls_and_answers_are_read_from_what_strace_writes() -> None:
@@ -154,7 +154,7 @@ HEADER = {"schema": 1, "columns": COLUMNS, "n": 0, "wall_ns": 5, "cpu_ns": 4, "t
     [
         (["kill -SEGV $$"], -11, "ended by SIGSEGV"),
         (["exit 3"], 3, "exit status 3"),
-        (["echo nothing"], 0, "JSON header"),
+        (["echo nothing"], 0, "start with a header"),
         ([f"echo '{json.dumps(HEADER)}'"], 0, "no sleep ended within 150 ms"),
     ],
 )

@@ -5,23 +5,22 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
 import polars as pl
 import pytest
 
-from bench.errors import RunFailed
-from bench.experiments.base import Setting
-from bench.experiments.clocks import Clocks
-from bench.experiments.clocks_counts import count_here
-from bench.experiments.clocks_runs import READABLE, SOURCES, Plan, rows
-from bench.interrupt import Stop
-from bench.quota.none import NoBackend
-from nanonap.paths import PROJECT
+from nanonap.base.paths import PROJECT
+from nanonap.lab.experiments.clocks.counts import count_here
+from nanonap.lab.experiments.clocks.experiment import Clocks
+from nanonap.lab.experiments.clocks.runs import READABLE, SOURCES, Plan, rows
+from nanonap.lab.experiments.kit.base import Setting
+from nanonap.lab.ground.errors import RunFailed
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.quota.none import NoBackend
 from tests.conftest import BuildProgram
+from tests.patience import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -111,19 +110,12 @@ def test_a_killed_count_leaves_no_folder(tmp_path: Path) -> None:
     if shutil.which("strace") is None:
         pytest.skip("needs strace, beside which a count runs for long")
     script = (
-        "from bench.experiments.clocks_counts import count_here\n"
-        "from bench.interrupt import Stop\n"
+        "from nanonap.lab.experiments.clocks.counts import count_here\n"
+        "from nanonap.lab.ground.interrupt import Stop\n"
         "count_here({'syscall': ['/bin/sleep', '30']}, Stop(), 1)"
     )
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TMPDIR": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", script], env=environment) as process:
-        wait_for(lambda: any(tmp_path.glob("*/counts")))
+        wait_until(lambda: any(tmp_path.glob("*/counts")))
         process.send_signal(signal.SIGKILL)
-    wait_for(lambda: not any(tmp_path.iterdir()))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: not any(tmp_path.iterdir()))

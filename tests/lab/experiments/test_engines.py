@@ -6,11 +6,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from bench.experiments.attribution import Attributed
-from bench.experiments.base import Setting, Verdict
-from bench.experiments.engines import SCHEMA, Engines
-from bench.experiments.engines_probe import ASKED, CHANGED
-from bench.quota.choose import BACKEND_NAMES
+from nanonap.lab.experiments.attribution.experiment import Attributed
+from nanonap.lab.experiments.engines.experiment import SCHEMA, Engines
+from nanonap.lab.experiments.engines.probe import ASKED, CHANGED
+from nanonap.lab.experiments.kit.base import Setting, Verdict
+from nanonap.lab.quota.choose import BACKEND_NAMES
 
 
 def rows(backend: str, cannot: Collection[str] = (), version: int = 2, driver: str = "systemd") -> list[dict[str, Any]]:
@@ -102,8 +102,8 @@ def attributed(throttled: float, explained: float = 1.0) -> pl.DataFrame:
         (1.0, 1.0, "holds"),
         (0.6, 1.0, "holds in part"),
         (0.4, 1.0, "refuted"),
-        (0.1, 1.0, "cannot be tested here"),
-        (1.0, 0.5, "cannot be tested here"),
+        (0.1, 1.0, "not settled"),
+        (1.0, 0.5, "not settled"),
     ],
 )
 def test_d5_follows_the_throttled_share_and_stands_on_the_method(

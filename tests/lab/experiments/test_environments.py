@@ -5,9 +5,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from bench.experiments.base import Setting, Verdict
-from bench.experiments.environments import SCHEMA, Environments
-from bench.experiments.environments_verdicts import BURST, FAKE_BURST, LIMITED_BY, NONE
+from nanonap.lab.experiments.environments.experiment import SCHEMA, Environments
+from nanonap.lab.experiments.environments.verdicts import BURST, FAKE_BURST, LIMITED_BY, NONE
+from nanonap.lab.experiments.kit.base import Setting, Verdict
 
 MS = 1_000_000
 V1, V2 = LIMITED_BY[1], LIMITED_BY[2]
@@ -69,9 +69,9 @@ def test_lateness_under_a_quota_follows_the_data(quiet: float, busy: float, outc
 
 
 def test_noise_is_not_an_answer_and_a_quota_that_was_not_used_up_neither() -> None:
-    assert verdict(f"E3 {V1}", frame({V1: (5, 5)}, noise_ms=30)).outcome == "cannot be tested here"
+    assert verdict(f"E3 {V1}", frame({V1: (5, 5)}, noise_ms=30)).outcome == "not settled"
     found = verdict(f"E3 {V1}", frame({V1: (0, 0)}, throttled=1))
-    assert found.outcome == "cannot be tested here"
+    assert found.outcome == "not settled"
     assert "not used up" in found.sentence
 
 
@@ -82,7 +82,7 @@ def test_what_is_missing_here_is_said() -> None:
 
 @pytest.mark.parametrize(
     ("limited", "burst", "outcome"),
-    [(25, 0, "holds"), (25, 25, "refuted"), (0, 0, "cannot be tested here")],
+    [(25, 0, "holds"), (25, 25, "refuted"), (0, 0, "not settled")],
 )
 def test_burst_is_judged_by_the_true_one_beside_a_busy_process(limited: float, burst: float, outcome: str) -> None:
     data = frame({V1: (0, limited), BURST: (0, burst), FAKE_BURST: (0, 0)})
@@ -93,7 +93,7 @@ def test_burst_is_not_answered_where_others_took_the_cpu() -> None:
     idle = rows(BURST, "quiet", 0) + rows(BURST, "busy", 0, throttled=1)
     data = pl.concat([frame({V1: (0, 25)}), pl.DataFrame(idle, schema=SCHEMA)])
     found = verdict("E3 true burst", data)
-    assert found.outcome == "cannot be tested here"
+    assert found.outcome == "not settled"
     assert "not used up" in found.sentence
 
 

@@ -1,6 +1,6 @@
 """The reader of the scheduler's trace of handoff, on lines as they come."""
 
-from bench.experiments.handoff_trace import samples_of
+from nanonap.lab.experiments.handoff.trace import samples_of
 
 TRACE = """\
 SCHED 0ms: gomaxprocs=2 idleprocs=0 threads=3 spinningthreads=1 needspinning=0 idlethreads=0 runqueue=4 gcwaiting=false

@@ -8,11 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bench.errors import QuotaUnavailable
-from bench.experiments import minimum_picture
-from bench.experiments.base import Setting, Verdict
-from bench.experiments.minimum import SCHEMA, Minimum
-from bench.experiments.minimum_samples import (
+from nanonap.lab.experiments.kit.base import Setting, Verdict
+from nanonap.lab.experiments.minimum import picture as minimum_picture
+from nanonap.lab.experiments.minimum.experiment import SCHEMA, Minimum
+from nanonap.lab.experiments.minimum.samples import (
     AFTER_IDLE,
     ARMS,
     FIRST,
@@ -24,11 +23,12 @@ from bench.experiments.minimum_samples import (
     shares_below,
     sleeps,
 )
-from bench.interrupt import Stop
-from bench.quota.docker import DockerBackend
-from bench.terminal import print_table
-from tests.bench.experiments.pictures import assert_title_is_clear
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.quota.docker import DockerBackend
+from nanonap.lab.show.terminal import print_table
 from tests.conftest import BuildProgram
+from tests.lab.experiments.pictures import assert_title_is_clear
 
 BLOCKS, SLEEPS = 6, 40
 US = 1_000
@@ -204,7 +204,7 @@ def test_a_direct_call_that_changes_nothing_is_refuted() -> None:
 
 def test_two_processes_settle_nothing() -> None:
     data = frame(*patched(180, 12)).filter(pl.col("block") < 2)
-    assert {each.outcome for each in Minimum().judge(data)} == {"cannot be tested here"}
+    assert {each.outcome for each in Minimum().judge(data)} == {"not settled"}
 
 
 @pytest.mark.parametrize("missing", ["stock", "sleep"])
@@ -222,7 +222,7 @@ def test_what_is_missing_beside_the_claimed_is_said() -> None:
     assert "its median not measured beside stock's, not measured beside the raw call's" in found.sentence
     assert found.sentence.count("not measured beside stock's") == 2  # usleep, too
     of_long = verdict("P1", rows("stock", 2_000, 50, asked_us=1_900))
-    assert of_long.outcome == "cannot be tested here"
+    assert of_long.outcome == "not settled"
     assert "end before it: none was measured" in of_long.sentence
     assert "one sleep after the other: not measured" in of_long.sentence
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from http.client import HTTPConnection
@@ -11,27 +12,32 @@ import polars as pl
 import pytest
 
 import patcher
-from bench.errors import QuotaUnavailable
-from bench.experiments.base import Setting
-from bench.experiments.path import SleepPath
-from bench.experiments.path_data import MANY, PERFED, RUNTIME, STRACED, TRACEPOINTS
-from bench.experiments.path_programs import linked
-from bench.experiments.path_recorder import enable
-from bench.experiments.path_shown import CALL, FIRED, GOROUTINE
-from bench.experiments.path_strace import read_strace
-from bench.experiments.path_told import Teller, told_rows
-from bench.experiments.path_trace import ASLEEP, CLOCKS_APART_NS, SYSCALL
-from bench.interrupt import Stop
-from bench.quota.docker import DockerBackend
-from bench.quota.none import NoBackend
+from nanonap.lab.experiments.kit.base import Setting
+from nanonap.lab.experiments.path.data import MANY, PERFED, RUNTIME, STRACED, TRACEPOINTS
+from nanonap.lab.experiments.path.experiment import SleepPath
+from nanonap.lab.experiments.path.programs import linked
+from nanonap.lab.experiments.path.recorder import enable
+from nanonap.lab.experiments.path.shown import CALL, FIRED, GOROUTINE
+from nanonap.lab.experiments.path.strace import read_strace
+from nanonap.lab.experiments.path.told import Teller, told_rows
+from nanonap.lab.experiments.path.trace import ASLEEP, CLOCKS_APART_NS, SYSCALL
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.quota.docker import DockerBackend
+from nanonap.lab.quota.none import NoBackend
+from nanonap.toolchain.releases import release_toolchain
+from nanonap.toolchain.wheels import DEFAULT_GO
 from tests.conftest import BuildProgram
-from toolchain.releases import release_toolchain
-from toolchain.wheels import DEFAULT_GO
+from tests.patience import PATIENCE_S
 
 US, MS = 1_000, 1_000_000
 ARMS = {"usleep": None, "sleep": None, "netpoll": None, "netpoll+slack1": 1}
 #: Works with `true`, as the trial does, and with nothing else.
 BROKEN = """out=$1; shift; : > "$out"; [ "$1" = true ]"""
+#: strace, of whose record so many runs lose the ends of the sleeps.
+LOSSY = """out=$1; shift; strace -f -ttt -T -e trace=gettid,epoll_pwait -o "$out" "$@"; status=$?
+[ "$1" = true ] && exit; echo run >> "$RUNS"; [ "$(wc -l < "$RUNS")" -gt "$LOSES" ] || sed -i /gettid/d "$out"
+exit $status"""
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +145,7 @@ def test_go_tool_trace_opens_what_is_kept(quick: tuple[pl.DataFrame, Path]) -> N
         try:
             assert server.stderr is not None
             address = next(filter(None, (re.search(r"http://([\d.]+):(\d+)", line) for line in server.stderr)))
-            connection = HTTPConnection(address[1], int(address[2]), timeout=30)
+            connection = HTTPConnection(address[1], int(address[2]), timeout=PATIENCE_S)
             connection.request("GET", "/")
             page = connection.getresponse()
             assert page.status == 200
@@ -168,6 +174,22 @@ def test_a_tracer_that_fails_with_the_program_alone_is_missing(build_program: Bu
     (row,) = told_rows(teller, [(program, 3)], ((MS, 1),), tmp_path, Stop())
     assert (row["kind"], row["source"], row["arm"]) == ("missing", STRACED, "stock")
     assert "exit status 1" in row["missing"]
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="no strace: apt-get install strace")
+@pytest.mark.parametrize(("loses", "sleeps"), [(1, 2), (9, 0)])
+def test_a_run_of_which_the_tracer_loses_events_is_made_again(
+    build_program: BuildProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loses: int, sleeps: int
+) -> None:
+    monkeypatch.setenv("RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("LOSES", str(loses))
+    program = linked(tmp_path, "stock", build_program("sleepbench"))
+    teller = Teller(STRACED, (("sh", "-c", LOSSY, "tracer"),), read_strace, "mend it")
+    rows = list(told_rows(teller, [(program, 1)], ((MS, 3),), tmp_path, Stop()))
+    assert [row["kind"] for row in rows].count("sleep") == sleeps  # of three the first has no beginning
+    assert [row["missing"] for row in rows if row["kind"] == "missing"] == [
+        "its record does not show the end of every sleep: 0 for 3 sleeps"
+    ] * (loses > 3)
 
 
 def test_a_kernel_before_epoll_pwait2_is_recorded_without_it(tmp_path: Path) -> None:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from bench.experiments.path_calls import FOREVER, Call, Log, Sleep, call_rows, sleep_row, wall_to_wall
-from bench.experiments.path_kernel import read_calls
-from bench.experiments.path_strace import read_perf, read_strace
-from bench.experiments.path_trace import parse_trace, sleeper, state_row
-from bench.experiments.path_verdicts import IN_ORDER
+from nanonap.lab.experiments.path.calls import FOREVER, Call, Log, Sleep, call_rows, sleep_row, wall_to_wall
+from nanonap.lab.experiments.path.kernel import read_calls
+from nanonap.lab.experiments.path.strace import read_perf, read_strace
+from nanonap.lab.experiments.path.trace import parse_trace, sleeper, state_row
+from nanonap.lab.experiments.path.verdicts import IN_ORDER
 
 US, MS = 1_000, 1_000_000
 # Lines made in the form that strace 6.1, perf 6.1, Linux 6.18 and Go 1.27.3 print; moments and numbers are made up.

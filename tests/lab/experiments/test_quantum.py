@@ -5,9 +5,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from bench.errors import QuotaUnavailable
-from bench.experiments.base import Setting, Verdict
-from bench.experiments.quantum import FEW, LONE, MANY, SCHEMA, Quantum
+from nanonap.lab.experiments.kit.base import Setting, Verdict
+from nanonap.lab.experiments.quantum.experiment import FEW, LONE, MANY, SCHEMA, Quantum
+from nanonap.lab.ground.errors import QuotaUnavailable
 
 BLOCKS = 6
 
@@ -79,7 +79,7 @@ def test_where_none_is_cheap_enough_that_is_said() -> None:
 
 
 def test_what_lies_on_the_limit_is_not_settled() -> None:
-    assert verdict("G1", frame(plain(500, 1.5))).outcome == "cannot be tested here"
+    assert verdict("G1", frame(plain(500, 1.5))).outcome == "not settled"
 
 
 def test_one_setting_serves_both_where_the_lone_sleeper_keeps_its_precision() -> None:
@@ -99,4 +99,4 @@ def test_tables_have_a_row_an_arm() -> None:
 @pytest.mark.parametrize("missing", ["no quantum", "stock"])
 def test_without_its_base_nothing_is_judged(missing: str) -> None:
     data = frame(plain(500, 1.3), dense(500, 1.3)).filter(pl.col("arm") != missing)
-    assert verdict("G2" if missing == "no quantum" else "G1", data).outcome == "cannot be tested here"
+    assert verdict("G2" if missing == "no quantum" else "G1", data).outcome == "not settled"

@@ -5,23 +5,22 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from bench.errors import BadResult, QuotaUnavailable, RunFailed
-from bench.experiments.base import Setting, Verdict
-from bench.experiments.inside import ask
-from bench.experiments.main import DATA, EXPERIMENTS, judged, make_experiment
-from bench.experiments.quota_limits import SCHEMA, QuotaLimits
-from bench.quota.base import Backend
-from bench.quota.cgroup import CgroupBackend, owner_of
-from nanonap.errors import UsageError
-from nanonap.paths import PROJECT
-from nanonap.processes import is_alive
-from toolchain.build import build
+from nanonap.base.errors import UsageError
+from nanonap.base.paths import PROJECT
+from nanonap.base.processes import is_alive
+from nanonap.lab.experiments.kit.base import Setting, Verdict
+from nanonap.lab.experiments.main import DATA, EXPERIMENTS, judged, make_experiment
+from nanonap.lab.experiments.quota_limits.experiment import SCHEMA, QuotaLimits
+from nanonap.lab.ground.errors import BadResult, QuotaUnavailable, RunFailed
+from nanonap.lab.quota.base import Backend
+from nanonap.lab.quota.cgroup import CgroupBackend, owner_of
+from nanonap.toolchain.build import build
+from tests.patience import PATIENCE_S, wait_until
 
 INVOKE = str(Path(sys.executable).with_name("invoke"))
 Pairs = dict[tuple[str, int], bool]
@@ -69,12 +68,12 @@ def test_the_verdict_follows_what_was_accepted(change: Pairs, outcome: str) -> N
 
 def test_a_refusal_and_a_fault_in_the_other_process_are_told_apart(setting: Setting) -> None:
     with pytest.raises(QuotaUnavailable) as refusal:
-        ask(setting, "tests.bench.experiments.faults:refuse", 30)
+        setting.call_beside_groups("tests.lab.experiments.faults:refuse", 30)
     assert (refusal.value.backend, refusal.value.reason, refusal.value.remedy) == ("some", "a reason", "a remedy")
     with pytest.raises(RunFailed, match="ZeroDivisionError"):
-        ask(setting, "tests.bench.experiments.faults:fail", 30)
+        setting.call_beside_groups("tests.lab.experiments.faults:fail", 30)
     with pytest.raises(RunFailed, match="still running after 1 s"):
-        ask(setting, "tests.bench.experiments.faults:hang", 1)
+        setting.call_beside_groups("tests.lab.experiments.faults:hang", 1)
 
 
 def test_invoke_gives_one_document_and_the_folder_is_judged_again_the_same(backend: Backend, tmp_path: Path) -> None:
@@ -87,9 +86,9 @@ def test_invoke_gives_one_document_and_the_folder_is_judged_again_the_same(backe
     assert document["backend"]["name"] == backend.name
     assert [Verdict(**each).claim for each in document["verdicts"]] == ["Q1"]
     again = judged(out)
-    assert json.loads(json.dumps(again)) == document
+    assert json.loads(json.dumps(again.to_json())) == document
     pl.read_parquet(out / DATA).with_columns(accepted=pl.lit(value=False)).write_parquet(out / DATA)
-    assert judged(out)["verdicts"] != document["verdicts"]
+    assert judged(out).verdicts != again.verdicts
 
 
 def test_sigterm_ends_an_experiment_and_what_it_started(backend: Backend, tmp_path: Path) -> None:
@@ -99,21 +98,16 @@ def test_sigterm_ends_an_experiment_and_what_it_started(backend: Backend, tmp_pa
     command = [INVOKE, "experiment", "bandwidth", "--quick", "--out", str(tmp_path / "none")]
     child = subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
     try:
-        deadline = time.monotonic() + 30
-        while not _groups_below(backend, child.pid) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(lambda: child.poll() is not None or bool(_groups_below(backend, child.pid)))
         os.kill(child.pid, signal.SIGTERM)
-        _, said = child.communicate(timeout=30)
+        _, said = child.communicate(timeout=PATIENCE_S)
     finally:
         child.kill()
         child.wait()
     assert child.returncode == 130, said
     assert "Traceback" not in said
     assert not (tmp_path / "none").exists()
-    deadline = time.monotonic() + 10
-    while (left := _orphans(backend)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert left == []
+    wait_until(lambda: not _orphans(backend), lambda: _orphans(backend))
 
 
 def _groups_below(backend: CgroupBackend, pid: int) -> list[str]:

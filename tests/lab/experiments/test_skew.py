@@ -7,18 +7,18 @@ import polars as pl
 import pytest
 
 import patcher
-from bench.errors import QuotaUnavailable
-from bench.experiments.base import Setting
-from bench.experiments.skew import Skew
-from bench.experiments.skew_recorder import BPFTRACE, TRACEFS
-from bench.experiments.skew_rows import SLEEP, STAT, TIMERFD, UNRECORDED
-from bench.experiments.skew_runs import ARMS, QUICK, Plan, rows
-from bench.interrupt import Stop
-from bench.quota.docker import DockerBackend
-from bench.quota.none import NoBackend
-from tests.bench.attribution.tracing import needs_tracing
-from tests.bench.experiments.recorders import needs_bpftrace
+from nanonap.lab.experiments.kit.base import Setting
+from nanonap.lab.experiments.skew.experiment import Skew
+from nanonap.lab.experiments.skew.recorder import BPFTRACE, TRACEFS
+from nanonap.lab.experiments.skew.rows import SLEEP, STAT, TIMERFD, UNRECORDED
+from nanonap.lab.experiments.skew.runs import ARMS, QUICK, Plan, rows
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.quota.docker import DockerBackend
+from nanonap.lab.quota.none import NoBackend
 from tests.conftest import BuildProgram
+from tests.lab.attribution.tracing import needs_tracing
+from tests.lab.experiments.recorders import needs_bpftrace
 
 IN_ORDER = ("expiry_ns", "wakeup_ns", "running_ns", "exit_ns", "goroutine_ns")
 ONCE = Plan(((1_000_000, 10),), 1, 5)
@@ -133,8 +133,8 @@ def test_what_is_beside_the_sleeps_may_fail_without_them(
 ) -> None:
     needs_tracing()
     failing = SimpleNamespace(executable="/bin/false")  # the program of the timerfd
-    monkeypatch.setattr("bench.experiments.skew_runs.sys", failing)
-    monkeypatch.setattr("bench.experiments.skew_runs.QUICK", ONCE)
+    monkeypatch.setattr("nanonap.lab.experiments.skew.runs.sys", failing)
+    monkeypatch.setattr("nanonap.lab.experiments.skew.runs.QUICK", ONCE)
     setting = Setting(True, NoBackend(), build_program("sleepbench"), {}, Stop(), lambda text: None, tmp_path)
     found = list(rows(setting))
     (missing,) = [row["missing"] for row in found if row.get("what") == TIMERFD]

@@ -9,17 +9,17 @@ import polars as pl
 import pytest
 from matplotlib.text import Text
 
-from bench.arms import Arm
-from bench.attribution.errors import RecordingFailed
-from bench.conditions import QUIET, Condition
-from bench.experiments.base import Verdict
-from bench.experiments.skew import Skew
-from bench.experiments.skew_events import Wake, Wakes, parse_wakes
-from bench.experiments.skew_recorder import BPFTRACE, TRACEFS
-from bench.experiments.skew_rows import SCHEMA, SLEEP, STAT, UNRECORDED, joined
-from bench.experiments.skew_shares import CLAIMED
-from bench.quota.limits import Quota
-from bench.schedule import Run
+from nanonap.lab.attribution.errors import RecordingFailed
+from nanonap.lab.experiments.kit.base import Verdict
+from nanonap.lab.experiments.skew.events import Wake, Wakes, parse_wakes
+from nanonap.lab.experiments.skew.experiment import Skew
+from nanonap.lab.experiments.skew.recorder import BPFTRACE, TRACEFS
+from nanonap.lab.experiments.skew.rows import SCHEMA, SLEEP, STAT, UNRECORDED, joined
+from nanonap.lab.experiments.skew.shares import CLAIMED
+from nanonap.lab.plan.arms import Arm
+from nanonap.lab.plan.conditions import QUIET, Condition
+from nanonap.lab.plan.schedule import Run
+from nanonap.lab.quota.limits import Quota
 
 IN_ORDER = ("expiry_ns", "wakeup_ns", "running_ns", "exit_ns", "goroutine_ns")
 KERNEL = """@lost 1 7
@@ -48,7 +48,8 @@ def test_the_kernels_text_is_read_stage_by_stage() -> None:
 
 def test_a_sleeps_last_wait_is_the_one_that_was_due_at_its_end() -> None:
     run = Run(0, Arm("stock", Path("any"), "sleep", None, None, "none", ""), Condition(Quota(), QUIET), (), 0, 1)
-    header = {"n": 2, "columns": ["requested_ns", "actual_ns", "start_ns", "sleeper", "tid"], "window_start_ns": 1_000}
+    names = ["requested_ns", "actual_ns", "start_ns", "sleeper", "tid"]
+    header = {"n": 2, "columns": names, "window_start_ns": 1_000, "pid": 1, "threads_peak": 5}
     columns = [[5_000_000, 100_000], [5_100_000, 150_000], [0, 5_200_000], [0, 0], [7, 7]]
     output = json.dumps(header).encode() + b"\n" + np.array(columns, dtype="<i8").tobytes()
     first = Wake(7, 2_000, 4_002_000, 4_052_000, 4_060_000, 4_062_000, 4_065_000, 4_066_000)
@@ -121,9 +122,9 @@ def test_shares_as_claimed_hold_in_both_readings_in_one_or_in_none() -> None:
 
 def test_shares_at_the_edge_or_of_too_few_runs_settle_nothing() -> None:
     edge = made((0.78, 0.17, 0.05))
-    assert judged(edge).outcome == "cannot be tested here"
+    assert judged(edge).outcome == "not settled"
     few = made(CLAIMED).filter(pl.col("block") < 2)
-    assert judged(few).outcome == "cannot be tested here"
+    assert judged(few).outcome == "not settled"
     assert "do not settle it" in judged(few).sentence
 
 
@@ -131,13 +132,13 @@ def test_what_recording_costs_must_not_decide() -> None:
     """Delays are 5, 30 and 200 µs: 25 µs less make the second class the first one."""
     cheap, dear = made(CLAIMED), made(CLAIMED, costs_ns=30_000)
     assert judged(cheap).outcome == "holds"
-    assert judged(dear).outcome == "cannot be tested here"
+    assert judged(dear).outcome == "not settled"
     assert "so much leaves it open" in judged(dear).sentence
     assert "Recorded, sleeps of all programs end 30.0 [" in judged(dear).sentence
     assert "lower bound. With all of it taken off: expiry → running: 95 % [" in judged(dear).sentence
     assert judged(made(SLOW, costs_ns=30_000)).outcome == "refuted"
     unknown = judged(cheap.filter(pl.col("part") != UNRECORDED))
-    assert unknown.outcome == "cannot be tested here"
+    assert unknown.outcome == "not settled"
     assert "there are no runs without it" in unknown.sentence
 
 
@@ -145,7 +146,7 @@ def test_a_cost_between_whose_ends_the_claim_would_hold_settles_nothing() -> Non
     """25 µs in 68 of a hundred, 60 in 27, 200 in 5: with nothing or 60 µs taken off others, with 20 the claimed."""
     data = made(CLAIMED, costs_ns=60_000)
     longer = data.with_columns(pl.col("wakeup_ns").replace({1_000: 21_000, 26_000: 56_000}))
-    assert judged(longer).outcome == "cannot be tested here"
+    assert judged(longer).outcome == "not settled"
     assert "so much leaves it open" in judged(longer).sentence
 
 
@@ -158,7 +159,7 @@ def test_few_wake_ups_that_were_seen_whole_are_no_sample() -> None:
     )
     found = judged(pl.concat([partly, lack]))
     assert judged(whole).outcome == "holds"
-    assert found.outcome == "cannot be tested here"
+    assert found.outcome == "not settled"
     assert "of 600 wake-ups of stock sleeps were seen until the thread ran" in found.sentence
     assert "there is no bpftrace; install it" in found.sentence
     shares, _, counts = Skew().tables(partly)

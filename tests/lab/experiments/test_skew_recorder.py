@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from bench.attribution.recording import Recording
-from bench.experiments.skew_events import Wake, parse_wakes
-from bench.experiments.skew_recorder import SCRIPT, TRACEFS
-from bench.experiments.skew_runs import RECORDER
-from bench.experiments.skew_tracefs import switched_on
-from tests.bench.attribution.tracing import left, needs_tracing
-from tests.bench.experiments.recorders import ENVIRONMENT, needs_bpftrace, wait_for
+from nanonap.lab.attribution.recording import Recording
+from nanonap.lab.experiments.skew.events import Wake, parse_wakes
+from nanonap.lab.experiments.skew.recorder import SCRIPT, TRACEFS
+from nanonap.lab.experiments.skew.runs import RECORDER
+from nanonap.lab.experiments.skew.tracefs import switched_on
 from tests.conftest import BuildProgram
+from tests.lab.attribution.tracing import left, needs_tracing
+from tests.lab.experiments.recorders import ENVIRONMENT, needs_bpftrace
+from tests.patience import PATIENCE_S, wait_until
 
 _CUT_NS = 1_000  # what tracefs may show too early
 
@@ -78,13 +79,13 @@ def running(tmp_path: Path, build_program: BuildProgram) -> Iterator[subprocess.
     script = f"""
 import sys
 from pathlib import Path
-from bench.experiments.base import Setting
-from bench.experiments.skew import Skew
-from bench.interrupt import Stop
-from bench.quota.limits import Quota
-from bench.quota.none import NoBackend
-from bench.schedule import Run
-from nanonap.errors import Interrupted
+from nanonap.lab.experiments.kit.base import Setting
+from nanonap.lab.experiments.skew.experiment import Skew
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.quota.limits import Quota
+from nanonap.lab.quota.none import NoBackend
+from nanonap.lab.plan.schedule import Run
+from nanonap.base.errors import Interrupted
 stop = Stop()
 with stop.listening():
     program = Path({str(build_program("sleepbench"))!r})
@@ -98,7 +99,7 @@ with stop.listening():
     environment = {**ENVIRONMENT, "TMPDIR": str(tmp_path / "temporary")}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment) as process:
         try:
-            wait_for(lambda: any(name.startswith("skew-") for name, _ in below(process.pid).values()))
+            wait_until(lambda: any(name.startswith("skew-") for name, _ in below(process.pid).values()))
             yield process
         finally:
             process.kill()
@@ -121,20 +122,26 @@ def below(pid: int) -> dict[int, tuple[str, int]]:
     return {number: known[number] for number in found - {pid} if number in known}
 
 
+def tracefs_mounts() -> list[str]:
+    """What a recorder may leave mounted; container engines come and go meanwhile."""
+    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    return [each for each in mounts if each.split()[2] == "tracefs"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_of_an_experiment_that_is_ended(
     running: subprocess.Popen[bytes], number: int, tmp_path: Path
 ) -> None:
-    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
+    mounts = tracefs_mounts()
     started = below(running.pid)
     assert any((tmp_path / "temporary").iterdir())
     assert len(started) >= 2
     running.send_signal(number)
     assert running.wait() == (130 if number == signal.SIGINT else -number)
-    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started))
-    assert Path("/proc/self/mounts").read_text(encoding="utf-8") == mounts
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started))
+    assert tracefs_mounts() == mounts
     assert not any(f"nanonap-{pid}-" in left() for pid in started)
-    wait_for(lambda: not any((tmp_path / "temporary").iterdir()))
+    wait_until(lambda: not any((tmp_path / "temporary").iterdir()))
 
 
 def test_bpftrace_ends_with_its_recorder_however_that_ends() -> None:
@@ -144,7 +151,7 @@ def test_bpftrace_ends_with_its_recorder_however_that_ends() -> None:
         started = below(number)
         assert "bpftrace" in {name for name, _ in started.values()}
         os.kill(number, signal.SIGKILL)
-        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started))
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started))
 
 
 @pytest.mark.parametrize("at", ["_prepare", "start"])
@@ -152,7 +159,7 @@ def test_a_recorder_that_is_ended_while_it_begins_leaves_nothing(at: str) -> Non
     needs_tracing()
     script = f"""
 import os, signal, sys
-from bench.experiments import skew_recorder
+from nanonap.lab.experiments.skew.experiment import recorder as skew_recorder
 class Ended(skew_recorder.Wakeups):
     def {at}(self, *arguments):
         super().{at}(*arguments)
@@ -221,11 +228,11 @@ def test_the_script_runs_alone_as_its_head_says(build_program: BuildProgram, tmp
             ["/bin/sh", "-c", f"exec {command.replace('NAME', name)}"], cwd=SCRIPT.parent, stdout=said, stderr=said
         )
     try:
-        wait_for(lambda: b"ready" in (tmp_path / "said").read_bytes() or process.poll() is not None)
+        wait_until(lambda: b"ready" in (tmp_path / "said").read_bytes() or process.poll() is not None)
         plan = ["-method", "floor", "-plan", "200us*100"]
         subprocess.run([tmp_path / name, *plan], stdout=subprocess.DEVNULL, check=True)
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_S) == 0
     finally:
         process.kill()
         process.wait()

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bench.experiments.base import Setting, Verdict
-from bench.experiments.stretch import BUSY, QUIET, QUOTA, SCHEMA, Stretch
+from nanonap.lab.experiments.kit.base import Setting, Verdict
+from nanonap.lab.experiments.stretch.experiment import BUSY, QUIET, QUOTA, SCHEMA, Stretch
 
 MS = 1_000_000
 PERIOD_MS, STALL_MS = 100, 75  # half a CPU, two busy threads on two CPUs
@@ -54,12 +54,12 @@ def test_a_stretched_quiet_sleeper_refutes_it() -> None:
 
 def test_a_group_that_was_hardly_stopped_says_nothing_of_the_model() -> None:
     found = _verdicts(_data(throttled=5))["M2"]
-    assert found.outcome == "cannot be tested here"
+    assert found.outcome == "not settled"
     assert "25%" in found.sentence
 
 
 def test_too_few_runs_settle_nothing() -> None:
-    assert {each.outcome for each in _verdicts(_data(blocks=1)).values()} == {"cannot be tested here"}
+    assert {each.outcome for each in _verdicts(_data(blocks=1)).values()} == {"not settled"}
 
 
 def test_the_table_has_what_was_predicted_beside_what_was_measured() -> None:

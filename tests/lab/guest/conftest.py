@@ -5,9 +5,9 @@ from typing import TypeVar
 
 import pytest
 
-from bench.errors import QuotaUnavailable
-from bench.guest.backend import GuestBackend, GuestSystemdBackend
-from bench.guest.image import check_host
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.guest.backend import GuestBackend, GuestSystemdBackend
+from nanonap.lab.guest.image import check_host
 
 Kind = TypeVar("Kind", bound=GuestBackend)
 

@@ -1,12 +1,11 @@
 """What the tests of both guests do inside."""
 
 import subprocess
-import time
-from collections.abc import Callable
 
-from bench.guest.backend import GuestBackend, GuestGroup, client
-from bench.quota.base import Throttling
-from bench.quota.limits import Limits, parse_quota
+from nanonap.lab.guest.backend import GuestBackend, GuestGroup, client
+from nanonap.lab.quota.base import Throttling
+from nanonap.lab.quota.limits import Limits, parse_quota
+from tests.patience import wait_until
 
 #: Every kind of limit that the kernel's cgroup v2 has.
 KINDS = {
@@ -44,14 +43,6 @@ def groups(backend: GuestBackend) -> list[str]:
     return found.stdout.split()
 
 
-def wait_until_no_groups(backend: GuestBackend, patience_s: float = 20.0) -> None:
-    """What is left by then fails, with its name."""
-    wait_until(lambda: not groups(backend), patience_s, lambda: str(groups(backend)))
-
-
-def wait_until(condition: Callable[[], bool], patience_s: float = 20.0, left: Callable[[], str] = str) -> None:
-    """What is not true by then fails, saying ``left``."""
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline, left()
-        time.sleep(0.05)
+def wait_until_no_groups(backend: GuestBackend) -> None:
+    """What is left in the end fails, with its name."""
+    wait_until(lambda: not groups(backend), lambda: groups(backend))

@@ -8,21 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from bench.arms import Arm
-from bench.conditions import QUIET, Condition, parse_load
-from bench.errors import QuotaUnavailable, RunFailed
-from bench.guest.agent import FILES
-from bench.guest.backend import GuestBackend
-from bench.guest.client import FAILED
-from bench.interrupt import Stop
-from bench.quota.limits import Limits, Quota, parse_quota
-from bench.runner import measure
-from bench.schedule import Run
-from tests.bench.guest.inside import KINDS, burn, groups, run, wait_until, wait_until_no_groups
-from tests.bench.made import GO
+from nanonap.lab.experiments.kit.groups_above import GroupsAbove
+from nanonap.lab.ground.errors import QuotaUnavailable, RunFailed
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.guest.agent import FILES
+from nanonap.lab.guest.backend import GuestBackend
+from nanonap.lab.guest.client import FAILED
+from nanonap.lab.plan.arms import Arm
+from nanonap.lab.plan.conditions import QUIET, Condition, parse_load
+from nanonap.lab.plan.schedule import Run
+from nanonap.lab.quota.limits import Limits, Quota, parse_quota
+from nanonap.lab.run.runner import measure
 from tests.conftest import BuildProgram
+from tests.lab.guest.inside import BURN, KINDS, burn, groups, run, wait_until_no_groups
+from tests.lab.made import GO
+from tests.patience import PATIENCE_S, wait_until
 
-pytestmark = pytest.mark.timeout(900)  # the image may have to be made, by a machine that is busy
 # Emulated, a program's start alone takes long at less than this.
 HALF = Limits(parse_quota("50%"))
 MS = 1_000_000
@@ -33,7 +34,7 @@ def test_the_kernel_says_the_limits_that_were_asked_for(guest: GuestBackend, nam
     limits = {**KINDS, "burst": Limits(parse_quota("50%+burst=50ms"))}[name]
     with guest.open(limits) as group:
         assert limits.kept_by(group.effective)
-        folder = Path(group.files_inside["cpu_stat"] if group.files_inside else "").parent
+        folder = Path(group.place.cpu_stat or "").parent
         kernel = run(guest, "head", "-v", *(f"{folder}/{name}" for name in ("cpu.max", "cpu.max.burst", "cpu.weight")))
     words = kernel.stdout.split()
     assert words[3:5] == [
@@ -73,6 +74,46 @@ def test_a_burner_is_throttled_and_counted_and_one_without_quota_is_not(guest: G
     assert used.nr_throttled == used.throttled_ns == 0
 
 
+TELL_ABOVE = (
+    "import json; from dataclasses import asdict; from nanonap.lab.quota.above import above_process; "
+    "print(json.dumps(asdict(above_process().told())))"
+)
+
+
+@pytest.mark.parametrize("around", [[], ["unshare", "--cgroup"]], ids=["as it is", "in a cgroup namespace"])
+def test_a_process_in_a_limited_group_names_it_and_its_stops(guest: GuestBackend, around: list[str]) -> None:
+    with guest.open(Limits(parse_quota("50%+burst=10ms"))) as group:
+        argv = group.command([*around, "python3", "-c", f"{BURN}\n{TELL_ABOVE}"])
+        above = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+        folder = Path(group.place.cpu_stat or "").parent
+    [found] = above["groups"]
+    assert found["group"] == f"/{folder.relative_to('/sys/fs/cgroup')}"
+    assert (found["version"], found["quota_ns"], found["burst_ns"]) == (2, 50_000_000, 10_000_000)
+    assert found["nr_periods"] >= found["nr_throttled"] > 0
+    assert found["throttled_ns"] > 0
+    assert above["unseen"] is None
+
+
+def test_the_root_of_a_namespace_shows_its_own_limit_and_that_there_is_more_above(guest: GuestBackend) -> None:
+    fresh = "mount -t tmpfs none /sys/fs/cgroup && mkdir /sys/fs/cgroup/v2 && mount -t cgroup2 none /sys/fs/cgroup/v2"
+    around = [
+        "unshare",
+        "--cgroup",
+        "--mount",
+        "--propagation",
+        "private",
+        "/bin/sh",
+        "-c",
+        f'{fresh} && exec "$@"',
+        "sh",
+    ]
+    with guest.open(HALF) as group:
+        argv = group.command([*around, "python3", "-c", TELL_ABOVE])
+        above = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+    assert [(each["group"], each["quota_ns"]) for each in above["groups"]] == [("/", 50_000_000)]
+    assert "the groups above /" in above["unseen"]
+
+
 def test_burst_lends_time_that_was_left_over(guest: GuestBackend) -> None:
     # One CPU works 60 ms of 100 at most once, so that a later period has what an earlier one left.
     work = "import time\nfor _ in range(3):\n    time.sleep(0.35)\n    end = time.thread_time() + 0.06\n"
@@ -99,7 +140,7 @@ def test_a_closed_group_is_gone_with_all_that_ran_in_it(guest: GuestBackend) -> 
         )
         assert left.stdout is not None
         assert left.stdout.readline() == b"on\n"
-    assert left.wait(20) == -signal.SIGKILL
+    assert left.wait(PATIENCE_S) == -signal.SIGKILL
     left.stdout.close()
     assert groups(guest) == []
     assert "1234" not in run(guest, "sh", "-c", "cat /proc/[0-9]*/cmdline").stdout
@@ -108,7 +149,7 @@ def test_a_closed_group_is_gone_with_all_that_ran_in_it(guest: GuestBackend) -> 
 
 def test_a_stale_group_of_a_dead_process_is_removed_at_the_next_start(guest: GuestBackend) -> None:
     namespace = run(guest, "stat", "-L", "-c", "%i", "/proc/self/ns/pid").stdout.strip()
-    stale = f"/sys/fs/cgroup/nanonap-99999-{namespace}000000000001-1"  # as nanonap.processes.identity has it
+    stale = f"/sys/fs/cgroup/nanonap-99999-{namespace}000000000001-1"  # as nanonap.base.processes.identity has it
     make = f"mkdir {stale}; setsid sleep 1000 & echo $! > {stale}/cgroup.procs"
     run(guest, "sh", "-c", f"({make}) > /dev/null 2>&1")
     assert groups(guest) == [stale]
@@ -119,8 +160,8 @@ def test_a_stale_group_of_a_dead_process_is_removed_at_the_next_start(guest: Gue
 def test_the_watchdog_removes_the_group_of_a_killed_process(guest: GuestBackend) -> None:
     killed = """
 import os, signal
-from bench.quota.cgroup2 import Cgroup2Backend
-from bench.quota.limits import Limits
+from nanonap.lab.quota.cgroup2 import Cgroup2Backend
+from nanonap.lab.quota.limits import Limits
 
 backend = Cgroup2Backend()
 backend.prepare()
@@ -191,7 +232,7 @@ def test_killing_the_client_ends_the_run_inside(guest: GuestBackend) -> None:
         os.killpg(client.pid, signal.SIGKILL)
         client.wait()
         client.stdout.close()
-        folder = Path(group.files_inside["cpu_stat"] if group.files_inside else "").parent
+        folder = Path(group.place.cpu_stat or "").parent
         wait_until(lambda: run(guest, "cat", f"{folder}/cgroup.procs").stdout == "")
 
 
@@ -204,12 +245,20 @@ def test_facts_are_the_guests(guest: GuestBackend) -> None:
     assert json.dumps(facts)
 
 
+def test_the_counters_above_a_group_are_the_guests(guest: GuestBackend) -> None:
+    """What one reads who looks into the wrong cpu.stat; a guest's root has none of throttling."""
+    above_groups = GroupsAbove(guest)
+    above, top = above_groups.throttled_ns()
+    assert isinstance(above, int)
+    assert above_groups.since((above, top))[0] is not None
+
+
 def test_functions_of_the_project_can_be_called_inside(guest: GuestBackend) -> None:
-    assert guest.call("os:getcwd") == str(FILES.parent)
+    assert guest.call("os:getcwd", Stop(), 60) == str(FILES.parent)
     with pytest.raises(RunFailed, match="FileNotFoundError"):
-        guest.call("os:listdir", path="/no-such-folder")
+        guest.call("os:listdir", Stop(), 60, path="/no-such-folder")
     with pytest.raises(QuotaUnavailable, match="no cgroup v1 hierarchy") as caught:
-        guest.call("bench.quota.choose:choose", name="cgroup1")
+        guest.call("nanonap.lab.quota.choose:choose", Stop(), 60, name="cgroup1")
     assert caught.value.backend == "guest"
 
 

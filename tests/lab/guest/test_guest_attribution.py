@@ -5,16 +5,16 @@ import subprocess
 import polars as pl
 import pytest
 
-from bench.attribution.attribute import PARTS, attribute, read_sleeps
-from bench.attribution.errors import RecordingFailed
-from bench.attribution.record import parse_record
-from bench.attribution.threads import threads_of
-from bench.attribution.throttling import Stops, stops_by_counters, stops_by_probes
-from bench.attribution.traced import Recorded, run_recorded
-from bench.errors import RunFailed
-from bench.guest.backend import GuestBackend, client
-from bench.interrupt import Stop
-from bench.quota.limits import Limits, parse_quota
+from nanonap.lab.attribution.attribute import PARTS, attribute, read_sleeps
+from nanonap.lab.attribution.errors import RecordingFailed
+from nanonap.lab.attribution.events import parse_kernel_trace
+from nanonap.lab.attribution.threads import threads_of
+from nanonap.lab.attribution.throttling import Stops, stops_by_counters, stops_by_probes
+from nanonap.lab.attribution.traced import Recorded, run_recorded
+from nanonap.lab.ground.errors import RunFailed
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.guest.backend import GuestBackend, client
+from nanonap.lab.quota.limits import Limits, parse_quota
 from tests.conftest import BuildProgram
 
 
@@ -42,9 +42,9 @@ def length(stops: Stops) -> int:
 
 
 def test_the_counters_tell_the_same_stops_as_the_kernels_own_calls(recorded: Recorded) -> None:
-    record = parse_record(recorded.record_text)
-    threads = threads_of(record, read_sleeps(recorded.output)[0]["pid"])
-    told, worked_out = stops_by_probes(record, threads), stops_by_counters(record, threads)
+    trace = parse_kernel_trace(recorded.trace_text)
+    threads = threads_of(trace, read_sleeps(recorded.output)[0].pid)
+    told, worked_out = stops_by_probes(trace, threads), stops_by_counters(trace, threads)
     both = Stops()
     for stops in (told, worked_out):
         for cpu, spans in stops.sure.items():
@@ -60,7 +60,7 @@ def test_the_counters_tell_the_same_stops_as_the_kernels_own_calls(recorded: Rec
 
 def test_nothing_is_left_in_the_guest(guest: GuestBackend, recorded: Recorded) -> None:
     del recorded
-    look = "ls /sys/kernel/tracing/instances; cat /sys/kernel/tracing/kprobe_events; pgrep -f bench.attribution || true"
+    look = "ls /sys/kernel/tracing/instances; cat /sys/kernel/tracing/kprobe_events; pgrep -f lab.attrib || true"
     command = [*client(guest.machine), "0", "--", "/bin/sh", "-c", look]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "nanonap" not in done.stdout

@@ -5,11 +5,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from bench.experiments.base import Setting
-from bench.experiments.clocks import Clocks
-from bench.experiments.clocks_runs import SCHEMA, SOURCES, UNREADABLE, Plan, rows
-from bench.guest.backend import GuestBackend
-from bench.interrupt import Stop
+from nanonap.lab.experiments.clocks.experiment import Clocks
+from nanonap.lab.experiments.clocks.runs import SCHEMA, SOURCES, UNREADABLE, Plan, rows
+from nanonap.lab.experiments.kit.base import Setting
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.guest.backend import GuestBackend
 from tests.conftest import BuildProgram
 
 

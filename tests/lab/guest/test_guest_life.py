@@ -9,22 +9,19 @@ from pathlib import Path
 
 import pytest
 
-import bench.guest.machine
-from bench.errors import QuotaUnavailable
-from bench.guest.image import image
-from bench.guest.machine import Machine
-from bench.quota.watchdog import guard
-from nanonap.paths import PROJECT
-from nanonap.processes import started
-from tests.bench.guest.inside import wait_until
+import nanonap.lab.guest.machine
+from nanonap.base.paths import PROJECT
+from nanonap.base.processes import started
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.watchdog import guard
+from nanonap.lab.guest.image import image
+from nanonap.lab.guest.machine import Machine
+from tests.patience import PATIENCE_S, wait_until
 
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.usefixtures("what_a_guest_needs"),
-]
+pytestmark = pytest.mark.usefixtures("what_a_guest_needs")
 BOOT = """
-from bench.guest.image import image
-from bench.guest.machine import Machine
+from nanonap.lab.guest.image import image
+from nanonap.lab.guest.machine import Machine
 Machine(image("guest"), "bare", "guest", "tcg")
 """
 
@@ -51,7 +48,7 @@ def test_whatever_ends_its_owner_qemu_and_its_folder_go(number: signal.Signals, 
     assert qemu is not None
     start = started(qemu)
     owner.send_signal(number)
-    assert owner.wait(30) != 0
+    assert owner.wait(PATIENCE_S) != 0
     wait_until(lambda: started(qemu) != start and not list(tmp_path.glob("nanonap-guest-*")))
 
 
@@ -59,8 +56,8 @@ def test_a_boot_that_fails_is_said_with_the_consoles_last_words_and_leaves_nothi
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setitem(bench.guest.machine.INITS, "bare", "/no/such/init")
-    monkeypatch.setattr(bench.guest.machine, "_LAST_CONSOLE", tmp_path / "console")
+    monkeypatch.setitem(nanonap.lab.guest.machine.INITS, "bare", "/no/such/init")
+    monkeypatch.setattr(nanonap.lab.guest.machine, "_LAST_CONSOLE", tmp_path / "console")
     made = image("guest")
     guard.watch_path(tmp_path / "nothing")  # the watchdog is a child as well
     before = _children(os.getpid())
@@ -74,15 +71,15 @@ def test_a_boot_that_fails_is_said_with_the_consoles_last_words_and_leaves_nothi
 
 def test_a_boot_that_takes_too_long_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setitem(bench.guest.machine.BOOT_PATIENCE_S, "tcg", 0.5)
-    monkeypatch.setattr(bench.guest.machine, "_LAST_CONSOLE", tmp_path / "console")
+    monkeypatch.setitem(nanonap.lab.guest.machine.BOOT_PATIENCE_S, "tcg", 0.5)
+    monkeypatch.setattr(nanonap.lab.guest.machine, "_LAST_CONSOLE", tmp_path / "console")
     with pytest.raises(QuotaUnavailable, match=r"did not boot within"):
         Machine(image("guest"), "bare", "guest", "tcg")
     assert not list(tmp_path.glob("nanonap-guest-*"))
 
 
 def test_a_closed_guest_does_not_answer_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(bench.guest.machine, "_LAST_CONSOLE", tmp_path / "console")
+    monkeypatch.setattr(nanonap.lab.guest.machine, "_LAST_CONSOLE", tmp_path / "console")
     machine = Machine(image("guest"), "bare", "guest", "tcg")
     machine.close()
     machine.close()

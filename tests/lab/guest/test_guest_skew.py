@@ -4,12 +4,12 @@ from pathlib import Path
 
 import polars as pl
 
-from bench.experiments.base import Setting
-from bench.experiments.skew import Skew
-from bench.experiments.skew_recorder import TRACEFS
-from bench.experiments.skew_rows import SLEEP, TIMERFD, UNRECORDED
-from bench.guest.backend import GuestBackend
-from bench.interrupt import Stop
+from nanonap.lab.experiments.kit.base import Setting
+from nanonap.lab.experiments.skew.experiment import Skew
+from nanonap.lab.experiments.skew.recorder import TRACEFS
+from nanonap.lab.experiments.skew.rows import SLEEP, TIMERFD, UNRECORDED
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.guest.backend import GuestBackend
 from tests.conftest import BuildProgram
 
 

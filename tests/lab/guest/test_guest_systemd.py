@@ -4,12 +4,11 @@ import subprocess
 
 import pytest
 
-from bench.errors import QuotaUnavailable
-from bench.guest.backend import GuestSystemdBackend
-from bench.quota.limits import Limits, parse_quota
-from tests.bench.guest.inside import KINDS, burn, groups, run
-
-pytestmark = pytest.mark.timeout(900)  # the image may have to be made, by a machine that is busy
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.guest.backend import GuestSystemdBackend
+from nanonap.lab.quota.limits import Limits, parse_quota
+from tests.lab.guest.inside import KINDS, burn, groups, run
+from tests.patience import PATIENCE_S
 
 HALF = Limits(parse_quota("50%"))
 
@@ -53,7 +52,7 @@ def test_closed_groups_leave_no_unit_no_process_and_no_cgroup(systemd_guest: Gue
         assert left.stdout is not None
         assert left.stdout.readline() == b"on\n"
         assert groups(systemd_guest)
-    assert left.wait(30) != 0
+    assert left.wait(PATIENCE_S) != 0
     left.stdout.close()
     assert groups(systemd_guest) == []
     units = run(systemd_guest, "systemctl", "list-units", "--all", "--plain", "--no-legend", "nanonap*")

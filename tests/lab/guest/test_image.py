@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import bench.guest.image
-from bench.errors import QuotaUnavailable
-from bench.guest.image import RECIPE, check_host, image, recipe_key
-from nanonap.paths import PROJECT
-from tests.bench.guest.inside import wait_until
-
-pytestmark = pytest.mark.timeout(900)  # the image may have to be made, by a machine that is busy
+import nanonap.lab.guest.image
+from nanonap.base.paths import PROJECT
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.guest.image import RECIPE, check_host, image, recipe_key
+from tests.patience import PATIENCE_S, wait_until
 
 
 def test_what_is_missing_is_named_with_the_command_that_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +27,7 @@ def test_another_recipe_is_another_image(monkeypatch: pytest.MonkeyPatch, tmp_pa
     for path in RECIPE.iterdir():
         if path.is_file():
             (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(bench.guest.image, "RECIPE", tmp_path)
+    monkeypatch.setattr(nanonap.lab.guest.image, "RECIPE", tmp_path)
     assert recipe_key() == before
     with (tmp_path / "initramfs.sh").open("a") as stream:
         stream.write("# changed\n")
@@ -51,7 +49,7 @@ def test_the_image_is_made_once_and_says_what_is_in_it() -> None:
 def test_an_image_that_cannot_be_made_is_said_in_mmdebstraps_words_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(bench.guest.image, "SUITE", "no-such-release")
+    monkeypatch.setattr(nanonap.lab.guest.image, "SUITE", "no-such-release")
     with pytest.raises(QuotaUnavailable, match="no-such-release"):
         image("guest", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
@@ -60,13 +58,13 @@ def test_an_image_that_cannot_be_made_is_said_in_mmdebstraps_words_and_leaves_no
 @pytest.mark.usefixtures("what_a_guest_needs")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_whatever_ends_the_making_nothing_of_it_is_left(number: signal.Signals, tmp_path: Path) -> None:
-    make = "import sys, pathlib, bench.guest.image as image; image.image('guest', pathlib.Path(sys.argv[1]))"
+    make = "import sys, pathlib, nanonap.lab.guest.image as image; image.image('guest', pathlib.Path(sys.argv[1]))"
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     maker = subprocess.Popen([sys.executable, "-c", make, tmp_path], env=environment, stderr=subprocess.DEVNULL)
     # As root it unpacks below the folder; as a user, in /tmp.
     wanted = ".making-*/mmdebstrap.*" if os.geteuid() == 0 else ".making-*"
     wait_until(lambda: maker.poll() is not None or bool(list(tmp_path.glob(wanted))))
     maker.send_signal(number)
-    assert maker.wait(60) != 0
+    assert maker.wait(PATIENCE_S) != 0
     wait_until(lambda: [path.name for path in tmp_path.iterdir()] == [".lock"])
     assert str(tmp_path) not in Path("/proc/mounts").read_text()

@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bench.errors import QuotaUnavailable
-from bench.guest.mux import Mux
-from bench.guest.wire import (
+from nanonap.base.errors import UsageError
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.guest.mux import Mux
+from nanonap.lab.guest.wire import (
     GuestGone,
     Line,
     error_from_json,
@@ -17,8 +18,8 @@ from bench.guest.wire import (
     limits_from_json,
     limits_to_json,
 )
-from nanonap.errors import UsageError
-from tests.bench.guest.inside import KINDS
+from tests.lab.guest.inside import KINDS
+from tests.patience import PATIENCE_S
 
 
 def _echo(stream: socket.socket) -> None:
@@ -63,7 +64,7 @@ def test_channels_do_not_mix_and_bytes_stay_as_they_are(near: tuple[Mux, socket.
 def test_a_channel_that_nobody_reads_stops_no_other(near: tuple[Mux, socket.socket]) -> None:
     stuck, other = Line(near[0].open()), Line(near[0].open())
     stuck.send({}, bytes(4_000_000))
-    other.socket.settimeout(20)
+    other.socket.settimeout(PATIENCE_S)
     other.send({"still": "there"})
     assert other.receive() == ({"still": "there"}, b"")
     assert len(stuck.receive()[1]) == 4_000_000
@@ -77,7 +78,7 @@ def test_when_the_line_is_cut_every_channel_ends_and_a_new_one_at_once(near: tup
     line.receive()
     near[1].shutdown(socket.SHUT_RDWR)
     for each in (line, Line(near[0].open())):
-        each.socket.settimeout(5)
+        each.socket.settimeout(PATIENCE_S)
         with pytest.raises(GuestGone):
             each.receive()
         each.close()

@@ -4,19 +4,16 @@ Each step is taken on throw-away copies of the measured program, which are run w
 files, and removed afterwards. Edited copies run because the user asked for this experiment, and for nothing else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-import polars as pl
-
-from bench.experiments.article_patch_functions import function_rows
-from bench.experiments.article_patch_number import number_rows, table_rows
-from bench.experiments.article_patch_patchelf import patchelf_rows
-from bench.experiments.article_patch_runs import FULL, QUICK, SCHEMA, instruction_rows
-from bench.experiments.article_patch_tables import tables
-from bench.experiments.article_patch_verdicts import patched_as_described
-from bench.experiments.base import Experiment, Setting, Verdict
-from bench.quota.watchdog import guarded_folder
-from bench.tables import Table
+from nanonap.lab.experiments.article_patch.functions import function_rows
+from nanonap.lab.experiments.article_patch.number import number_rows, table_rows
+from nanonap.lab.experiments.article_patch.patchelf import patchelf_rows
+from nanonap.lab.experiments.article_patch.runs import FULL, QUICK, SCHEMA, instruction_rows
+from nanonap.lab.experiments.article_patch.tables import tables
+from nanonap.lab.experiments.article_patch.verdicts import patched_as_described
+from nanonap.lab.experiments.kit.base import Experiment, Row, Setting
+from nanonap.lab.ground.watchdog import guarded_folder
 
 
 class ArticlePatch(Experiment):
@@ -30,26 +27,20 @@ class ArticlePatch(Experiment):
         "the dynamic linker reads, never code; 241 is mq_unlink on x86-64, which fails at once, so that the runtime's "
         "monitor thread spins where it should sleep; and SYSCALL is an instruction, syscall no function to call"
     )
+    verdicts = (patched_as_described,)
 
-    def run(self, setting: Setting) -> pl.DataFrame:
+    schema = SCHEMA
+
+    def rows(self, setting: Setting) -> Iterator[Row]:
         """Look-ups, then every step of the patch on a copy; ``--quick`` has fewer runs, and one dynamic program."""
         setting.must_be_here("the copies run on this machine")
         plan = QUICK if setting.quick else FULL
         # Copies must be able to run: a system's own folder for temporary files may be mounted without that.
         with guarded_folder(setting.folder) as folder:
-            rows = [
-                *function_rows(setting),
-                *patchelf_rows(setting, plan, folder),
-                *table_rows(),
-                *number_rows(setting, plan, folder),
-                *instruction_rows(setting, folder),
-            ]
-        return pl.DataFrame(rows, schema=SCHEMA)
+            yield from function_rows(setting)
+            yield from patchelf_rows(setting, plan, folder)
+            yield from table_rows()
+            yield from number_rows(setting, plan, folder)
+            yield from instruction_rows(setting, folder)
 
-    def judge(self, data: pl.DataFrame) -> list[Verdict]:
-        """Refuted if one step does not do what it is described to do: the patch needs them all."""
-        return [patched_as_described(data)]
-
-    def tables(self, data: pl.DataFrame) -> Sequence[Table]:
-        """A table a step: what was tried, on what, what happened."""
-        return tables(data)
+    tables = staticmethod(tables)

@@ -5,18 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import patcher
-from bench.experiments.article_patch_runs import CLAIMED, FUNCTION, SOURCE, Row
-from bench.experiments.base import Setting
-from nanonap.paths import TOOLCHAINS
-from patcher.functions import Functions
-from patcher.image import read_image
-from patcher.strategies import usleep
-from patcher.strategies.netpoll_site import NETPOLL
-from patcher.syscalls import EPOLL_WAITS
-from toolchain.releases import SYSTEM, installed_releases, release_toolchain
+from nanonap.base.paths import TOOLCHAINS
+from nanonap.lab.experiments.article_patch.runs import CLAIMED, FUNCTION, SOURCE, Row
+from nanonap.lab.experiments.kit.base import Setting
+from nanonap.toolchain.releases import SYSTEM, installed_releases, release_toolchain
+from patcher.golang.functions import Functions
+from patcher.golang.image import read_image
+from patcher.golang.syscalls import EPOLL_WAITS, USLEEP
+from patcher.golang.waits import NETPOLL
 
 #: What there is instead: who makes the system call nanosleep, where an idle program waits, what programs call.
-INSTEAD = (usleep.USLEEP, NETPOLL, "time.Sleep")
+INSTEAD = (USLEEP, NETPOLL, "time.Sleep")
 _DEFINED = re.compile(r"^(?:func |TEXT\s+(?:runtime)?·)nanosleep\b", re.MULTILINE)
 
 

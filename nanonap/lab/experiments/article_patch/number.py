@@ -10,19 +10,27 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.arms import Arm
-from bench.conditions import QUIET, Condition, parse_load
-from bench.errors import RunFailed
-from bench.experiments.article_patch_runs import NUMBER, RUN_S, TABLE, Plan, Row, edited, how_it_ended, run_bounded
-from bench.experiments.base import Setting
-from bench.interrupt import Finished
-from bench.quota.limits import Quota
-from bench.runner import parse
-from bench.schedule import Run
-from nanonap.dice import seeded
-from patcher.functions import Functions
-from patcher.image import read_image
-from toolchain.wheels import DEFAULT_GO
+from nanonap.lab.experiments.article_patch.runs import (
+    NUMBER,
+    RUN_S,
+    TABLE,
+    Plan,
+    Row,
+    edited,
+    how_it_ended,
+    run_bounded,
+)
+from nanonap.lab.experiments.kit.base import Setting
+from nanonap.lab.experiments.kit.blocks import shuffled
+from nanonap.lab.experiments.kit.copies import plain_arm
+from nanonap.lab.ground.errors import RunFailed
+from nanonap.lab.ground.interrupt import Finished
+from nanonap.lab.plan.conditions import QUIET, Condition, parse_load
+from nanonap.lab.plan.schedule import Run
+from nanonap.lab.quota.limits import Quota
+from nanonap.lab.run.runner import parse
+from patcher.golang.functions import Functions
+from patcher.golang.image import read_image
 
 STOCK, ONLY_NUMBER, AS_CLAIMED = "stock", "241", "241, arguments"
 #: By arm what replaces the system call in usleep: 15 bytes, as many as there are.
@@ -69,13 +77,9 @@ def number_rows(setting: Setting, plan: Plan, folder: Path) -> Iterator[Row]:
         yield {"part": NUMBER, "missing": missing}
     else:
         tried += [(arm, load, True) for arm in files for load in (QUIETLY, BUSY)]
-    dice = seeded(_SEED)
-    for block in range(plan.blocks):
-        dice.shuffle(tried)
-        for arm, load, traced in tried:
-            setting.say(f"block {block + 1} of {plan.blocks}: {arm}, {load}{', traced' if traced else ''}")
-            row = {"part": NUMBER, "subject": arm, "load": load, "block": block, "traced": traced}
-            yield {**row, **ran(setting, files[arm], load, plan.sleeps, folder / "traced" if traced else None)}
+    for block, (arm, load, traced) in shuffled(setting, plan.blocks, tried, lambda each: f"{each[0]}, {each[1]}"):
+        row = {"part": NUMBER, "subject": arm, "load": load, "block": block, "traced": traced}
+        yield {**row, **ran(setting, files[arm], load, plan.sleeps, folder / "traced" if traced else None)}
 
 
 def _missing(setting: Setting) -> str | None:
@@ -90,7 +94,7 @@ def _missing(setting: Setting) -> str | None:
 
 def ran(setting: Setting, program: Path, load: str, sleeps: int, trace: Path | None) -> Row:
     """The columns of one run, however it ended, which an edited copy is free to do. Raises Interrupted."""
-    arm = Arm(program.name, program, "sleep", None, None, DEFAULT_GO, "")
+    arm = plain_arm(program.name, program)
     condition = Condition(Quota(), QUIET if load == QUIETLY else parse_load(load))
     run = Run(0, arm, condition, ((_REQUESTED_NS, sleeps),), _WINDOW_NS, _SEED)
     argv = [*arm.words, *run.options(2), "-warmup", "0"]
@@ -113,8 +117,8 @@ def _measured(finished: Finished, run: Run) -> Row:
         output = parse(finished.stdout, run)
     except RunFailed as error:
         return {"message": str(error)}
-    row = {"sleeps": output.header["n"], "wall_ns": output.header["wall_ns"], "cpu_ns": output.header["cpu_ns"]}
-    if not output.header["n"]:
+    row = {"sleeps": output.header.n, "wall_ns": output.header.wall_ns, "cpu_ns": output.header.cpu_ns}
+    if not output.header.n:
         return {**row, "message": f"no sleep ended within {_WINDOW_NS / 1e6:.0f} ms"}
     return {**row, "shortest_late_ns": int((output.samples[1] - output.samples[0]).min())}
 

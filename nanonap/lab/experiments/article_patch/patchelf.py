@@ -8,15 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.experiments.article_patch_runs import OPTION, PATCHELF, Plan, Row, first_line, run_bounded, run_copy
-from bench.experiments.base import Setting
-from nanonap.errors import NanonapError
-from nanonap.paths import TRIED
-from patcher.image import read_image
-from toolchain.build import build_one
-from toolchain.modes import MODES
-from toolchain.releases import release_toolchain
-from toolchain.wheels import DEFAULT_GO
+from nanonap.base.errors import NanonapError
+from nanonap.base.paths import TRIED
+from nanonap.lab.experiments.article_patch.runs import OPTION, PATCHELF, Plan, Row, first_line, run_bounded, run_copy
+from nanonap.lab.experiments.kit.base import Setting
+from nanonap.toolchain.build import build_one
+from nanonap.toolchain.modes import MODES
+from nanonap.toolchain.releases import release_toolchain
+from nanonap.toolchain.wheels import DEFAULT_GO
+from patcher.golang.image import read_image
 
 #: Every option of patchelf 0.9 to 0.18 and what it edits (patchelf(1)); nothing: it only shows or steers others.
 _NOTHING = ""

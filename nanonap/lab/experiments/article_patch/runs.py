@@ -10,19 +10,19 @@ from typing import Any
 
 import polars as pl
 
-from bench.experiments.base import Setting
-from bench.interrupt import Finished
-from patcher.asm import assemble
+from nanonap.lab.experiments.kit.base import Setting
+from nanonap.lab.ground.interrupt import Finished
+from nanonap.toolchain.go import Toolchain
+from nanonap.toolchain.releases import release_toolchain
+from nanonap.toolchain.wheels import DEFAULT_GO
+from patcher.edit.room import replace_run
 from patcher.errors import ProofFailed
-from patcher.functions import Functions
-from patcher.image import read_image
+from patcher.golang.functions import Functions
+from patcher.golang.image import read_image
+from patcher.golang.syscalls import PACKAGES, USLEEP
+from patcher.isa.amd64.asm import assemble
 from patcher.rewrite import apply
-from patcher.room import replace_run
-from patcher.strategies import usleep
-from patcher.syscalls import PACKAGES
-from toolchain.go import Toolchain
-from toolchain.releases import release_toolchain
-from toolchain.wheels import DEFAULT_GO
+from patcher.strategies.usleep import amd64 as usleep
 
 Row = dict[str, Any]
 FUNCTION, SOURCE, OPTION, PATCHELF, TABLE, NUMBER, INSTRUCTION = (
@@ -150,7 +150,7 @@ def edited(functions: Functions, text: str, out: Path) -> Path:
     No patch of ours, and not proven: what it does is what is asked. Raises ShapeMismatch.
     """
     site = usleep.locate(functions)
-    edit, _ = replace_run(functions.image, usleep.USLEEP, "tried", start=site.start, end=site.end, text=text)
+    edit, _ = replace_run(functions.image, USLEEP, "tried", start=site.start, end=site.end, text=text)
     image = functions.image
     out.write_bytes(apply(image.data[0 : len(image.data)], [edit]))
     out.chmod(0o755)

@@ -5,9 +5,9 @@ from typing import Any
 
 import polars as pl
 
-from bench.experiments.article_patch_number import BUSY, CALLS, STOCK
-from bench.experiments.article_patch_patchelf import EDITS
-from bench.experiments.article_patch_runs import (
+from nanonap.lab.experiments.article_patch.number import BUSY, CALLS, STOCK
+from nanonap.lab.experiments.article_patch.patchelf import EDITS
+from nanonap.lab.experiments.article_patch.runs import (
     FUNCTION,
     INSTRUCTION,
     NUMBER,
@@ -16,8 +16,8 @@ from bench.experiments.article_patch_runs import (
     SOURCE,
     TABLE,
 )
-from bench.experiments.article_patch_verdicts import per_second
-from bench.tables import NONE, Section, Table
+from nanonap.lab.experiments.article_patch.verdicts import per_second
+from nanonap.lab.show.tables import NONE, Section, Table
 
 
 def tables(data: pl.DataFrame) -> Sequence[Table]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from bench.experiments.article_patch_number import AS_CLAIMED, BUSY, CALLS, ONLY_NUMBER, STOCK
-from bench.experiments.article_patch_runs import (
+from nanonap.lab.experiments.article_patch.number import AS_CLAIMED, BUSY, CALLS, ONLY_NUMBER, STOCK
+from nanonap.lab.experiments.article_patch.runs import (
     CLAIMED,
     FUNCTION,
     INSTRUCTION,
@@ -18,8 +18,8 @@ from bench.experiments.article_patch_runs import (
     SYSCALL,
     TABLE,
 )
-from bench.experiments.base import Outcome, Verdict
-from bench.experiments.figures import TOO_FEW, Ratio, json_of, ratio_by_block, ratio_of
+from nanonap.lab.experiments.kit.base import Outcome, Verdict
+from nanonap.lab.experiments.kit.ratios import TOO_FEW, Ratio, json_of, ratio_by_block, ratio_of
 
 #: The claimed number, and the call that was meant by it.
 WRITTEN, MEANT = 241, "clock_nanosleep"
@@ -51,7 +51,10 @@ def patched_as_described(data: pl.DataFrame) -> Verdict:
         "instruction": _instruction(data),
     }
     found = [each.does for each in steps.values()]
-    outcome: Outcome = "refuted" if False in found else "cannot be tested here" if None in found else "holds"
+    outcome: Outcome = "refuted" if False in found else "holds"
+    if outcome == "holds" and None in found:
+        untried = any(each.does is None and not each.figures for each in steps.values())
+        outcome = "cannot be tested here" if untried else "not settled"
     figures = {name: {"does": each.does, **each.figures} for name, each in steps.items()}
     return Verdict("P3", says, outcome, "; ".join(each.sentence for each in steps.values()), figures)
 

@@ -2,12 +2,12 @@
 
 import polars as pl
 
-from bench.attribution.attribute import PARTS
-from bench.attribution.known import LATE_NS, LEAST_EXPLAINED, LEAST_RIGHT, LEAST_SLEEPS, KnownAnswers
-from bench.attribution.known_runs import QUOTA
-from bench.attribution.path import Part
-from bench.experiments.base import Outcome, Verdict
-from nanonap.durations import format_ns
+from nanonap.base.durations import format_ns
+from nanonap.lab.attribution.attribute import PARTS
+from nanonap.lab.attribution.path import Part
+from nanonap.lab.experiments.attribution.method import LATE_NS, LEAST_EXPLAINED, LEAST_RIGHT, LEAST_SLEEPS, KnownAnswers
+from nanonap.lab.experiments.attribution.runs import QUOTA
+from nanonap.lab.experiments.kit.base import Outcome, Verdict
 
 
 class Attributed(KnownAnswers):
@@ -22,18 +22,19 @@ class Attributed(KnownAnswers):
 def _cause(data: pl.DataFrame, method: Verdict) -> Verdict:
     says = "a sleep is late under a quota because its process is throttled while the clock runs on"
     if method.outcome not in ("holds", "holds in part"):
-        return Verdict("D5", says, "cannot be tested here", f"the attribution is not confirmed: {method.sentence}")
+        unknown: Outcome = "not settled" if method.outcome == "refuted" else method.outcome
+        return Verdict("D5", says, unknown, f"the attribution is not confirmed: {method.sentence}")
     own = method.figures[QUOTA]
     if own["explained"] < LEAST_EXPLAINED or own["right"] < LEAST_RIGHT:
         sentence = (
             f"the attribution is not confirmed where it matters ({QUOTA}: {own['explained']:.1%} explained, throttling "
             f"the largest part of {own['right']:.1%} of the late sleeps): the method or the claim is wrong"
         )
-        return Verdict("D5", says, "cannot be tested here", sentence, {QUOTA: own})
+        return Verdict("D5", says, "not settled", sentence, {QUOTA: own})
     sleeps = data.filter(pl.col("run") == QUOTA, pl.col("kind") == "sleep")
     late = sleeps.filter(pl.col("overshoot_ns") > LATE_NS)
     if late.height < LEAST_SLEEPS:
-        return Verdict("D5", says, "cannot be tested here", f"only {late.height} sleeps were late under the quota")
+        return Verdict("D5", says, "not settled", f"only {late.height} sleeps were late under the quota")
     lost = int(late["overshoot_ns"].sum())
     shares = {part: int(late[part].sum()) / lost for part in PARTS}
     throttled = shares[f"{Part.THROTTLED.value}_ns"]

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import polars as pl
 from matplotlib.figure import Figure
 
-from bench.attribution.attribute import PARTS, Attribution
-from bench.attribution.known_runs import CAUSES, run_known
-from bench.attribution.path import Part
-from bench.attribution.plots import (
+from nanonap.base.durations import format_ns
+from nanonap.lab.attribution.attribute import PARTS, Attribution
+from nanonap.lab.attribution.path import Part
+from nanonap.lab.attribution.recorder import COUNTERS, NOTHING, SCHEDSTAT
+from nanonap.lab.experiments.attribution.runs import CAUSES, run_known
+from nanonap.lab.experiments.kit.base import Experiment, Outcome, Setting, Verdict
+from nanonap.lab.show.plots.attribution import (
     LABELS,
     SECOND_NS,
     draw_parts,
@@ -17,11 +20,8 @@ from bench.attribution.plots import (
     part_handles,
     timeline_handles,
 )
-from bench.attribution.recorder import COUNTERS, NOTHING, SCHEDSTAT
-from bench.experiments.base import Experiment, Outcome, Setting, Verdict
-from bench.look import DPI, SMALL
-from bench.tables import Section, Table
-from nanonap.durations import format_ns
+from nanonap.lab.show.style import DPI, SMALL, headline
+from nanonap.lab.show.tables import Section, Table
 
 LATE_NS = 5_000_000
 LEAST_EXPLAINED, LEAST_RIGHT, LEAST_SLEEPS = 0.95, 0.90, 5
@@ -39,7 +39,7 @@ class KnownAnswers(Experiment):
     )
 
     def run(self, setting: Setting) -> pl.DataFrame:
-        """Three runs: a row a sleep (``kind`` sleep), and what the threads did in one second (``kind`` state)."""
+        """Three runs: one row per sleep (``kind`` sleep), and what the threads did in one second (``kind`` state)."""
         frames = []
         for name in CAUSES:
             setting.stop.check()
@@ -61,7 +61,7 @@ class KnownAnswers(Experiment):
             sentence = (
                 f"too few sleeps later than {format_ns(LATE_NS)} ({few}; at least {LEAST_SLEEPS} each are needed)"
             )
-            return [Verdict("A1", says, "cannot be tested here", sentence, figures)]
+            return [Verdict("A1", says, "not settled", sentence, figures)]
         right = [each["explained"] >= LEAST_EXPLAINED and each["right"] >= LEAST_RIGHT for each in figures.values()]
         outcome: Outcome = "holds" if all(right) else "holds in part" if any(right) else "refuted"
         parts = [
@@ -71,7 +71,7 @@ class KnownAnswers(Experiment):
         return [Verdict("A1", says, outcome, f"{'; '.join(parts)} ({', '.join(methods)})", figures)]
 
     def tables(self, data: pl.DataFrame) -> Sequence[Table]:
-        """A row a run: the mean time that its late sleeps lost, in parts."""
+        """One row per run: the mean time that its late sleeps lost, in parts."""
         rows = []
         for name in CAUSES:
             late = _late(data.filter(pl.col("run") == name))
@@ -86,12 +86,12 @@ class KnownAnswers(Experiment):
         figure = Figure(figsize=(10.0, 11.0), dpi=DPI, layout="constrained")
         panels = figure.subplots(1 + len(CAUSES), 1, height_ratios=(1, *(1.3 for _ in CAUSES)))
         draw_parts(panels[0], {name: _late(data.filter(pl.col("run") == name)) for name in CAUSES})
-        panels[0].set_title(f"Sleeps later than {format_ns(LATE_NS)}", loc="left", fontsize=11, fontweight="bold")
+        headline(panels[0], f"Sleeps later than {format_ns(LATE_NS)}")
         for axes, name in zip(panels[1:], CAUSES, strict=True):
             run = data.filter(pl.col("run") == name)
             sleeps, states = run.filter(pl.col("kind") == "sleep"), run.filter(pl.col("kind") == "state")
             draw_timeline(axes, sleeps, states, latest_second(sleeps))
-            axes.set_title(f"{name}: one second", loc="left", fontsize=11, fontweight="bold")
+            headline(axes, f"{name}: one second")
         handles = [*part_handles(), *timeline_handles()]
         figure.legend(handles=handles, loc="outside upper center", ncols=8, frameon=False, fontsize=SMALL)
         return figure

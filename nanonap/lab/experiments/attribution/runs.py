@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from bench.attribution.attribute import Attribution
-from bench.attribution.path import Part
-from bench.attribution.traced import run_attributed
-from bench.errors import QuotaUnavailable
-from bench.guest.backend import GuestBackend
-from bench.interrupt import Stop
-from bench.quota.base import Backend, Group
-from bench.quota.limits import Limits, parse_quota
-from bench.quota.watchdog import guard
+from nanonap.lab.attribution.attribute import Attribution
+from nanonap.lab.attribution.path import Part
+from nanonap.lab.attribution.traced import run_attributed
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.ground.watchdog import guard
+from nanonap.lab.quota.base import Backend, Group
+from nanonap.lab.quota.limits import Limits, parse_quota
 
 QUOTA, RUN_QUEUE, SCHEDULER = "quota alone", "run queue alone", "Go scheduler alone"
 CAUSES = {QUOTA: Part.THROTTLED, RUN_QUEUE: Part.RUNQUEUE, SCHEDULER: Part.GOSCHEDULER}
@@ -58,7 +57,7 @@ def run_known(name: str, program: Path, backend: Backend, stop: Stop, quick: boo
 
 
 def _check(backend: Backend) -> None:
-    if backend.elsewhere and not isinstance(backend, GuestBackend):
+    if backend.elsewhere and not backend.own_kernel:
         reason = "its programs cannot be kept on one CPU and its groups not weighed against each other"
         raise QuotaUnavailable(backend.name, reason, "choose --backend cgroup2, cgroup1 or guest")
     if not backend.elsewhere and shutil.which("taskset") is None:

@@ -1,17 +1,13 @@
 """How the kernel's bandwidth control works: changed quotas, groups in groups, and what its counters count."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import polars as pl
-from matplotlib.figure import Figure
 
-from bench.experiments.bandwidth_probe import FIELDS
-from bench.experiments.bandwidth_tables import change_table, count_table, nested_table, picture
-from bench.experiments.bandwidth_verdicts import changed, counts, grows_at_the_end
-from bench.experiments.base import Experiment, Setting, Verdict
-from bench.experiments.inside import ask
-from bench.tables import Table
+from nanonap.lab.experiments.bandwidth.probe import FIELDS
+from nanonap.lab.experiments.bandwidth.tables import change_table, count_table, nested_table, picture
+from nanonap.lab.experiments.bandwidth.verdicts import changed, counts, grows_at_the_end
+from nanonap.lab.experiments.kit.base import Experiment, Row, Setting
 
 #: A row a sample; those of a scene and a trial belong together. ``quota`` is the group's own at the beginning.
 SCHEMA = pl.Schema(
@@ -28,7 +24,7 @@ SCHEMA = pl.Schema(
         **dict.fromkeys(FIELDS, pl.Int64),
     }
 )
-_PROBE = "bench.experiments.bandwidth_probe"
+_PROBE = "nanonap.lab.experiments.bandwidth.probe"
 _CHANGES = (("20%", "80%"), ("80%", "20%"))
 _NESTED = (("80%", "50%"), ("none", "50%"), ("20%", "80%"))  # (child, parent)
 _LIVE = (("burn", "20%"), ("burn", "150%"), ("quiet", "20%"))
@@ -47,50 +43,42 @@ class Bandwidth(Experiment):
         "nr_periods counts the periods in which the timer was active, so a quiet group's stand still; a group that is "
         "throttled in every period still runs its quota in each"
     )
+    verdicts = (changed, grows_at_the_end, counts)
+    shown = (change_table, nested_table, count_table)
 
-    def run(self, setting: Setting) -> pl.DataFrame:
+    schema = SCHEMA
+
+    def rows(self, setting: Setting) -> Iterator[Row]:
         """Every scene in groups of its own, one after the other: they are loads."""
-        return pl.DataFrame(list(_rows(setting)), schema=SCHEMA, orient="row", infer_schema_length=None)
+        quick = setting.quick
+        trials, seconds = (3, 0.0) if quick else (15, 0.0)
+        for before, after in _CHANGES:
+            setting.say(f"{trials} changes from {before} to {after}")
+            found = setting.call_beside_groups(
+                f"{_PROBE}:change", _limit(trials, 1), before=before, after=after, trials=trials
+            )
+            yield from _flat({"scene": "change", "quota": before, "other_quota": after}, found)
+        trials, seconds = (2, 0.4) if quick else (6, 2.0)
+        for child, parent in _NESTED:
+            setting.say(f"{child} within {parent}")
+            options = {"parent": parent, "child": child, "trials": trials, "seconds": seconds}
+            found = setting.call_beside_groups(f"{_PROBE}:within", _limit(trials, seconds), **options)
+            yield from _flat({"scene": "nested", "quota": child, "other_quota": parent}, found)
+        trials, seconds = (3, 0.45) if quick else (6, 3.0)
+        for load, quota in _LIVE:
+            setting.say(f"{load}, quota {quota}")
+            options = {"quota": quota, "load": load, "trials": trials, "seconds": seconds}
+            found = setting.call_beside_groups(f"{_PROBE}:live", _limit(trials, seconds), **options)
+            yield from _flat({"scene": load, "quota": quota}, found)
 
-    def judge(self, data: pl.DataFrame) -> list[Verdict]:
-        """From the samples."""
-        return [changed(data), grows_at_the_end(data), counts(data)]
-
-    def tables(self, data: pl.DataFrame) -> Sequence[Table]:
-        """Changes, nested groups, counters."""
-        return [change_table(data), nested_table(data), count_table(data)]
-
-    def draw(self, data: pl.DataFrame) -> Figure | None:
-        """CPU time used around a change."""
-        return picture(data)
-
-
-def _rows(setting: Setting) -> Iterator[dict[str, Any]]:
-    quick = setting.quick
-    trials, seconds = (3, 0.0) if quick else (15, 0.0)
-    for before, after in _CHANGES:
-        setting.say(f"{trials} changes from {before} to {after}")
-        found = ask(setting, f"{_PROBE}:change", _limit(trials, 1), before=before, after=after, trials=trials)
-        yield from _flat({"scene": "change", "quota": before, "other_quota": after}, found)
-    trials, seconds = (2, 0.4) if quick else (6, 2.0)
-    for child, parent in _NESTED:
-        setting.say(f"{child} within {parent}")
-        options = {"parent": parent, "child": child, "trials": trials, "seconds": seconds}
-        found = ask(setting, f"{_PROBE}:within", _limit(trials, seconds), **options)
-        yield from _flat({"scene": "nested", "quota": child, "other_quota": parent}, found)
-    trials, seconds = (3, 0.45) if quick else (6, 3.0)
-    for load, quota in _LIVE:
-        setting.say(f"{load}, quota {quota}")
-        options = {"quota": quota, "load": load, "trials": trials, "seconds": seconds}
-        found = ask(setting, f"{_PROBE}:live", _limit(trials, seconds), **options)
-        yield from _flat({"scene": load, "quota": quota}, found)
+    draw = staticmethod(picture)
 
 
 def _limit(trials: int, seconds: float) -> float:
     return _OVERHEAD_S + 10 * trials * (1 + seconds)
 
 
-def _flat(scene: dict[str, Any], found: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _flat(scene: Row, found: Sequence[Row]) -> Iterator[Row]:
     for trial, each in enumerate(found):
         moment = {name: each.get(name) for name in ("begun_ns", "written_ns", "wrote_ns", "refused")}
         head = {**scene, "trial": trial, **moment}

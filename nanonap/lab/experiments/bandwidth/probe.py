@@ -14,13 +14,22 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import QuotaUnavailable
-from bench.experiments.files import entering, folder_of, nested, prepared, quota_us, refusal_of, write_quota
-from bench.quota.base import Group
-from bench.quota.limits import Limits, parse_quota
+from nanonap.lab.experiments.kit.cgroup_files import (
+    entering,
+    folder_of,
+    nested,
+    prepared,
+    quota_us,
+    refusal_of,
+    write_quota,
+)
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.groups import processes_in
+from nanonap.lab.quota.base import Group
+from nanonap.lab.quota.limits import Limits, parse_quota
 
 if TYPE_CHECKING:
-    from bench.quota.sampler import Sampler
+    from nanonap.lab.quota.sampler import Sampler
 
 COUNTERS = ("nr_periods", "nr_throttled", "throttled_ns", "nr_bursts", "burst_ns", "usage_ns")
 FIELDS = ("monotonic_ns", "read_ns", "deadline_ns", *COUNTERS, "used_ns")
@@ -101,7 +110,7 @@ def _until_still(pids: Sequence[int]) -> None:
 
 def _sampler(group: Group) -> "Sampler | None":
     try:
-        from bench.quota.sampler import Sampler  # noqa: PLC0415 - a guest has no polars
+        from nanonap.lab.quota.sampler import Sampler  # noqa: PLC0415 - a guest has no polars
     except ImportError:
         return None
     return None if group.stat_files is None else Sampler(group.stat_files).start()
@@ -186,17 +195,13 @@ def _running(commands: Sequence[Sequence[str]], folder: Path, backend: str) -> I
 def _entered(folder: Path, count: int, backend: str) -> list[int]:
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
-        pids = [pid for each, _, _ in os.walk(folder) for pid in _processes(Path(each))]
+        pids = [pid for each, _, _ in os.walk(folder) for pid in processes_in(Path(each))]
         # The shell that enters is in there before it has become the command.
         if len(pids) == count and not any(b"cgroup.procs" in _command_line(pid) for pid in pids):
             return pids
         time.sleep(0.01)
     reason = f"{len(pids)} processes are in the group, not {count}"
     raise QuotaUnavailable(backend, reason, "see whether another program moves processes between groups")
-
-
-def _processes(folder: Path) -> list[int]:
-    return [int(line) for line in (folder / "cgroup.procs").read_text(encoding="ascii").split()]
 
 
 def _command_line(pid: int) -> bytes:

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from bench.experiments.figures import Ratio, ratio_of
-from bench.quota.limits import parse_quota
-from bench.quota.sampler import SERIES_SCHEMA
-from bench.quota.series import throttled_intervals
+from nanonap.lab.experiments.kit.ratios import Ratio, ratio_of
+from nanonap.lab.quota.limits import parse_quota
+from nanonap.lab.quota.sampler import SERIES_SCHEMA
+from nanonap.lab.quota.series import stalls_in
 
 Floats = NDArray[np.float64]
 #: A stall ends when the timer fires; that is seen two samples later at most, and the tick may come between.
@@ -104,7 +104,7 @@ def series_of(trial: pl.DataFrame, data: pl.DataFrame) -> pl.DataFrame:
 
 def stalls_of(trial: pl.DataFrame, data: pl.DataFrame) -> pl.DataFrame:
     """The throttled intervals of a watched trial; not the first, which may have been cut."""
-    within = throttled_intervals(series_of(trial, data))[1:]
+    within = stalls_in(series_of(trial, data))[1:]
     return within.filter(pl.col("end_ns") <= trial["monotonic_ns"][-1])
 
 

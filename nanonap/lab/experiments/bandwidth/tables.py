@@ -5,25 +5,24 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.experiments.bandwidth_read import at_once, changes, count_all, nested_shares, refusals, trials
-from bench.experiments.figures import Ratio
-from bench.look import DPI, FAINT, GRID, SMALL
-from bench.tables import Section, Table
-from nanonap.durations import format_ns
+from nanonap.base.durations import format_ns
+from nanonap.lab.experiments.bandwidth.read import at_once, changes, count_all, nested_shares, refusals, trials
+from nanonap.lab.experiments.kit.ratios import cell
+from nanonap.lab.show.style import DPI, FAINT, SMALL, dress
+from nanonap.lab.show.tables import NONE, Section, Table
 
-_NONE = "–"
 _BLACK, _BLUE, _ORANGE = "#000000", "#0072B2", "#D55E00"
 _MS = 1e6
 
 
 def change_table(data: pl.DataFrame) -> Table:
-    """A row a pair of quotas."""
+    """One row per pair of quotas."""
     rows = []
     for before, after in _pairs(data, "change"):
         found = changes(data, before)
-        times = [format_ns(float(np.mean([getattr(each, name) for each in found]))) if found else _NONE for name in
+        times = [format_ns(float(np.mean([getattr(each, name) for each in found]))) if found else NONE for name in
                  ("left_ns", "used_ns", "at_once_ns", "later_ns")]  # fmt: skip
-        rows.append([f"{before} → {after}", str(len(found)), *times, _text(at_once(found))])
+        rows.append([f"{before} → {after}", str(len(found)), *times, cell(at_once(found), ".2f")])
     notes = [
         "From the write to the end of its period: time left; CPU time used; what it would be if the new quota "
         "counted at once, or later.",
@@ -34,26 +33,26 @@ def change_table(data: pl.DataFrame) -> Table:
 
 
 def nested_table(data: pl.DataFrame) -> Table:
-    """A row a pair."""
+    """One row per pair."""
     shares = nested_shares(data)
     refused = {(child, parent): name for child, parent, name in refusals(data)}
     rows = []
     for pair in _pairs(data, "nested"):
         share = shares.get(pair)
-        rows.append([f"{pair[0]} in {pair[1]}", _percent(share) if share else f"refused: {refused.get(pair, _NONE)}"])
+        rows.append([f"{pair[0]} in {pair[1]}", cell(share, ".0%") if share else f"refused: {refused.get(pair, NONE)}"])
     columns = ("child in parent", "child's share of a CPU")
     return Table("A group in a group: two busy threads in the child", columns, [Section("", rows)])
 
 
 def count_table(data: pl.DataFrame) -> Table:
-    """A row a load."""
+    """One row per load."""
     rows = [
         [
             f"{row.scene}, {row.quota}",
             str(row.trials),
-            _percent(row.counted),
+            cell(row.counted, ".0%"),
             f"{row.throttled:.0%}",
-            _percent(row.used),
+            cell(row.used, ".0%"),
         ]
         for row in count_all(data)
     ]
@@ -67,22 +66,8 @@ def _pairs(data: pl.DataFrame, scene: str) -> list[tuple[str, str]]:
     return [(quota, other) for quota, other in chosen.iter_rows()]
 
 
-def _text(ratio: Ratio | None) -> str:
-    if ratio is None:
-        return _NONE
-    bounds = "" if ratio.interval is None else f" [{ratio.interval[0]:.2f}, {ratio.interval[1]:.2f}]"
-    return f"{ratio.value:.2f}{bounds}"
-
-
-def _percent(ratio: Ratio | None) -> str:
-    if ratio is None:
-        return _NONE
-    bounds = "" if ratio.interval is None else f" [{ratio.interval[0]:.0%}, {ratio.interval[1]:.0%}]"
-    return f"{ratio.value:.0%}{bounds}"
-
-
 def picture(data: pl.DataFrame) -> Figure | None:
-    """CPU time used around each change, a panel a pair of quotas, a line a trial."""
+    """CPU time used around each change, one panel per pair of quotas, one line per trial."""
     pairs = [pair for pair in _pairs(data, "change") if changes(data, pair[0])]
     if not pairs:
         return None
@@ -101,7 +86,7 @@ def _panel(axes: Axes, data: pl.DataFrame, before: str, after: str) -> None:
         times = (trial["monotonic_ns"] - trial["written_ns"]).to_numpy() / _MS
         begun = np.interp((trial["begun_ns"][0] - trial["written_ns"][0]) / _MS, times, trial["used_ns"].to_numpy())
         axes.plot(times, (trial["used_ns"].to_numpy() - begun) / _MS, color=_BLACK, linewidth=0.8, alpha=0.6,
-                  label="measured, a line a trial" if number == 0 else None)  # fmt: skip
+                  label="measured, one line per trial" if number == 0 else None)  # fmt: skip
     found = changes(data, before)
     left, at_write = float(np.mean([each.left_ns for each in found])), _used_before(data, before)
     for name, colour, label in (("at_once_ns", _BLUE, "if it counts at once"), ("later_ns", _ORANGE, "if it waits")):
@@ -117,9 +102,7 @@ def _panel(axes: Axes, data: pl.DataFrame, before: str, after: str) -> None:
     axes.set(xlim=(-45, left / _MS + 25), ylim=(-4, 125))
     axes.set_title(f"from {before} to {after}", loc="left", fontsize=10, pad=16)
     axes.set_xlabel("time from the write, ms", fontsize=SMALL)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(True, color=GRID)
-    axes.tick_params(labelsize=8)
+    dress(axes)
 
 
 def _used_before(data: pl.DataFrame, quota: str) -> float:

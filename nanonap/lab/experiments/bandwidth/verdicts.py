@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from bench.experiments.bandwidth_read import (
+from nanonap.lab.experiments.bandwidth.read import (
     accounted,
     at_boundary,
     at_once,
@@ -16,11 +16,11 @@ from bench.experiments.bandwidth_read import (
     stalls_of,
     trials,
 )
-from bench.experiments.base import Verdict
-from bench.experiments.figures import outcome_of
-from bench.quota.limits import parse_quota
-from bench.quota.sampler import SERIES_SCHEMA
-from bench.quota.series import check, grows_while_throttled
+from nanonap.lab.experiments.kit.base import Verdict
+from nanonap.lab.experiments.kit.ratios import outcome_of
+from nanonap.lab.quota.limits import parse_quota
+from nanonap.lab.quota.sampler import SERIES_SCHEMA
+from nanonap.lab.quota.series import check, grows_while_throttled
 
 _SAME = 0.15
 _MOST = 0.9

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import syscalls
-from bench.interrupt import Finished, Stop
-from bench.quota.watchdog import guarded_folder
+from nanonap.lab.ground.interrupt import Finished, Stop
+from nanonap.lab.ground.watchdog import guarded_folder
+from nanonap.lab.run import syscalls
 
 #: The program's option for nothing but the loop.
 LOOP_ONLY = "-only-loop"

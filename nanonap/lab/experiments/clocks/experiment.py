@@ -1,15 +1,11 @@
 """What Go's clock costs and how finely it steps: runtime.nanotime, time.Now, the vDSO and the real system call."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-import polars as pl
-from matplotlib.figure import Figure
-
-from bench.experiments.base import Experiment, Setting, Verdict
-from bench.experiments.clocks_runs import FULL, QUICK, SCHEMA, rows
-from bench.experiments.clocks_tables import cost_table, picture, step_table
-from bench.experiments.clocks_verdicts import claimed, falls_back
-from bench.tables import Table
+from nanonap.lab.experiments.clocks.runs import FULL, QUICK, SCHEMA, rows
+from nanonap.lab.experiments.clocks.tables import cost_table, picture, step_table
+from nanonap.lab.experiments.clocks.verdicts import claimed, falls_back
+from nanonap.lab.experiments.kit.base import Experiment, Row, Setting
 
 
 class Clocks(Experiment):
@@ -25,19 +21,13 @@ class Clocks(Experiment):
         "between system calls, though the unit is 1 ns. With a clock source that user space cannot read (hpet) the "
         "vDSO makes the system call, and nanotime costs the same"
     )
+    verdicts = (claimed, falls_back)
+    shown = (step_table, cost_table)
 
-    def run(self, setting: Setting) -> pl.DataFrame:
+    schema = SCHEMA
+
+    def rows(self, setting: Setting) -> Iterator[Row]:
         """A process a run, in shuffled blocks; in a guest also with a clock source that user space cannot read."""
-        return pl.DataFrame(list(rows(setting, QUICK if setting.quick else FULL)), schema=SCHEMA)
+        return rows(setting, QUICK if setting.quick else FULL)
 
-    def judge(self, data: pl.DataFrame) -> list[Verdict]:
-        """From each run's steps and costs, as ratios to what is claimed."""
-        return [claimed(data), falls_back(data)]
-
-    def tables(self, data: pl.DataFrame) -> Sequence[Table]:
-        """Steps, then costs, a section a clock source."""
-        return [step_table(data), cost_table(data)]
-
-    def draw(self, data: pl.DataFrame) -> Figure | None:
-        """A panel a clock source: how far successive readings are apart."""
-        return picture(data)
+    draw = staticmethod(picture)

@@ -10,18 +10,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from bench.errors import RunFailed
-from bench.experiments.base import Setting
-from bench.experiments.clocks_counts import LOOP_ONLY, count_here, count_in_guest
-from bench.experiments.clocks_steps import reduced
-from bench.guest.backend import GuestBackend
-from bench.interrupt import Finished
-from bench.quota.base import Group
-from bench.quota.limits import Limits
-from bench.quota.none import NoBackend
-from nanonap.dice import seeded
-from nanonap.paths import TRIED
-from toolchain.build import build
+from nanonap.base.dice import seeded
+from nanonap.base.paths import TRIED
+from nanonap.lab.experiments.clocks.counts import LOOP_ONLY, count_here, count_in_guest
+from nanonap.lab.experiments.clocks.steps import reduced
+from nanonap.lab.experiments.kit.base import Row, Setting
+from nanonap.lab.ground.errors import RunFailed
+from nanonap.lab.ground.interrupt import Finished
+from nanonap.lab.quota.base import Group
+from nanonap.lab.quota.limits import Limits
+from nanonap.lab.quota.none import NoBackend
+from nanonap.toolchain.build import build
 
 PROGRAM = "clocks"
 #: What the program can read.
@@ -58,14 +57,13 @@ _COLUMNS: dict[str, Any] = {
     "missing": pl.String,
 }
 SCHEMA = pl.Schema(_COLUMNS)
-Row = dict[str, Any]
 _SCHEMA = 1
 _LACKS = 3
 _SEED = 1
 _TIMEOUT_S = 120.0
 _TAIL = 300
 _FOLDER = "/sys/devices/system/clocksource/clocksource0"
-#: Only in a guest of ours: its first stage lies there, and on no host (bench/guest/recipe/recipe.sh).
+#: Only in a guest of ours: its first stage lies there, and on no host (nanonap/lab/guest/recipe/recipe.sh).
 _SWITCH = f'[ -e /usr/lib/nanonap/boot.py ] && echo "$1" > {_FOLDER}/current_clocksource; '
 _SWITCH += f"cat {_FOLDER}/current_clocksource"
 
@@ -96,7 +94,7 @@ def rows(setting: Setting, plan: Plan) -> Iterator[Row]:
     backend = setting.backend if setting.backend.elsewhere else NoBackend()
     with backend.open(Limits()) as group, ExitStack() as stack:
         machine = _Machine(setting, group, program)
-        ours = isinstance(backend, GuestBackend)
+        ours = backend.own_kernel
         if ours:
             plan = _IN_GUEST.get(plan, plan)
             stack.enter_context(machine.put_back())
@@ -134,7 +132,7 @@ class _Machine:
     @property
     def clocksources(self) -> list[str]:
         """What it is measured with: its own, and in a guest one that the vDSO cannot read."""
-        ours = isinstance(self.setting.backend, GuestBackend)
+        ours = self.setting.backend.own_kernel
         other = [each for each in UNREADABLE if ours and each in self.available][:1]
         return list(dict.fromkeys((self.own, *other)))
 
@@ -148,7 +146,7 @@ class _Machine:
                 self.switch(self.own)
 
     def read(self, source: str, plan: Plan) -> list[Row]:
-        """A run: a row a series. Raises RunFailed, Interrupted."""
+        """A run: one row per series. Raises RunFailed, Interrupted."""
         options = ("-source", source, "-samples", str(plan.samples), "-calls", str(plan.calls))
         finished = self.run(str(self.program), *options)
         if finished.status == _LACKS:

@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.experiments.clocks_runs import SOURCES
-from bench.experiments.clocks_steps import Steps, grain_of, of
-from bench.experiments.clocks_verdicts import COST_NS, STEP_NS, apart, cost_ratio, main_clocksource, measured
-from bench.look import DPI, FAINT, GRID, SMALL, duration_ticks
-from bench.tables import NONE, Section, Table
-from nanonap.durations import format_ns
+from nanonap.base.durations import format_ns
+from nanonap.lab.experiments.clocks.runs import SOURCES
+from nanonap.lab.experiments.clocks.steps import Steps, grain_of, of
+from nanonap.lab.experiments.clocks.verdicts import COST_NS, STEP_NS, apart, cost_ratio, main_clocksource, measured
+from nanonap.lab.show.style import DPI, FAINT, SMALL, dress, duration_ticks
+from nanonap.lab.show.tables import NONE, Section, Table
 
 _NAMES = {"vdso": "vDSO", "syscall": "system call"}
 _COLOURS = {"nanotime": "#0072B2", "time.Now": "#56B4E9", "vdso": "#009E73", "syscall": "#D55E00"}
@@ -27,7 +27,7 @@ _ABOUT = (2 / 3, 3 / 2)
 
 
 def step_table(data: pl.DataFrame) -> Table:
-    """A row a source and series, all runs together."""
+    """One row per source and series, all runs together."""
     sections = []
     for clocksource, runs in _by_clocksource(data):
         rows = [_step_row(name, found) for name, found in _each(runs, wall=True)]
@@ -68,7 +68,7 @@ def _step_row(name: str, runs: pl.DataFrame) -> list[str]:
 
 
 def cost_table(data: pl.DataFrame) -> Table:
-    """A row a source."""
+    """One row per source."""
     sections = []
     for clocksource, runs in _by_clocksource(data):
         counts = data.filter(pl.col("kind") == "count", pl.col("clocksource") == clocksource)
@@ -128,7 +128,7 @@ def _each(runs: pl.DataFrame, *, wall: bool) -> Iterator[tuple[str, pl.DataFrame
 
 
 def picture(data: pl.DataFrame) -> Figure | None:
-    """A panel a clock source, a row a way to read: how often steps of each size are, the least, and the cost."""
+    """One panel per clock source, one row per way to read: how often each step is, the least, and the cost."""
     panels = list(_by_clocksource(data))
     if not panels:
         return None
@@ -185,10 +185,8 @@ def _panel(axes: Axes, clocksource: str, runs: pl.DataFrame, claimed: bool) -> N
     axes.set_xlim(0.8, 5e6)
     duration_ticks(axes, "x", [10.0**power for power in range(7)])
     axes.set_title(_title(clocksource, runs), loc="left", fontsize=10)
-    axes.tick_params(labelsize=SMALL)
-    axes.grid(True, axis="x", color=GRID)
     axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    dress(axes, "x", SMALL)
 
 
 def _title(clocksource: str, runs: pl.DataFrame) -> str:

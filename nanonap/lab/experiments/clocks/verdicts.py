@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
-from bench.experiments.base import Verdict
-from bench.experiments.clocks_runs import NOT_TOLD, READABLE
-from bench.experiments.clocks_steps import Steps, grain_by, grain_of, of
-from bench.experiments.figures import TOO_FEW, Ratio, outcome_of, ratio_by_block, ratio_of
-from nanonap.durations import format_ns
+from nanonap.base.durations import format_ns
+from nanonap.lab.experiments.clocks.runs import NOT_TOLD, READABLE
+from nanonap.lab.experiments.clocks.steps import Steps, grain_by, grain_of, of
+from nanonap.lab.experiments.kit.base import Verdict
+from nanonap.lab.experiments.kit.ratios import TOO_FEW, Ratio, outcome_of, ratio_by_block, ratio_of
 
 #: A step is as claimed if it is no further from that than readings in whole ns tell.
 STEP_WITHIN_NS = 1
@@ -224,5 +223,5 @@ def falls_back(data: pl.DataFrame) -> Verdict:
     told += [
         f"these runs are {mark}: ratios and counts alone say something" for mark in runs["mark"].drop_nulls().unique()
     ]
-    figures: dict[str, Any] = {name: ratio.to_json() for name, ratio in ordered if ratio is not None}
+    figures: dict[str, object] = {name: ratio.to_json() for name, ratio in ordered if ratio is not None}
     return Verdict(claim, _FALLS_BACK, outcome_of(parts), "; ".join(told), figures)

@@ -1,15 +1,11 @@
 """Whether a CPU quota stretches a Go program's sleeps: quiet, loaded, as a yielding loop, and as ``go run``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-import polars as pl
-from matplotlib.figure import Figure
-
-from bench.experiments.base import Experiment, Setting, Verdict
-from bench.experiments.dilation_runs import FULL, QUICK, SCHEMA, go_run_rows, sleeping_rows
-from bench.experiments.dilation_tables import picture, sleep_table, stat_table
-from bench.experiments.dilation_verdicts import compiling, goroutines, stretched, throttled, yielding
-from bench.tables import Table
+from nanonap.lab.experiments.dilation.runs import FULL, QUICK, SCHEMA, go_run_rows, sleeping_rows
+from nanonap.lab.experiments.dilation.tables import picture, sleep_table, stat_table
+from nanonap.lab.experiments.dilation.verdicts import compiling, goroutines, stretched, throttled, yielding
+from nanonap.lab.experiments.kit.base import Experiment, Row, Setting
 
 
 class Dilation(Experiment):
@@ -23,21 +19,15 @@ class Dilation(Experiment):
         "for two). A yielding loop ends on time but for one stall, and does half its rounds. `go run` compiles first: "
         "that uses up the quota, and the whole command takes longer"
     )
+    verdicts = (stretched, compiling, throttled, yielding, goroutines)
+    shown = (sleep_table, stat_table)
 
-    def run(self, setting: Setting) -> pl.DataFrame:
+    schema = SCHEMA
+
+    def rows(self, setting: Setting) -> Iterator[Row]:
         """Interleaved runs; ``--quick`` has sleeps of 200 ms, and fewer of them."""
         plan = QUICK if setting.quick else FULL
-        rows = [*sleeping_rows(setting, plan), *go_run_rows(setting, plan)]
-        return pl.DataFrame(rows, schema=SCHEMA)
+        yield from sleeping_rows(setting, plan)
+        yield from go_run_rows(setting, plan)
 
-    def judge(self, data: pl.DataFrame) -> list[Verdict]:
-        """From ratios to the runs without quota of the same blocks."""
-        return [stretched(data), compiling(data), throttled(data), yielding(data), goroutines(data)]
-
-    def tables(self, data: pl.DataFrame) -> Sequence[Table]:
-        """Ratios by load; then what the group's counters say, and the wrong ones."""
-        return [sleep_table(data), stat_table(data)]
-
-    def draw(self, data: pl.DataFrame) -> Figure | None:
-        """The ratios beside what is claimed."""
-        return picture(data)
+    draw = staticmethod(picture)

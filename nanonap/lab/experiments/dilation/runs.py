@@ -5,25 +5,23 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from bench.arms import Arm
-from bench.conditions import Condition, parse_load
-from bench.errors import RunFailed
-from bench.experiments.base import Setting
-from bench.experiments.outer import Outer
-from bench.quota.base import Throttling
-from bench.quota.limits import Limits, parse_quota
-from bench.quota.watchdog import guarded_folder
-from bench.runner import measure
-from bench.schedule import Run
-from nanonap.dice import seeded
-from toolchain.releases import release_toolchain
-from toolchain.wheels import DEFAULT_GO
+from nanonap.lab.experiments.kit.base import Row, Setting
+from nanonap.lab.experiments.kit.blocks import shuffled
+from nanonap.lab.experiments.kit.copies import plain_arm
+from nanonap.lab.experiments.kit.counted import counters
+from nanonap.lab.experiments.kit.groups_above import GroupsAbove
+from nanonap.lab.ground.errors import RunFailed
+from nanonap.lab.ground.watchdog import guarded_folder
+from nanonap.lab.plan.conditions import Condition, parse_load
+from nanonap.lab.plan.schedule import Run
+from nanonap.lab.quota.limits import Limits, parse_quota
+from nanonap.lab.run.runner import measure
+from nanonap.toolchain.releases import release_toolchain
+from nanonap.toolchain.wheels import DEFAULT_GO
 
-Row = dict[str, Any]
 QUOTAS = ("none", "50%")
 SCHEMA = pl.Schema(
     {
@@ -48,7 +46,6 @@ SCHEMA = pl.Schema(
 _GOMAXPROCS = 2
 #: Of each group, with and without quota: other work on the machine is not to keep burners from using their quota up.
 WEIGHT = 1_000
-_SEED = 1
 _GO_RUN_TIMEOUT_S = 600.0
 _SOURCE = """package main
 
@@ -93,41 +90,31 @@ class _Once(Run):
 
 def sleeping_rows(setting: Setting, plan: Plan) -> Iterator[Row]:
     """Sleeps and yielding loops with and without the quota, in shuffled blocks."""
-    outer = Outer(setting.backend)
-    dice = seeded(_SEED)
+    above_groups = GroupsAbove(setting.backend)
     tried = [("sleep", load) for load in plan.loads] + [("gosched", "quiet")]
-    for block in range(plan.blocks):
-        due = [(part, load, quota) for part, load in tried for quota in QUOTAS]
-        dice.shuffle(due)
-        for part, load, quota in due:
-            setting.say(f"block {block + 1} of {plan.blocks}: {part}, {load}, quota {quota}")
-            arm = Arm("stock", setting.program, part, None, None, DEFAULT_GO, "")
-            condition = Condition(parse_quota(quota), parse_load(load))
-            run = _Once(block, arm, condition, ((plan.requested_ns, 1),), 0, seed=1, weight=WEIGHT)
-            before = outer.throttled_ns()
-            done = measure(run, _GOMAXPROCS, setting.backend, setting.stop)
-            parent_ns, root_ns = outer.since(before) if quota != "none" else (None, None)
-            header = done.output.header
-            yield {
-                "part": part,
-                "load": load,
-                "quota": quota,
-                "block": block,
-                "requested_ns": plan.requested_ns,
-                "elapsed_ns": int(done.output.samples[1, 0]),
-                "whole_ns": done.took_ns,
-                "iterations": header["iterations"] if part == "gosched" else None,
-                "goroutines": header["goroutines"],
-                "parent_throttled_ns": parent_ns,
-                "root_throttled_ns": root_ns,
-                **_counted(done.throttling),
-            }
-
-
-def _counted(grown: Throttling | None) -> Row:
-    if grown is None:
-        return {}
-    return {name: getattr(grown, name) for name in ("nr_periods", "nr_throttled", "throttled_ns")}
+    due = [(part, load, quota) for part, load in tried for quota in QUOTAS]
+    for block, (part, load, quota) in shuffled(setting, plan.blocks, due, ", ".join):
+        arm = plain_arm("stock", setting.program, part)
+        condition = Condition(parse_quota(quota), parse_load(load))
+        run = _Once(block, arm, condition, ((plan.requested_ns, 1),), 0, seed=1, weight=WEIGHT)
+        before = above_groups.throttled_ns()
+        done = measure(run, _GOMAXPROCS, setting.backend, setting.stop)
+        parent_ns, root_ns = above_groups.since(before) if quota != "none" else (None, None)
+        header = done.output.header
+        yield {
+            "part": part,
+            "load": load,
+            "quota": quota,
+            "block": block,
+            "requested_ns": plan.requested_ns,
+            "elapsed_ns": int(done.output.samples[1, 0]),
+            "whole_ns": done.took_ns,
+            "iterations": header.iterations if part == "gosched" else None,
+            "goroutines": header.goroutines,
+            "parent_throttled_ns": parent_ns,
+            "root_throttled_ns": root_ns,
+            **counters(done.throttling),
+        }
 
 
 def go_run_rows(setting: Setting, plan: Plan) -> Iterator[Row]:
@@ -169,4 +156,4 @@ def _go_run(setting: Setting, folder: Path, kind: str, quota_text: str, requeste
         said = f"exit status {done.status}; its stderr: {done.stderr[-300:]}"
         raise RunFailed(f"`go run` of a program that sleeps, quota {quota}: {said}") from None
     counted = after.since(before) if after is not None and before is not None else None
-    return {"requested_ns": requested_ns, "elapsed_ns": elapsed_ns, "whole_ns": whole_ns, **_counted(counted)}
+    return {"requested_ns": requested_ns, "elapsed_ns": elapsed_ns, "whole_ns": whole_ns, **counters(counted)}

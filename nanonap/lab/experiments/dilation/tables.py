@@ -3,26 +3,25 @@
 import polars as pl
 from matplotlib.figure import Figure
 
-from bench.conditions import parse_load
-from bench.experiments.dilation_verdicts import go_run_ratios, loads_of, sleep_ratios
-from bench.experiments.figures import Ratio, ratio_by_block
-from bench.look import DPI, FAINT, GRID, SMALL
-from bench.model import predict
-from bench.quota.limits import parse_quota
-from bench.tables import Section, Table
-from nanonap.durations import format_ns
+from nanonap.base.durations import format_ns
+from nanonap.lab.experiments.dilation.verdicts import go_run_ratios, loads_of, sleep_ratios
+from nanonap.lab.experiments.kit.ratios import cell, ratio_by_block
+from nanonap.lab.model.model import predict
+from nanonap.lab.plan.conditions import parse_load
+from nanonap.lab.quota.limits import parse_quota
+from nanonap.lab.show.style import DPI, FAINT, SMALL, dress, headline
+from nanonap.lab.show.tables import NONE, Section, Table
 
-_NONE = "–"
 _CLAIMED = 2.0
 
 
 def sleep_table(data: pl.DataFrame) -> Table:
-    """A row a load."""
+    """One row per load."""
     rows = []
     for load, ratio in sleep_ratios(data).items():
         limited = data.filter(pl.col("part") == "sleep", pl.col("load") == load, pl.col("quota") == "50%")
         late = (limited["elapsed_ns"] - limited["requested_ns"]).to_numpy()
-        rows.append([load, str(limited.height), _text(ratio), format_ns(int(late.max())), format_ns(_stall_ns(load))])
+        rows.append([load, str(limited.height), cell(ratio), format_ns(int(late.max())), format_ns(_stall_ns(load))])
     sections = [Section("time.Sleep", rows)]
     for part, names in (("gosched", ("elapsed_ns", "iterations")),):
         which = {"part": part, "quota": "50%"}
@@ -30,14 +29,14 @@ def sleep_table(data: pl.DataFrame) -> Table:
         found = [ratio_by_block(data, name, which, {**which, "quota": "none"}) for name in names]
         labels = ("time of the loop", "rounds of the loop")
         if count:
-            loop = [[label, str(count), _text(each), _NONE, _NONE] for label, each in zip(labels, found, strict=True)]
+            loop = [[label, str(count), cell(each), NONE, NONE] for label, each in zip(labels, found, strict=True)]
             sections.append(Section("a loop of runtime.Gosched()", loop))
     runs = []
     whole, own = go_run_ratios(data, "whole_ns"), go_run_ratios(data, "elapsed_ns")
     for kind in loads_of(data, "go run"):
         count = data.filter(pl.col("part") == "go run", pl.col("load") == kind, pl.col("quota") == "50%").height
-        runs.append([f"{kind}: command", str(count), _text(whole[kind]), _NONE, _NONE])
-        runs.append([f"{kind}: its sleep", str(count), _text(own[kind]), _NONE, _NONE])
+        runs.append([f"{kind}: command", str(count), cell(whole[kind]), NONE, NONE])
+        runs.append([f"{kind}: its sleep", str(count), cell(own[kind]), NONE, NONE])
     if runs:
         sections.append(Section("go run", runs))
     notes = [
@@ -50,10 +49,6 @@ def sleep_table(data: pl.DataFrame) -> Table:
 
 def _stall_ns(load_text: str) -> int:
     return predict(parse_quota("50%"), parse_load(load_text).count, gomaxprocs=None).stall_ns
-
-
-def _text(ratio: Ratio | None) -> str:
-    return _NONE if ratio is None else str(ratio)
 
 
 def stat_table(data: pl.DataFrame) -> Table:
@@ -78,7 +73,7 @@ def _mean(data: pl.DataFrame, column: str) -> str:
 
 def _most(data: pl.DataFrame, column: str) -> str:
     values = data[column].drop_nulls().to_list()
-    return format_ns(max(values)) if values else _NONE
+    return format_ns(max(values)) if values else NONE
 
 
 def picture(data: pl.DataFrame) -> Figure | None:
@@ -106,8 +101,6 @@ def picture(data: pl.DataFrame) -> Figure | None:
     ends = [bound for _, ratio in drawn for bound in (ratio.interval or [ratio.value])]
     axes.set_xlim(min(0.9, *ends), max(2.4, *ends) * 1.08)
     axes.set_xlabel("time under 50 % of a CPU, over the same without quota", fontsize=SMALL)
-    axes.set_title("Does a quota stretch sleeps?", loc="left", fontsize=11, fontweight="bold")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(True, axis="x", color=GRID)
-    axes.tick_params(labelsize=SMALL)
+    headline(axes, "Does a quota stretch sleeps?")
+    dress(axes, "x", SMALL)
     return figure

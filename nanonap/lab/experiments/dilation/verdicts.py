@@ -5,9 +5,10 @@ from statistics import median_low
 
 import polars as pl
 
-from bench.experiments.base import Outcome, Verdict
-from bench.experiments.figures import TOO_FEW, Ratio, ratio_by_block
-from nanonap.durations import format_ns
+from nanonap.base.durations import format_ns
+from nanonap.lab.experiments.kit.base import Outcome, Verdict
+from nanonap.lab.experiments.kit.counted import used_up
+from nanonap.lab.experiments.kit.ratios import TOO_FEW, Ratio, ratio_by_block
 
 #: "About twice": nearer to twice than to once, and to twice than to three times.
 TWICE = (1.5, 2.5)
@@ -62,26 +63,21 @@ def stretched(data: pl.DataFrame) -> Verdict:
     elif quiet is False and True in loaded:
         outcome = "holds in part"
     elif quiet is None or None in loaded:
-        outcome = "cannot be tested here"
+        outcome = "not settled"
     asked = _requested(data)
     sentence = f"a sleep of {asked} under the quota lasts, against the same without it: {_listed(ratios) or 'no data'}"
     if idle:
         sentence += (
             f"; with {', '.join(idle)} the quota was not used up in half of the periods: too much else runs here"
         )
-    elif outcome == "cannot be tested here":
+    elif outcome == "not settled":
         sentence += f"; {TOO_FEW}"
     return Verdict("D1", says, outcome, sentence, _figures(ratios))
 
 
 def _used_up(data: pl.DataFrame, load: str) -> bool:
-    """Whether the quota stopped the runs of a load in at least half of their periods; else it was not put to the test.
-
-    Where the counters are not seen, it is taken to have.
-    """
-    runs = data.filter(pl.col("part") == "sleep", pl.col("load") == load, pl.col("nr_throttled").is_not_null())
-    limited = runs.filter(pl.col("quota") == "50%")
-    return limited.is_empty() or 2 * limited["nr_throttled"].sum() >= limited["nr_periods"].sum()
+    """Whether the quota stopped the runs of a load in at least half of their periods."""
+    return used_up(data.filter(pl.col("part") == "sleep", pl.col("load") == load, pl.col("quota") == "50%"))
 
 
 def compiling(data: pl.DataFrame) -> Verdict:
@@ -144,7 +140,7 @@ def yielding(data: pl.DataFrame) -> Verdict:
     elapsed, rounds = (_ratio(data, "gosched", "quiet", column) for column in ("elapsed_ns", "iterations"))
     settled = _settled(elapsed)
     if elapsed is None or settled is None:
-        return Verdict("D3", says, "cannot be tested here", TOO_FEW if elapsed else "no data")
+        return Verdict("D3", says, "not settled", TOO_FEW if elapsed else "no data")
     sentence = f"a loop of {_requested(data)} lasts {elapsed} as long under the quota"
     figures: dict[str, object] = {"elapsed": elapsed.to_json()}
     if rounds is not None:

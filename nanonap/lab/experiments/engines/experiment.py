@@ -2,17 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import polars as pl
 
-from bench.errors import QuotaUnavailable
-from bench.experiments.base import Experiment, Outcome, Setting, Verdict
-from bench.experiments.engines_probe import ASKED, CHANGED
-from bench.experiments.inside import ask
-from bench.quota.choose import BACKEND_NAMES, working
-from bench.quota.docker import DockerBackend
-from bench.tables import Section, Table
+from nanonap.lab.experiments.engines.probe import ASKED, CHANGED
+from nanonap.lab.experiments.kit.base import Experiment, Outcome, Row, Setting, Verdict
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.quota.choose import BACKEND_NAMES, backend_class, working
+from nanonap.lab.show.tables import Section, Table
 
 SCHEMA = pl.Schema(
     {
@@ -28,8 +25,6 @@ SCHEMA = pl.Schema(
         "driver": pl.String,  # that Docker makes cgroups by: systemd, cgroupfs
     }
 )
-#: They boot a machine: only in the full form, or if asked for.
-_SLOW = ("guest", "guest-systemd")
 _TIMEOUT_S = 180.0
 _CLAIMED = ("quota", "weight", "memory", CHANGED)
 #: Where a backend does not work: what shows the same elsewhere.
@@ -56,9 +51,23 @@ class Engines(Experiment):
         "engines have no option for it); a new quota for a group in use by all: they write the same file"
     )
 
-    def run(self, setting: Setting) -> pl.DataFrame:
+    schema = SCHEMA
+
+    def rows(self, setting: Setting) -> Iterator[Row]:
         """Every backend that works is tried in groups of its own."""
-        return pl.DataFrame(list(_rows(setting)), schema=SCHEMA)
+        for name in BACKEND_NAMES:
+            if name in ("auto", "none"):
+                continue
+            setting.stop.check()
+            setting.say(name)
+            if setting.quick and backend_class(name).slow and name != setting.backend.name:
+                remedy = f"leave --quick out, or `--backend {name}`"
+                yield {"backend": name, "reason": "not tried: it boots a machine", "remedy": remedy}
+                continue
+            try:
+                yield from _tried(setting, name)
+            except QuotaUnavailable as refusal:
+                yield {"backend": name, "reason": refusal.reason, "remedy": refusal.remedy}
 
     def judge(self, data: pl.DataFrame) -> list[Verdict]:
         """A verdict a backend, and one on the environment that is claimed."""
@@ -83,30 +92,13 @@ def _section(name: object, rows: pl.DataFrame) -> Section:
     return Section(heading, cells)
 
 
-def _rows(setting: Setting) -> Iterator[dict[str, Any]]:
-    for name in BACKEND_NAMES:
-        if name in ("auto", "none"):
-            continue
-        setting.stop.check()
-        setting.say(name)
-        if setting.quick and name in _SLOW and name != setting.backend.name:
-            remedy = f"leave --quick out, or `--backend {name}`"
-            yield {"backend": name, "reason": "not tried: it boots a machine", "remedy": remedy}
-            continue
-        try:
-            yield from _tried(setting, name)
-        except QuotaUnavailable as refusal:
-            yield {"backend": name, "reason": refusal.reason, "remedy": refusal.remedy}
-
-
-def _tried(setting: Setting, name: str) -> list[dict[str, Any]]:
+def _tried(setting: Setting, name: str) -> list[Row]:
     backend = setting.backend if name == setting.backend.name else working(name)
     try:
-        rows = ask(replace(setting, backend=backend), "bench.experiments.engines_probe:tried", _TIMEOUT_S)
-        driver = None
-        if isinstance(backend, DockerBackend):
-            driver = backend.engine.must("asking for its cgroup driver", "info", "--format={{.CgroupDriver}}")
-        return [{"backend": name, "mark": backend.mark, "driver": driver, **row} for row in rows]
+        rows = replace(setting, backend=backend).call_beside_groups(
+            "nanonap.lab.experiments.engines.probe:tried", _TIMEOUT_S
+        )
+        return [{"backend": name, "mark": backend.mark, "driver": backend.driver, **row} for row in rows]
     finally:
         if backend is not setting.backend:
             backend.close()

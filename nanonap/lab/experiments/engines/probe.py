@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from bench.errors import QuotaUnavailable
-from bench.experiments.files import folder_of, is_v2, prepared, read_quota
-from bench.quota.base import Group
-from bench.quota.cgroup import CgroupGroup
-from bench.quota.limits import Limits, Quota, parse_quota
+from nanonap.lab.experiments.kit.cgroup_files import folder_of, is_v2, prepared, read_quota
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.quota.base import Group
+from nanonap.lab.quota.limits import Limits, parse_quota
 
 #: What is tried beyond a quota: ability → limits.
 ASKED = {
@@ -19,7 +18,6 @@ ASKED = {
 CHANGED = "a live group's quota"
 _FIRST, _SECOND = parse_quota("50%"), parse_quota("25%")
 _AFTER = f"{(_SECOND.quota_ns or 0) // 1_000} {_SECOND.period_ns // 1_000}"
-_NO_WAY = "no way is offered to change the quota of a group in use"
 
 
 def tried(backend: str) -> list[dict[str, Any]]:
@@ -40,7 +38,7 @@ def tried(backend: str) -> list[dict[str, Any]]:
         try:
             with ready.open(Limits(_FIRST)) as group:
                 before = _as_shown(group, backend)
-                _change(group, _SECOND)
+                group.set_quota(_SECOND)
                 after = _as_shown(group, backend)
                 seen = {**_seen(group, backend), "read_back": f"{before}, then {after}"}
                 rows.append({**row, **seen, "accepted": after == _AFTER})
@@ -59,17 +57,3 @@ def _seen(group: Group, backend: str) -> dict[str, Any]:
 
 def _as_shown(group: Group, backend: str) -> str:
     return read_quota(folder_of(group, backend))
-
-
-def _change(group: Group, quota: Quota) -> None:
-    """Each in its own way. Raises QuotaUnavailable, OSError."""
-    if isinstance(group, CgroupGroup):
-        group.write_limits(Limits(quota))
-    elif hasattr(group, "set_quota"):
-        group.set_quota(quota)
-    elif hasattr(group, "engine"):
-        options = [f"--cpu-period={quota.period_ns // 1_000}", f"--cpu-quota={(quota.quota_ns or 0) // 1_000}"]
-        container: Any = group  # of bench.quota.docker, which a guest need not have
-        container.engine.must(f"setting {quota}", "update", *options, container.name)
-    else:
-        raise QuotaUnavailable(type(group).__name__, _NO_WAY, "choose another --backend")

@@ -1,14 +1,10 @@
 """How long /bin/sleep takes in several CPU limits, quiet and beside a busy process in the same group."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import polars as pl
-from matplotlib.figure import Figure
 
-from bench.errors import QuotaUnavailable
-from bench.experiments.base import Experiment, Setting, Verdict
-from bench.experiments.environments_verdicts import (
+from nanonap.lab.experiments.environments.verdicts import (
     BURST,
     FAKE_BURST,
     LIMITED,
@@ -18,9 +14,10 @@ from bench.experiments.environments_verdicts import (
     table,
     verdicts,
 )
-from bench.experiments.inside import ask
-from bench.quota.limits import Limits, parse_quota
-from bench.tables import Table
+from nanonap.lab.experiments.kit.base import Experiment, Row, Setting
+from nanonap.lab.experiments.kit.counted import COUNTERS
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.quota.limits import Limits, parse_quota
 
 SCHEMA = pl.Schema(
     {
@@ -35,7 +32,7 @@ SCHEMA = pl.Schema(
         "missing": pl.String,
     }
 )
-_PROBE = "bench.experiments.sleeps_probe"
+_PROBE = "nanonap.lab.experiments.environments.probe"
 _QUIET, _BUSY = "quiet", "busy"
 _OTHER = {
     1: "here the cpu controller is in a cgroup v1 hierarchy; --backend guest has v2",
@@ -53,43 +50,33 @@ class Environments(Experiment):
         "a busy process it starts or ends in a stall half of the time, and is late by up to 50 ms for each; burst "
         "changes nothing there, since a busy group has nothing left over. `max 100000` is no burst but no limit at all"
     )
+    shown = (table,)
 
-    def run(self, setting: Setting) -> pl.DataFrame:
+    schema = SCHEMA
+
+    def rows(self, setting: Setting) -> Iterator[Row]:
         """Quiet groups side by side, busy ones one after the other."""
-        return pl.DataFrame(list(_rows(setting)), schema=SCHEMA, orient="row")
+        # Fifty-six sleeps of each environment in the full form: eight groups of seven.
+        seconds, sleeps, blocks = (0.2, 3, 3) if setting.quick else (5.0, 7, 8)
+        version = int(setting.call_beside_groups(f"{_PROBE}:version", 60))
+        here, elsewhere = LIMITED_BY[version], LIMITED_BY[3 - version]
+        quotas = {NONE: "none", here: LIMITED, FAKE_BURST: "max", BURST: f"{LIMITED}+burst=50ms"}
+        missing = {elsewhere: _OTHER[version]}
+        if refusal := _refusal(setting, quotas[BURST]):
+            missing[BURST] = refusal
+            del quotas[BURST]
+        for environment, reason in missing.items():
+            yield {"environment": environment, "requested_ns": int(seconds * 1e9), "missing": reason}
+        for block in range(blocks):
+            setting.say(f"block {block + 1} of {blocks}, quiet")
+            yield from _block(setting, quotas, _QUIET, block, seconds, sleeps)
+            names = list(quotas)
+            for name in names[block % len(names) :] + names[: block % len(names)]:
+                setting.say(f"block {block + 1} of {blocks}, busy, {name}")
+                yield from _block(setting, {name: quotas[name]}, _BUSY, block, seconds, sleeps)
 
-    def judge(self, data: pl.DataFrame) -> list[Verdict]:
-        """Means and variances as ratios to no limit."""
-        return verdicts(data)
-
-    def tables(self, data: pl.DataFrame) -> Sequence[Table]:
-        """A row an environment."""
-        return [table(data)]
-
-    def draw(self, data: pl.DataFrame) -> Figure | None:
-        """How late each sleep was."""
-        return picture(data)
-
-
-def _rows(setting: Setting) -> Iterator[dict[str, Any]]:
-    # Fifty-six sleeps of each environment in the full form: eight groups of seven.
-    seconds, sleeps, blocks = (0.2, 3, 3) if setting.quick else (5.0, 7, 8)
-    version = int(ask(setting, f"{_PROBE}:version", 60))
-    here, elsewhere = LIMITED_BY[version], LIMITED_BY[3 - version]
-    quotas = {NONE: "none", here: LIMITED, FAKE_BURST: "max", BURST: f"{LIMITED}+burst=50ms"}
-    missing = {elsewhere: _OTHER[version]}
-    if refusal := _refusal(setting, quotas[BURST]):
-        missing[BURST] = refusal
-        del quotas[BURST]
-    for environment, reason in missing.items():
-        yield {"environment": environment, "requested_ns": int(seconds * 1e9), "missing": reason}
-    for block in range(blocks):
-        setting.say(f"block {block + 1} of {blocks}, quiet")
-        yield from _block(setting, quotas, _QUIET, block, seconds, sleeps)
-        names = list(quotas)
-        for name in names[block % len(names) :] + names[: block % len(names)]:
-            setting.say(f"block {block + 1} of {blocks}, busy, {name}")
-            yield from _block(setting, {name: quotas[name]}, _BUSY, block, seconds, sleeps)
+    judge = staticmethod(verdicts)
+    draw = staticmethod(picture)
 
 
 def _refusal(setting: Setting, quota: str) -> str | None:
@@ -102,10 +89,10 @@ def _refusal(setting: Setting, quota: str) -> str | None:
 
 def _block(
     setting: Setting, quotas: dict[str, str], load: str, block: int, seconds: float, sleeps: int
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Row]:
     options = {"quotas": quotas, "burners": int(load == _BUSY), "seconds": seconds, "sleeps": sleeps, "seed": block}
-    found = ask(setting, f"{_PROBE}:timed", 60 + 10 * seconds, **options)
+    found = setting.call_beside_groups(f"{_PROBE}:timed", 60 + 10 * seconds, **options)
     for environment, each in found.items():
-        counters = {name: each[name] for name in ("nr_periods", "nr_throttled", "throttled_ns")}
+        counted = {name: each[name] for name in COUNTERS}
         head = {"environment": environment, "load": load, "block": block, "requested_ns": int(seconds * 1e9)}
-        yield from ({**head, "elapsed_ns": elapsed_ns, **counters} for elapsed_ns in each["elapsed_ns"])
+        yield from ({**head, "elapsed_ns": elapsed_ns, **counted} for elapsed_ns in each["elapsed_ns"])

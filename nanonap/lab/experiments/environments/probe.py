@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from bench.errors import QuotaUnavailable
-from bench.experiments.files import folder_of, is_v2, prepared, quota_us, write_quota
-from bench.quota.base import Backend, Group
-from bench.quota.limits import DEFAULT_PERIOD_NS, Limits, Quota, parse_quota
-from nanonap.dice import seeded
+from nanonap.base.dice import seeded
+from nanonap.lab.experiments.kit.cgroup_files import folder_of, is_v2, prepared, quota_us, write_quota
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.quota.base import Backend, Group
+from nanonap.lab.quota.limits import DEFAULT_PERIOD_NS, Limits, Quota, parse_quota
 
 #: Of every group: other work on the machine is not to keep the busy ones from using their quota up.
 WEIGHT = 1_000

@@ -4,10 +4,11 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from bench.experiments.base import Outcome, Verdict
-from bench.experiments.figures import TOO_FEW, Ratio, outcome_of, ratio_by_block
-from bench.look import DPI, FAINT, GRID, SMALL
-from bench.tables import Section, Table
+from nanonap.lab.experiments.kit.base import Outcome, Verdict
+from nanonap.lab.experiments.kit.counted import share_cell, used_up
+from nanonap.lab.experiments.kit.ratios import TOO_FEW, Ratio, cell, outcome_of, ratio_by_block
+from nanonap.lab.show.style import DPI, FAINT, SMALL, dress
+from nanonap.lab.show.tables import Section, Table
 
 NONE, FAKE_BURST, BURST = "no limit", "max 100000", "50 % + burst 50 ms"
 LIMITED = "50%"
@@ -34,8 +35,7 @@ def _late(data: pl.DataFrame, environment: str, load: str, by_ns: float = LATE_N
 
 def _used_up(data: pl.DataFrame, environment: str) -> bool:
     """Whether the busy groups of an environment were throttled in half of their periods, where that is counted."""
-    busy = data.filter(pl.col("environment") == environment, pl.col("load") == "busy", pl.col("nr_periods") > 0)
-    return busy.is_empty() or 2 * busy["nr_throttled"].sum() >= busy["nr_periods"].sum()
+    return used_up(data.filter(pl.col("environment") == environment, pl.col("load") == "busy"))
 
 
 def verdicts(data: pl.DataFrame) -> list[Verdict]:
@@ -64,7 +64,7 @@ def _limited(data: pl.DataFrame, environment: str) -> Verdict:
     elif quiet is False and busy:
         outcome = "holds in part"
     elif quiet is None or busy is None:
-        outcome = "cannot be tested here"
+        outcome = "not settled"
     found = {load: ratio(data, environment, load) for load in ("quiet", "busy")}
     each = ", ".join(f"{load} {value}" for load, value in found.items() if value is not None)
     sentence = f"against no limit a sleep takes: {each or 'no data'}"
@@ -73,7 +73,7 @@ def _limited(data: pl.DataFrame, environment: str) -> Verdict:
         sentence += f"; quiet groups were throttled in {share} of their periods: starting used their quota up"
     if outcome == "holds in part":
         sentence += "; so it is late only beside a busy process in its group"
-    if outcome == "cannot be tested here":
+    if outcome == "not settled":
         sentence += f"; {TOO_FEW if _used_up(data, environment) else 'the quota was not used up: too much else runs'}"
     return Verdict(claim, says, outcome, sentence, {load: value.to_json() for load, value in found.items() if value})
 
@@ -90,7 +90,7 @@ def _written(data: pl.DataFrame) -> Verdict:
         f"by max 100000 there is no limit, and no burst either ({periods} throttled periods; against no limit "
         f"{same or 'no data'})"
     )
-    sentence += f"; {TOO_FEW}" if outcome == "cannot be tested here" else ""
+    sentence += f"; {TOO_FEW}" if outcome == "not settled" else ""
     return Verdict(
         "E3 burst", says, outcome, sentence, {load: value.to_json() for load, value in found.items() if value}
     )
@@ -107,16 +107,16 @@ def _burst(data: pl.DataFrame) -> Verdict:
     sentence = f"with a burst of 50 ms a sleep beside a busy process takes {found or 'no data'}"
     outcome: Outcome = "refuted" if late else "holds"
     if not (_used_up(data, limited) and _used_up(data, BURST)):
-        outcome = "cannot be tested here"
+        outcome = "not settled"
         sentence += "; the quota was not used up: too much else runs"
     elif not without or late is None:
-        outcome = "cannot be tested here"
+        outcome = "not settled"
         sentence += f"; {TOO_FEW if without is None or late is None else 'without burst it is not late either'}"
     return Verdict(claim, says, outcome, sentence, {"burst": found.to_json() if found else None})
 
 
 def table(data: pl.DataFrame) -> Table:
-    """A section a load, a row an environment; those that are missing with the reason below."""
+    """One section per load, one row per environment; those that are missing with the reason below."""
     notes = ["× no limit: of the same load. throttled: of the group's active periods."]
     notes += [f"{name}: {_missing(data, name)}" for name in _environments(data) if _missing(data, name)]
     sections = []
@@ -127,18 +127,13 @@ def table(data: pl.DataFrame) -> Table:
             if not here.size:
                 continue
             base = _elapsed(data, NONE, load)
-            mean = ratio(data, environment, load)
             p95 = float(np.quantile(here, 0.95)) / float(np.quantile(base, 0.95))
             spread = float(np.var(here)) / float(np.var(base)) if np.var(base) else float("nan")
-            rows.append([environment, str(here.size), f"{mean.value:.4f}{_bounds(mean)}" if mean else "–", f"{p95:.4f}",
+            rows.append([environment, str(here.size), cell(ratio(data, environment, load), ".4f"), f"{p95:.4f}",
                          f"{spread:.3g}", _share(data, environment, load)])  # fmt: skip
         sections.append(Section({"quiet": "quiet", "busy": "beside a busy process in the same group"}[load], rows))
     columns = ("environment", "n", "mean, × no limit", "P95, ×", "variance, ×", "throttled")
     return Table("`sleep` from start to exit", columns, sections, notes)
-
-
-def _bounds(found: Ratio) -> str:
-    return "" if found.interval is None else f" [{found.interval[0]:.4f}, {found.interval[1]:.4f}]"
 
 
 def _environments(data: pl.DataFrame) -> list[str]:
@@ -153,8 +148,7 @@ def _elapsed(data: pl.DataFrame, environment: str, load: str) -> np.ndarray[tupl
 
 def _share(data: pl.DataFrame, environment: str, load: str) -> str:
     groups = data.filter(pl.col("environment") == environment, pl.col("load") == load).unique("block")
-    periods, throttled = (int(groups[name].drop_nulls().sum()) for name in ("nr_periods", "nr_throttled"))
-    return f"{throttled / periods:.0%}" if periods else "–"
+    return share_cell(groups)
 
 
 def picture(data: pl.DataFrame) -> Figure | None:
@@ -174,9 +168,7 @@ def picture(data: pl.DataFrame) -> Figure | None:
         axes.axvline(0, color=FAINT, linewidth=1, linestyle=":")
         axes.set_title({"quiet": "quiet", "busy": "beside a busy process"}[load], loc="left", fontsize=10)
         axes.set_xlabel("later than asked for, ms (line: the mean)", fontsize=SMALL)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(True, axis="x", color=GRID)
-        axes.tick_params(labelsize=SMALL)
+        dress(axes, "x", SMALL)
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     figure.suptitle("How late `sleep` ends", fontsize=11, fontweight="bold")

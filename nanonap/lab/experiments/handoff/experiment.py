@@ -1,16 +1,12 @@
 """What becomes of a P, and of a quota, while a goroutine sleeps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-import polars as pl
-from matplotlib.figure import Figure
-
-from bench.experiments.base import Experiment, Setting, Verdict
-from bench.experiments.handoff_picture import picture
-from bench.experiments.handoff_runs import FULL, QUICK, SCHEMA, rows
-from bench.experiments.handoff_tables import tables
-from bench.experiments.handoff_verdicts import verdict
-from bench.tables import Table
+from nanonap.lab.experiments.handoff.picture import picture
+from nanonap.lab.experiments.handoff.runs import FULL, QUICK, SCHEMA, rows
+from nanonap.lab.experiments.handoff.tables import tables
+from nanonap.lab.experiments.handoff.verdicts import verdict
+from nanonap.lab.experiments.kit.base import Experiment, Row, Setting
 
 
 class Handoff(Experiment):
@@ -25,19 +21,13 @@ class Handoff(Experiment):
         "20 µs to 20 ms later; the sleep patched to block hands it over at once, to another thread. The quota belongs "
         "to the group: what a sleeper does not use the others may, however it sleeps, and a group of sleepers uses none"
     )
+    verdicts = (verdict,)
 
-    def run(self, setting: Setting) -> pl.DataFrame:
+    schema = SCHEMA
+
+    def rows(self, setting: Setting) -> Iterator[Row]:
         """Shuffled blocks of short runs of gosrc/handoff; traces of the first go to the folder."""
-        return pl.DataFrame(list(rows(setting, QUICK if setting.quick else FULL)), schema=SCHEMA)
+        return rows(setting, QUICK if setting.quick else FULL)
 
-    def judge(self, data: pl.DataFrame) -> list[Verdict]:
-        """By the threads that ran, and by how far a computing goroutine got."""
-        return [verdict(data)]
-
-    def tables(self, data: pl.DataFrame) -> Sequence[Table]:
-        """Who runs next; Ps and threads while all sleep; the quota."""
-        return tables(data)
-
-    def draw(self, data: pl.DataFrame) -> Figure | None:
-        """How long the P is held, threads of many sleepers, and shares of the quota."""
-        return picture(data)
+    tables = staticmethod(tables)
+    draw = staticmethod(picture)

@@ -5,7 +5,8 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.experiments.handoff_runs import (
+from nanonap.base.durations import format_ns
+from nanonap.lab.experiments.handoff.runs import (
     CALL,
     DIRECT,
     HAND,
@@ -18,9 +19,8 @@ from bench.experiments.handoff_runs import (
     NONE,
     SLEEP,
 )
-from bench.experiments.handoff_verdicts import gap, share
-from bench.look import DPI, FAINT, GRID, SMALL, colour, duration_ticks
-from nanonap.durations import format_ns
+from nanonap.lab.experiments.handoff.verdicts import gap, share
+from nanonap.lab.show.style import DPI, FAINT, SMALL, colour, dress, duration_ticks, headline
 
 _COLOURS = {
     SLEEP: colour("stock"),
@@ -48,8 +48,7 @@ def picture(data: pl.DataFrame) -> Figure | None:
     _threads(figure.add_subplot(grid[1, 0]), data)
     _shares(figure.add_subplot(grid[1, 1]), data)
     for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=SMALL)
+        dress(axes, "x", SMALL)
     return figure
 
 
@@ -81,9 +80,7 @@ def _gaps(axes: Axes, data: pl.DataFrame) -> None:
     axes.set_xlabel(
         "from falling asleep until the next goroutine ran on the sleeper's P (GOMAXPROCS 1)", fontsize=SMALL
     )
-    axes.set_title("Falling asleep: when, and on which thread, does the next goroutine run?", loc="left", fontsize=11,
-                   fontweight="bold")  # fmt: skip
-    axes.grid(True, axis="x", color=GRID)
+    headline(axes, "Falling asleep: when, and on which thread, does the next goroutine run?")
     axes.legend(frameon=False, fontsize=SMALL, loc="upper right")
 
 
@@ -104,8 +101,7 @@ def _threads(axes: Axes, data: pl.DataFrame) -> None:
     axes.set_xticks(range(0, sleepers + 6, 5))
     axes.set_axisbelow(True)
     axes.set_xlabel("threads of the process, most seen by the scheduler's trace", fontsize=SMALL)
-    axes.set_title(f"{sleepers} goroutines asleep: how many threads?", loc="left", fontsize=11, fontweight="bold")
-    axes.grid(True, axis="x", color=GRID)
+    headline(axes, f"{sleepers} goroutines asleep: how many threads?")
 
 
 def _shares(axes: Axes, data: pl.DataFrame) -> None:
@@ -128,6 +124,5 @@ def _shares(axes: Axes, data: pl.DataFrame) -> None:
     axes.set_ylim(len(measured) - 0.4, -0.35 * len(measured))
     axes.set_xlim(0.5, 2.8)
     axes.set_xlabel("work of a computing goroutine beside a sleeping one,\nover beside a computing one", fontsize=SMALL)
-    axes.set_title("What a neighbour gains while one sleeps", loc="left", fontsize=11, fontweight="bold")
-    axes.grid(True, axis="x", color=GRID)
+    headline(axes, "What a neighbour gains while one sleeps")
     axes.legend(frameon=False, fontsize=SMALL, loc="upper left", ncols=2)

@@ -9,19 +9,19 @@ from typing import Any
 
 import polars as pl
 
-from bench.errors import QuotaUnavailable, RunFailed
-from bench.experiments.base import Setting
-from bench.experiments.copies import patched_copies
-from bench.experiments.handoff_trace import samples_of
-from bench.quota.base import Throttling
-from bench.quota.cgroup import ENTER_FAILED
-from bench.quota.limits import Limits, parse_quota
-from nanonap.dice import seeded
-from nanonap.paths import TRIED
-from toolchain.build import build
-from toolchain.wheels import DEFAULT_GO
+from nanonap.base.dice import seeded
+from nanonap.base.paths import TRIED
+from nanonap.lab.experiments.handoff.trace import samples_of
+from nanonap.lab.experiments.kit.base import Row, Setting
+from nanonap.lab.experiments.kit.copies import patched_copies
+from nanonap.lab.experiments.kit.counted import counters
+from nanonap.lab.ground.errors import QuotaUnavailable, RunFailed
+from nanonap.lab.quota.base import Throttling
+from nanonap.lab.quota.cgroup import ENTER_FAILED
+from nanonap.lab.quota.limits import Limits, parse_quota
+from nanonap.toolchain.build import build
+from nanonap.toolchain.wheels import DEFAULT_GO
 
-Row = dict[str, Any]
 PROGRAM = "handoff"
 NONE, LIMITED = "none", "50%"
 QUOTAS = (NONE, LIMITED)
@@ -43,7 +43,7 @@ SCHEMA = pl.Schema(
         "number": pl.Int64,  # of the sleep in its process
         "requested_ns": pl.Int64,
         "threads": pl.Int64,  # of the process: at the end (hand, quiet), or at the sample (idle)
-        # hand: a row a sleep
+        # hand: one row per sleep
         "gap_ns": pl.Int64,  # from just before the sleep until the P's other goroutine ran
         "same_thread": pl.Boolean,  # whether it ran on the sleeper's thread
         "actual_ns": pl.Int64,
@@ -56,7 +56,7 @@ SCHEMA = pl.Schema(
         "idle_ps": pl.Int64,
         "idle_threads": pl.Int64,
         "syscall_ticks": pl.Int64,
-        # share and quiet: a row a run
+        # share and quiet: one row per run
         "window_ns": pl.Int64,
         "count": pl.Int64,
         "other_count": pl.Int64,
@@ -210,7 +210,7 @@ def _idle(job: _Job, done: _Done, folder: Path) -> Iterator[Row]:
 
 def _share(job: _Job, done: _Done, _: Path) -> Iterator[Row]:
     names = ("window_ns", "count", "other_count", "cpu_ns")
-    yield {**_common(job), **{name: done.answer[name] for name in names}, **_counted(done)}
+    yield {**_common(job), **{name: done.answer[name] for name in names}, **counters(done.grown, "usage_ns")}
 
 
 def _quiet(job: _Job, done: _Done, _: Path) -> Iterator[Row]:
@@ -220,7 +220,7 @@ def _quiet(job: _Job, done: _Done, _: Path) -> Iterator[Row]:
         "window_ns": rest["wall_ns"],
         "cpu_ns": rest["cpu_ns"],
         "threads": _known(done.answer["end"]["threads"]),
-        **_counted(done),
+        **counters(done.grown, "usage_ns"),
     }
 
 
@@ -230,8 +230,3 @@ _READ = {HAND: _hand, IDLE: _idle, SHARE: _share, QUIET: _quiet}
 def _known(count: int) -> int | None:
     """A count of runtime/metrics: Go before 1.26 has none, and the program says −1."""
     return None if count < 0 else count
-
-
-def _counted(done: _Done) -> Row:
-    names = ("usage_ns", "nr_periods", "nr_throttled", "throttled_ns")
-    return {} if done.grown is None else {name: getattr(done.grown, name) for name in names}

@@ -3,8 +3,7 @@
 import numpy as np
 import polars as pl
 
-from bench.experiments.figures import Ratio
-from bench.experiments.handoff_runs import (
+from nanonap.lab.experiments.handoff.runs import (
     COMPUTE,
     HAND,
     HANDED,
@@ -17,10 +16,11 @@ from bench.experiments.handoff_runs import (
     QUOTAS,
     SHARE,
 )
-from bench.experiments.handoff_verdicts import progress, share
-from bench.resampling import quantile
-from bench.tables import NONE as ABSENT
-from bench.tables import Section, Table, time_text
+from nanonap.lab.experiments.handoff.verdicts import progress, share
+from nanonap.lab.experiments.kit.ratios import cell
+from nanonap.lab.show.tables import NONE as ABSENT
+from nanonap.lab.show.tables import Section, Table, time_text
+from nanonap.lab.stats.resampling import quantile
 
 
 def tables(data: pl.DataFrame) -> list[Table]:
@@ -39,7 +39,7 @@ def _hand(data: pl.DataFrame) -> Table:
                 continue
             gaps = [quantile(np.sort(own["gap_ns"].to_numpy()), q) for q in (0.5, 0.9, 1.0)]
             other = int((~own["same_thread"]).sum())
-            speed = _text(progress(data, method)) if quota == NONE else ABSENT
+            speed = cell(progress(data, method)) if quota == NONE else ABSENT
             counts = [_most(own, "not_in_go"), _most(own, "threads")]
             cells.append([method, f"{other} of {own.height}", *map(time_text, gaps), speed, *counts])
         if cells:
@@ -104,7 +104,7 @@ def _share(data: pl.DataFrame) -> Table:
             cpu = float(own["cpu_ns"].sum()) / float(own["window_ns"].sum())
             ratios = ["1", "1"]
             if beside != COMPUTE:
-                ratios = [_text(share(data, beside, quota, column)) for column in ("own", "group")]
+                ratios = [cell(share(data, beside, quota, column)) for column in ("own", "group")]
             cells.append([beside, str(own.height), *ratios, f"{cpu:.2f}", _periods(own)])
         sections.append(Section(f"quota {quota}", cells))
     notes = [
@@ -141,10 +141,6 @@ def _periods(own: pl.DataFrame) -> str:
     if not counted["nr_periods"].sum():
         return ABSENT
     return f"{counted['nr_throttled'].sum()} of {counted['nr_periods'].sum()}"
-
-
-def _text(ratio: Ratio | None) -> str:
-    return ABSENT if ratio is None else str(ratio)
 
 
 def _most(own: pl.DataFrame, column: str) -> str:

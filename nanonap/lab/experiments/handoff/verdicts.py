@@ -1,15 +1,12 @@
 """What the runs of ``handoff`` say to claim T4."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
 from scipy import stats
 
-from bench.experiments.base import Verdict
-from bench.experiments.figures import TOO_FEW, Ratio, json_of, outcome_of, ratio_by_block
-from bench.experiments.handoff_runs import (
+from nanonap.lab.experiments.handoff.runs import (
     CALL,
     COMPUTE,
     DIRECT,
@@ -25,16 +22,17 @@ from bench.experiments.handoff_runs import (
     SHARE,
     SLEEP,
 )
-from bench.resampling import CONFIDENCE, interval, median_distribution, quantile
-from bench.tables import time_with
-from bench.verdicts import Interval
+from nanonap.lab.experiments.kit.base import Verdict
+from nanonap.lab.experiments.kit.counted import used_up
+from nanonap.lab.experiments.kit.ratios import TOO_FEW, Ratio, json_of, outcome_of, ratio_by_block
+from nanonap.lab.judge.verdicts import Interval
+from nanonap.lab.show.tables import time_with
+from nanonap.lab.stats.resampling import CONFIDENCE, interval, median_distribution, quantile
 
 #: A way of sleeping hands its P over if more than half of its sleeps do, in more than half of the runs.
 MAJORITY = 0.5
 #: Of two goroutines that shared the quota evenly the other gets twice as far alone: nearer to twice than to once.
 GETS_THE_SHARE = 1.5
-#: The quota was put to the test if it stopped the computing runs in at least half of their periods.
-_ENOUGH_THROTTLED = 0.5
 _SEED = 1
 
 
@@ -76,7 +74,7 @@ class Moved:
         low, high = self.interval
         return f"{self.most} of {self.runs} runs [{low:.0%}, {high:.0%}] ({self.moved} of {self.sleeps} sleeps)"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The counts, and the interval of the share of runs."""
         counts = {"runs_in_most": self.most, "runs": self.runs, "sleeps_after": self.moved, "sleeps": self.sleeps}
         return {**counts, "interval": self.interval}
@@ -132,10 +130,7 @@ def share(data: pl.DataFrame, beside: str, quota: str, column: str = "own") -> R
 def put_to_the_test(data: pl.DataFrame) -> bool:
     """Whether the quota stopped the goroutines that compute beside each other. Where nothing counts, it is taken to."""
     own = data.filter(pl.col("part") == SHARE, pl.col("method") == COMPUTE, pl.col("quota") == LIMITED)
-    counted = own.filter(pl.col("nr_periods").is_not_null())
-    if counted.is_empty():
-        return not own.is_empty()
-    return int(counted["nr_throttled"].sum()) >= _ENOUGH_THROTTLED * int(counted["nr_periods"].sum())
+    return not own.is_empty() and used_up(own)
 
 
 def verdict(data: pl.DataFrame) -> Verdict:

@@ -1,7 +1,6 @@
 """The one face of every experiment: run it, judge its data, show and draw them. Judging never looks at the machine."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -9,12 +8,13 @@ from typing import Any, ClassVar, Literal
 import polars as pl
 from matplotlib.figure import Figure
 
-from bench.errors import QuotaUnavailable
-from bench.interrupt import Stop
-from bench.quota.base import Backend
-from bench.tables import Table
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.quota.base import Backend
+from nanonap.lab.show.tables import Table
 
-Outcome = Literal["holds", "holds in part", "refuted", "cannot be tested here"]
+Row = dict[str, Any]
+Outcome = Literal["holds", "holds in part", "refuted", "not settled", "cannot be tested here"]
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,15 @@ class Setting:
         if self.backend.elsewhere:
             raise QuotaUnavailable(self.backend.name, why, "take --backend none")
 
+    def call_beside_groups(self, target: str, timeout_s: float, **arguments: Any) -> Any:  # noqa: ANN401 - any JSON value
+        """What ``MODULE:FUNCTION``, which takes ``backend``, a name, and more, returns where the backend's groups are.
 
-class Experiment(ABC):
+        It runs in a process of its own, here or in the backend's guest. Raises as ``Backend.call``.
+        """
+        return self.backend.call(target, self.stop, timeout_s, backend=self.backend.inner, **arguments)
+
+
+class Experiment:
     """A question to the kernel or to the Go runtime."""
 
     name: ClassVar[str]
@@ -67,21 +74,28 @@ class Experiment(ABC):
     limits: ClassVar[bool] = True
     #: Whether its full form takes at most half a minute: `invoke claims` then runs it each time.
     cheap: ClassVar[bool] = False
+    #: A verdict on each claim, and what a person reads: each from the data.
+    verdicts: ClassVar[Sequence[Callable[[pl.DataFrame], Verdict]]] = ()
+    shown: ClassVar[Sequence[Callable[[pl.DataFrame], Table]]] = ()
 
-    @abstractmethod
+    #: The columns of the raw data, units in their names.
+    schema: ClassVar[pl.Schema]
+
+    def rows(self, setting: Setting) -> Iterable[Row]:
+        """The raw data, a row per observation. Raises QuotaUnavailable, RunFailed, Interrupted."""
+        raise NotImplementedError
+
     def run(self, setting: Setting) -> pl.DataFrame:
-        """The raw data: a row an observation, units in the columns' names.
+        """The rows as one frame; an experiment whose data are frames from the start has a ``run`` of its own."""
+        return pl.DataFrame(list(self.rows(setting)), schema=self.schema, orient="row", infer_schema_length=None)
 
-        Raises QuotaUnavailable, RunFailed, Interrupted.
-        """
-
-    @abstractmethod
     def judge(self, data: pl.DataFrame) -> list[Verdict]:
         """A verdict on each claim, from the data."""
+        return [each(data) for each in self.verdicts]
 
-    @abstractmethod
     def tables(self, data: pl.DataFrame) -> Sequence[Table]:
         """What a person reads."""
+        return [each(data) for each in self.shown]
 
     def draw(self, data: pl.DataFrame) -> Figure | None:
         """The picture, where one helps."""

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.errors import QuotaUnavailable
-from bench.quota.base import Backend, Group
-from bench.quota.cgroup import ENTER_FAILED, new_name, remove_group
-from bench.quota.choose import make_backend
-from bench.quota.limits import Quota
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.groups import remove_group
+from nanonap.lab.quota.base import Backend, Group
+from nanonap.lab.quota.cgroup import ENTER_FAILED, new_name
+from nanonap.lab.quota.choose import make_backend
+from nanonap.lab.quota.limits import Quota
 
 
 @contextmanager

@@ -2,25 +2,25 @@
 
 from collections.abc import Iterable, Mapping
 
-from bench.experiments.figures import TOO_FEW
+from nanonap.lab.experiments.kit.ratios import TOO_FEW
 
 Parts = Mapping[str, bool | None]
 _WORDS = {True: "true", False: "not true", None: "not settled"}
 
 
-def every(found: Iterable[bool | None]) -> bool | None:
+def all_hold(found: Iterable[bool | None]) -> bool | None:
     """Whether all hold: not where one does not, and not settled where one is not settled or none was measured."""
     values = list(found)
     return False if False in values else None if None in values or not values else True
 
 
-def some(found: Iterable[bool | None]) -> bool | None:
+def any_holds(found: Iterable[bool | None]) -> bool | None:
     """Whether one holds; not settled where none does and one is not settled, or none was measured."""
     values = list(found)
     return True if True in values else None if None in values or not values else False
 
 
-def told(parts: Parts) -> str:
+def tell_parts(parts: Parts) -> str:
     """Which parts hold, which do not, and which are not settled, and what would settle them."""
     lists = [
         f"{word}: {', '.join(name for name, holds in parts.items() if holds is value)}"

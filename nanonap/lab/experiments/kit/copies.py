@@ -4,16 +4,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.arms import Arm
-from bench.experiments.base import Setting
-from bench.quota.watchdog import guarded_folder
+from nanonap.lab.experiments.kit.base import Setting
+from nanonap.lab.ground.watchdog import guarded_folder
+from nanonap.lab.plan.arms import Arm
+from nanonap.toolchain.patched import variants
+from nanonap.toolchain.wheels import DEFAULT_GO
 from patcher import patch
-from toolchain.patched import variants
-from toolchain.wheels import DEFAULT_GO
 
 STOCK = "stock"
 #: What "+slack1" stands for in an arm's name.
 _SLACK = "+slack1"
+
+
+def plain_arm(name: str, path: Path, method: str = "sleep") -> Arm:
+    """A program as the arm of that name, whatever was done to its file."""
+    return Arm(name, path, method, None, None, DEFAULT_GO, "")
 
 
 @contextmanager
@@ -41,7 +46,7 @@ def _arm(setting: Setting, name: str, folder: Path) -> Arm:
     method = "floor" if base == "floor" else "sleep"
     strategy = None if base in (STOCK, "floor") else base
     if strategy is None and slack_ns is None:
-        return Arm(name, setting.program, method, None, None, DEFAULT_GO, "")
+        return plain_arm(name, setting.program, method)
     (variant,) = variants(strategy or "slack", slack_ns)
     out = folder / f"{setting.program.name}.{variant.name}"
     if not out.exists():  # stock and floor have theirs in common

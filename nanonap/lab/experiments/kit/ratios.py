@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from bench.experiments.base import Outcome
-from bench.resampling import interval, ratio_distribution
-from bench.verdicts import Interval, judge
+from nanonap.lab.experiments.kit.base import Outcome
+from nanonap.lab.judge.verdicts import Interval, judge
+from nanonap.lab.show.tables import NONE
+from nanonap.lab.stats.resampling import interval, ratio_distribution
 
 _SEED = 1
 #: The bootstrap of two runs is the two of them and their mean: it would settle what is not.
@@ -30,8 +31,12 @@ class Ratio:
     def __str__(self) -> str:
         """For a person: ``1.02 × [1.00, 1.04]``."""
         digits = 3 if 0.9 < self.value < 1.1 else 2
-        bounds = "" if self.interval is None else f" [{self.interval[0]:.{digits}f}, {self.interval[1]:.{digits}f}]"
-        return f"{self.value:.{digits}f} ×{bounds}"
+        return self.text(f".{digits}f", " ×")
+
+    def text(self, form: str, unit: str = "") -> str:
+        """Value and interval in a form of numbers: ``text(".0%")`` is ``12% [10%, 14%]``."""
+        bounds = "" if self.interval is None else f" [{self.interval[0]:{form}}, {self.interval[1]:{form}}]"
+        return f"{self.value:{form}}{unit}{bounds}"
 
     def within(self, least: float, most: float) -> bool | None:
         """Whether it lies in [least, most] with its whole interval; None if these runs do not settle it."""
@@ -49,12 +54,17 @@ class Ratio:
         away = float(stats.t.ppf(1 - 0.025 / tests, len(self.logs) - 1) * stats.sem(self.logs))
         return [float(np.exp(middle - away)), float(np.exp(middle + away))]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Value and interval."""
         return {"value": self.value, "interval": self.interval}
 
 
-def json_of(ratio: Ratio | None) -> dict[str, Any] | None:
+def cell(ratio: Ratio | None, form: str | None = None) -> str:
+    """For a table: in a form of numbers, or as it writes itself."""
+    return NONE if ratio is None else str(ratio) if form is None else ratio.text(form)
+
+
+def json_of(ratio: Ratio | None) -> dict[str, object] | None:
     """Value and interval of a ratio; None of None."""
     return None if ratio is None else ratio.to_json()
 
@@ -85,6 +95,8 @@ def _by_block(data: pl.DataFrame, column: str, which: Mapping[str, Any]) -> pl.D
 def outcome_of(parts: Iterable[bool | None]) -> Outcome:
     """Of a claim's parts: all, some or none of them hold; None is a part that is not settled or not measured."""
     found = list(parts)
-    if not found or None in found:
-        return "holds in part" if {True, False} <= set(found) else "cannot be tested here"
+    if not found:
+        return "cannot be tested here"
+    if None in found:
+        return "holds in part" if {True, False} <= set(found) else "not settled"
     return "holds" if all(found) else "holds in part" if any(found) else "refuted"

@@ -1,27 +1,24 @@
 """How short a sleep can be, and how much it varies: stock, every strategy, and the raw system call."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
-from matplotlib.figure import Figure
 
-from bench.arms import Arm
-from bench.conditions import QUIET, Condition, Load, parse_load
-from bench.experiments.base import Experiment, Setting, Verdict
-from bench.experiments.copies import patched_arms
-from bench.experiments.minimum_picture import picture
-from bench.experiments.minimum_samples import AFTER_IDLE, ARMS, FIRST, STEADY, STOCK, beside
-from bench.experiments.minimum_tables import tables
-from bench.experiments.minimum_verdicts import direct, shortest
-from bench.quota.limits import Quota
-from bench.quota.none import NoBackend
-from bench.runner import measure
-from bench.schedule import Run
-from bench.tables import Table
-from nanonap.dice import seeded
+from nanonap.base.dice import seeded
+from nanonap.lab.experiments.kit.base import Experiment, Row, Setting
+from nanonap.lab.experiments.kit.blocks import shuffled
+from nanonap.lab.experiments.kit.copies import patched_arms
+from nanonap.lab.experiments.minimum.picture import picture
+from nanonap.lab.experiments.minimum.samples import AFTER_IDLE, ARMS, FIRST, STEADY, STOCK, beside
+from nanonap.lab.experiments.minimum.tables import claimed_table, duration_table, short_table
+from nanonap.lab.experiments.minimum.verdicts import direct, shortest
+from nanonap.lab.plan.conditions import QUIET, Condition, Load, parse_load
+from nanonap.lab.plan.schedule import Run
+from nanonap.lab.quota.limits import Quota
+from nanonap.lab.quota.none import NoBackend
+from nanonap.lab.run.runner import Output, measure
 
 SCHEMA = pl.Schema(
     {
@@ -76,27 +73,26 @@ class Minimum(Experiment):
         "work (just after the start, or beside busy goroutines) a timer is seen as soon as it is due. Patched sleeps "
         "take what the kernel takes: the time asked for, timer slack and a wake-up; none is shorter than asked for"
     )
+    verdicts = (shortest, direct)
+    shown = (claimed_table, duration_table, short_table)
 
-    def run(self, setting: Setting) -> pl.DataFrame:
+    schema = SCHEMA
+
+    def rows(self, setting: Setting) -> Iterator[Row]:
         """Shuffled blocks, each with every arm in every state that it is tried in once, on this machine.
 
         Raises QuotaUnavailable for a backend whose programs run elsewhere.
         """
         plan = _QUICK if setting.quick else _FULL
+        dice = seeded(_SEED)
         with patched_arms(setting, ARMS) as arms:
-            return pl.DataFrame(list(_rows(setting, plan, arms)), schema=SCHEMA)
+            for block, task in shuffled(setting, plan.blocks, _tasks(plan), lambda each: f"{each.arm}, {each.state}"):
+                kind = _First if task.state == FIRST else _Sleeps
+                condition, seed = Condition(Quota(), task.load), dice.randrange(1, 2**31)
+                run = kind(block, arms[task.arm], condition, task.plan, task.max_time_ns, seed=seed)
+                yield from _found(task, block, measure(run, _GOMAXPROCS, NoBackend(), setting.stop).output)
 
-    def judge(self, data: pl.DataFrame) -> list[Verdict]:
-        """P1 from stock's sleeps in an idle program, P2 from those of 100 µs of programs that call the kernel."""
-        return [shortest(data), direct(data)]
-
-    def tables(self, data: pl.DataFrame) -> Sequence[Table]:
-        """The sleep of 100 µs; every duration; and how many sleeps of stock are short."""
-        return tables(data)
-
-    def draw(self, data: pl.DataFrame) -> Figure | None:
-        """Actual over requested, a panel a strategy, and σ."""
-        return picture(data)
+    draw = staticmethod(picture)
 
 
 class _Sleeps(Run):
@@ -140,28 +136,12 @@ def _tasks(plan: _Plan) -> list[_Task]:
     ]
 
 
-def _rows(setting: Setting, plan: _Plan, arms: Mapping[str, Arm]) -> Iterator[dict[str, Any]]:
-    dice = seeded(_SEED)
-    for block in range(plan.blocks):
-        tasks = _tasks(plan)
-        dice.shuffle(tasks)
-        for number, task in enumerate(tasks):
-            setting.say(
-                f"block {block + 1} of {plan.blocks}, run {number + 1} of {len(tasks)}: {task.arm}, {task.state}"
-            )
-            kind = _First if task.state == FIRST else _Sleeps
-            condition = Condition(Quota(), task.load)
-            run = kind(block, arms[task.arm], condition, task.plan, task.max_time_ns, seed=dice.randrange(1, 2**31))
-            requested, actual, _, _ = measure(run, _GOMAXPROCS, NoBackend(), setting.stop).output.samples
-            counts = np.ones(requested.size, dtype=bool)
-            if task.state == AFTER_IDLE:  # the sleeper's own order is shuffled: those right behind a long sleep
-                counts = np.concatenate([[False], requested[:-1] == _IDLE_NS]) & (requested != _IDLE_NS)
-            for each in np.unique(requested[counts]):
-                yield {
-                    "state": task.state,
-                    "arm": task.arm,
-                    "block": block,
-                    "process": task.process,
-                    "requested_ns": int(each),
-                    "actual_ns": np.sort(actual[counts & (requested == each)]).tolist(),
-                }
+def _found(task: _Task, block: int, output: Output) -> Iterator[Row]:
+    requested, actual, _, _ = output.samples
+    counts = np.ones(requested.size, dtype=bool)
+    if task.state == AFTER_IDLE:  # the sleeper's own order is shuffled: those right behind a long sleep
+        counts = np.concatenate([[False], requested[:-1] == _IDLE_NS]) & (requested != _IDLE_NS)
+    about = {"state": task.state, "arm": task.arm, "block": block, "process": task.process}
+    for each in np.unique(requested[counts]):
+        actual_ns = np.sort(actual[counts & (requested == each)]).tolist()
+        yield {**about, "requested_ns": int(each), "actual_ns": actual_ns}

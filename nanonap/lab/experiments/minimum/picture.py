@@ -11,16 +11,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
-from bench.experiments.minimum_samples import STEADY, STRATEGIES, arms_there, by_run, chosen, requested
-from bench.experiments.minimum_verdicts import (
+from nanonap.lab.experiments.minimum.samples import STEADY, STRATEGIES, arms_there, by_run, chosen, requested
+from nanonap.lab.experiments.minimum.verdicts import (
     ASKED_NS,
     CLAIMED_LEAST_NS,
     CLAIMED_LEAST_SIGMA_NS,
     CLAIMED_NS,
     CLAIMED_SIGMA_NS,
 )
-from bench.look import DPI, GRID, SMALL, colour, duration_ticks, short
-from bench.resampling import quantile
+from nanonap.lab.show.style import DPI, SMALL, colour, dress, duration_ticks, legend_above, short
+from nanonap.lab.stats.resampling import quantile
 
 _TITLES = {
     "stock": "stock",
@@ -36,12 +36,12 @@ _TICKS = (1e3, 1e4, 1e5, 1e6, 5e6)
 
 
 def picture(data: pl.DataFrame) -> Figure:
-    """A panel a strategy at both timer slacks, and one with every σ."""
+    """One panel per strategy at both timer slacks, and one with every σ."""
     figure = Figure(figsize=(9.6, 6.6), dpi=DPI, layout="constrained")
     panels = list(figure.subplots(2, 3, sharex=True).flat)
     durations = requested(data, STEADY)
     for axes in panels:
-        _dress(axes, durations)
+        _frame(axes, durations)
     for axes, strategy in zip(panels, STRATEGIES, strict=False):
         _actual(axes, data, strategy, durations)
         _claims(axes, strategy)
@@ -53,16 +53,7 @@ def picture(data: pl.DataFrame) -> Figure:
         axes.set_ylabel("actual", fontsize=SMALL)
     for axes in panels[3:]:
         axes.set_xlabel("requested", fontsize=SMALL)
-    figure.legend(
-        handles=_handles(),
-        loc="outside upper center",
-        ncols=6,
-        frameon=False,
-        fontsize=8,
-        # The figure's own title would lie on it: the layout gives both the same place.
-        title="What a sleep takes: as built, patched, and in the kernel",
-        title_fontproperties={"size": 12, "weight": "bold"},
-    )
+    legend_above(figure, _handles(), "What a sleep takes: as built, patched, and in the kernel", 6, size=8)
     return figure
 
 
@@ -132,16 +123,15 @@ def _sigma(axes: Axes, data: pl.DataFrame, durations: Sequence[int]) -> None:
     axes.set_title("σ of each, in the colours of the panels", fontsize=9)
 
 
-def _dress(axes: Axes, durations: Sequence[int]) -> None:
+def _frame(axes: Axes, durations: Sequence[int]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.yaxis.set_minor_formatter(FuncFormatter(lambda _value, _: ""))
-    axes.tick_params(labelsize=8, labelbottom=True)
+    axes.tick_params(labelbottom=True)
+    dress(axes)
     duration_ticks(axes, "x", [each for each in _TICKS if durations[0] <= each <= durations[-1]])
-    axes.grid(True, color=GRID)
     axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _pooled(data: pl.DataFrame, arm: str, requested_ns: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

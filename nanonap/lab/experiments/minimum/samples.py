@@ -8,8 +8,9 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench.experiments.figures import Ratio, ratio_of
-from bench.resampling import CONFIDENCE, interval, quantile, resample
+from nanonap.lab.experiments.kit.ratios import Ratio, ratio_of
+from nanonap.lab.show.tables import time_with
+from nanonap.lab.stats.resampling import CONFIDENCE, interval, quantile, resample
 
 STOCK = "stock"
 STRATEGIES = (STOCK, "usleep", "sleep", "netpoll", "floor")
@@ -41,6 +42,10 @@ class Estimate:
 
     value_ns: float
     interval_ns: list[float] | None
+
+    def __str__(self) -> str:
+        """For a person, as ``time_with`` has it."""
+        return time_with(self.value_ns, self.interval_ns)
 
     def over(self, claimed_ns: float) -> Ratio:
         """The ratio to a claimed figure."""
@@ -117,14 +122,6 @@ def shares_below(data: pl.DataFrame, state: str, limit_ns: int) -> dict[int, Rat
     asked = [each for each in requested(data, state) if each < limit_ns]
     shares = {each: share_below(chosen(data, state, STOCK, each), limit_ns) for each in asked}
     return {each: share for each, share in shares.items() if share is not None}
-
-
-def share_text(share: Ratio | None) -> str:
-    """A share for a person: ``98.5 % [97.9 %, 99.2 %]``."""
-    if share is None:
-        return "–"
-    bounds = "" if share.interval is None else f" [{share.interval[0]:.1%}, {share.interval[1]:.1%}]"
-    return f"{share.value:.1%}{bounds}"
 
 
 def median_over(data: pl.DataFrame, arm: str, base: str, requested_ns: int) -> Ratio | None:

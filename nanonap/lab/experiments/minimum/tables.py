@@ -2,41 +2,37 @@
 
 import polars as pl
 
-from bench.experiments.minimum_samples import (
+from nanonap.base.durations import asked
+from nanonap.lab.experiments.kit.ratios import cell
+from nanonap.lab.experiments.minimum.samples import (
     MILLISECOND_NS,
     STEADY,
     STOCK,
-    Estimate,
     arms_there,
     by_run,
     chosen,
     early,
     requested,
-    share_text,
     shares_below,
     sleeps,
     states_there,
 )
-from bench.experiments.minimum_verdicts import ASKED_NS, CLAIMED_LEAST_NS
-from bench.tables import NONE, Section, Table, asked, time_text, time_with
+from nanonap.lab.experiments.minimum.verdicts import ASKED_NS, CLAIMED_LEAST_NS
+from nanonap.lab.show.tables import NONE, Section, Table, time_text
 
 #: Ascending. Below the first no idle program can wait; the second is claimed.
 _LIMITS = (MILLISECOND_NS, CLAIMED_LEAST_NS)
 
 
-def tables(data: pl.DataFrame) -> list[Table]:
-    """The claimed sleep with intervals; every duration without; stock's short sleeps."""
-    return [_claimed(data), _every_duration(data), _short(data)]
-
-
-def _claimed(data: pl.DataFrame) -> Table:
+def claimed_table(data: pl.DataFrame) -> Table:
+    """The claimed sleep, with intervals."""
     rows = []
     for arm in arms_there(data):
         found = sleeps(chosen(data, STEADY, arm, ASKED_NS))
         if found is None:
             continue
         too_short, count = early(data, [arm])
-        figures = [time_text(found.least.value_ns), *(_text(each) for each in (found.p50, found.p99, found.sigma))]
+        figures = [time_text(found.least.value_ns), *map(str, (found.p50, found.p99, found.sigma))]
         rows.append([arm, *figures, f"{too_short:,} of {count:,}"])
     columns = ("arm", "min", "p50 [95 %]", "p99 [95 %]", "σ [95 %]", "too short")
     notes = [
@@ -47,11 +43,8 @@ def _claimed(data: pl.DataFrame) -> Table:
     return Table(f"Asked for {asked(ASKED_NS)}, one sleep after the other", columns, [Section("", rows)], notes)
 
 
-def _text(figure: Estimate) -> str:
-    return time_with(figure.value_ns, figure.interval_ns)
-
-
-def _every_duration(data: pl.DataFrame) -> Table:
+def duration_table(data: pl.DataFrame) -> Table:
+    """Every duration, without intervals."""
     durations = requested(data, STEADY)
     sections = []
     for arm in arms_there(data):
@@ -67,7 +60,8 @@ def _every_duration(data: pl.DataFrame) -> Table:
     return Table("One sleep after the other: a column per time asked for", ["", *map(asked, durations)], sections)
 
 
-def _short(data: pl.DataFrame) -> Table:
+def short_table(data: pl.DataFrame) -> Table:
+    """Stock's short sleeps."""
     sections = []
     for state in states_there(data):
         rows = []
@@ -76,7 +70,7 @@ def _short(data: pl.DataFrame) -> Table:
             runs = by_run(chosen(data, state, STOCK, each))
             count, least = sum(run.size for run in runs), min(int(run[0]) for run in runs)
             rows.append(
-                [asked(each), f"{count:,}", time_text(least), *(share_text(shares.get(each)) for shares in limits)]
+                [asked(each), f"{count:,}", time_text(least), *(cell(shares.get(each), ".1%") for shares in limits)]
             )
         if rows:
             sections.append(Section(state, rows))

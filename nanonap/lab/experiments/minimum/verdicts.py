@@ -4,13 +4,14 @@ Only what a claim says decides. What else was measured is told beside it.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import polars as pl
 
-from bench.experiments.base import Verdict
-from bench.experiments.figures import Ratio, outcome_of
-from bench.experiments.minimum_samples import (
+from nanonap.base.durations import asked
+from nanonap.lab.experiments.kit.base import Verdict
+from nanonap.lab.experiments.kit.claim_parts import Parts, all_hold, any_holds, tell_parts
+from nanonap.lab.experiments.kit.ratios import Ratio, outcome_of
+from nanonap.lab.experiments.minimum.samples import (
     IDLE,
     MILLISECOND_NS,
     RAW,
@@ -22,13 +23,10 @@ from bench.experiments.minimum_samples import (
     chosen,
     early,
     median_over,
-    share_text,
     shares_below,
     sleeps,
     states_there,
 )
-from bench.experiments.parts import Parts, every, some, told
-from bench.tables import asked, time_with
 
 CLAIMED_LEAST_NS, CLAIMED_LEAST_SIGMA_NS = 1_200_000, 320_000
 ASKED_NS, CLAIMED_NS, CLAIMED_SIGMA_NS = 100_000, 98_000, 8_000
@@ -46,6 +44,8 @@ _P2 = (
     f"a program patched to call clock_nanosleep itself sleeps {asked(CLAIMED_NS)} where {asked(ASKED_NS)} are asked "
     f"for, ± {asked(CLAIMED_SIGMA_NS)}"
 )
+#: Of shares.
+_FORM = ".1%"
 _WHOSE = {STOCK: "stock's", "floor": "the raw call's", "floor+slack1": "the raw call's"}
 
 
@@ -58,7 +58,7 @@ def shortest(data: pl.DataFrame) -> Verdict:
     sooner = {state: shares_below(data, state, MILLISECOND_NS) for state in states_there(data)}
     idle = {state: shares for state, shares in below.items() if state in IDLE}
     parts: Parts = {
-        f"no sleep of an idle program ends before {asked(CLAIMED_LEAST_NS)}": every(
+        f"no sleep of an idle program ends before {asked(CLAIMED_LEAST_NS)}": all_hold(
             share.within(0, RARE) for shares in idle.values() for share in shares.values()
         ),
         f"the standard deviation is near {asked(CLAIMED_LEAST_SIGMA_NS)}": None
@@ -69,7 +69,7 @@ def shortest(data: pl.DataFrame) -> Verdict:
         f"asked for {asked(ASKED_NS)}, one sleep after the other: {_told(found)}",
         f"of an idle program's sleeps that ask for less than {asked(CLAIMED_LEAST_NS)} end before it: {_range(idle)}",
         f"beside the claim, of those that ask for less than {asked(MILLISECOND_NS)} end before it {_shares(sooner)}",
-        told(parts),
+        tell_parts(parts),
     ]
     figures = {
         "parts": dict(parts),
@@ -91,10 +91,10 @@ def direct(data: pl.DataFrame) -> Verdict:
     too_short, count = early(data, [arm for arm in known if arm not in (STOCK, *RAW)])
     parts: Parts = {
         "a sleep can end before the time asked for": early(data, own)[0] > 0,
-        f"the median is near {asked(CLAIMED_NS)}": some(
+        f"the median is near {asked(CLAIMED_NS)}": any_holds(
             known[arm].p50.over(CLAIMED_NS).within(1 / MEDIAN_WITHIN, MEDIAN_WITHIN) for arm in own
         ),
-        f"the standard deviation is at most some {asked(CLAIMED_SIGMA_NS)}": some(
+        f"the standard deviation is at most some {asked(CLAIMED_SIGMA_NS)}": any_holds(
             known[arm].sigma.over(CLAIMED_SIGMA_NS).within(0, SIGMA_WITHIN) for arm in own
         ),
     }
@@ -104,9 +104,9 @@ def direct(data: pl.DataFrame) -> Verdict:
     said = [
         f"{too_short:,} of {count:,} sleeps of patched programs ended before their time",
         *(f"{arm}: {_told(known[arm])}, its median {_over(data, arm, STOCK, _raw(arm))}" for arm in own),
-        *(f"{arm}: p50 {_text(known[arm].p50)}" for arm in ("netpoll", "netpoll+slack1", *RAW) if arm in known),
+        *(f"{arm}: p50 {known[arm].p50}" for arm in ("netpoll", "netpoll+slack1", *RAW) if arm in known),
         f"usleep, which patches the runtime's only nanosleep: its median {_over(data, 'usleep', STOCK)}",
-        told(parts),
+        tell_parts(parts),
     ]
     figures = {
         "parts": dict(parts),
@@ -134,13 +134,13 @@ def _over(data: pl.DataFrame, arm: str, *bases: str) -> str:
 def _told(found: Sleeps | None) -> str:
     if found is None:
         return "not measured"
-    return f"minimum {_text(found.least)}, p50 {_text(found.p50)}, σ {_text(found.sigma)} ({found.count:,} sleeps)"
+    return f"minimum {found.least}, p50 {found.p50}, σ {found.sigma} ({found.count:,} sleeps)"
 
 
 def _range(by_state: Mapping[str, Mapping[int, Ratio]]) -> str:
     """The least and the greatest share, each with what was asked for, and where."""
     known = sorted(
-        (share.value, f"{share_text(share)} ({asked(each)}, {state})")
+        (share.value, f"{share.text('.1%')} ({asked(each)}, {state})")
         for state, shares in by_state.items()
         for each, share in shares.items()
     )
@@ -151,27 +151,23 @@ def _range(by_state: Mapping[str, Mapping[int, Ratio]]) -> str:
 def _shares(by_state: Mapping[str, Mapping[int, Ratio]]) -> str:
     """The shares of each state, by what was asked for."""
     told_of = (
-        f"{', '.join(f'{share_text(share)} ({asked(each)})' for each, share in shares.items())} {state}"
+        f"{', '.join(f'{share.text(_FORM)} ({asked(each)})' for each, share in shares.items())} {state}"
         for state, shares in by_state.items()
         if shares
     )
     return "; ".join(told_of) or "none: none was measured"
 
 
-def _text(figure: Estimate) -> str:
-    return time_with(figure.value_ns, figure.interval_ns)
-
-
-def _json(by_state: Mapping[str, Mapping[int, Ratio]]) -> dict[str, Any]:
+def _json(by_state: Mapping[str, Mapping[int, Ratio]]) -> dict[str, object]:
     return {
         state: {asked(each): share.to_json() for each, share in shares.items()} for state, shares in by_state.items()
     }
 
 
-def _figures(found: Sleeps | None) -> dict[str, Any]:
+def _figures(found: Sleeps | None) -> dict[str, object]:
     if found is None:
         return {"sleeps": 0}
-    made: dict[str, Any] = {"sleeps": found.count, "least_ns": found.least.value_ns}
+    made: dict[str, object] = {"sleeps": found.count, "least_ns": found.least.value_ns}
     for name in ("p1", "p50", "p99", "sigma"):
         figure: Estimate = getattr(found, name)
         made[f"{name}_ns"], made[f"{name}_interval_ns"] = figure.value_ns, figure.interval_ns

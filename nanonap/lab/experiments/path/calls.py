@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from bench.experiments.path_recorder import WAITS
-from bench.tables import asked
+from nanonap.base.durations import asked
+from nanonap.lab.experiments.path.recorder import WAITS
 
 Row = dict[str, Any]
 #: A call's time limit where it has none.

@@ -1,17 +1,13 @@
 """Where a Go sleep waits: the system call, the goroutine's states, and the moments from the request to the wake-up."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-import polars as pl
-from matplotlib.figure import Figure
-
-from bench.experiments.base import Experiment, Setting, Verdict
-from bench.experiments.path_data import SCHEMA
-from bench.experiments.path_picture import picture
-from bench.experiments.path_runs import FULL, QUICK, rows
-from bench.experiments.path_tables import tables
-from bench.experiments.path_verdicts import verdicts
-from bench.tables import Table
+from nanonap.lab.experiments.kit.base import Experiment, Row, Setting
+from nanonap.lab.experiments.path.data import SCHEMA
+from nanonap.lab.experiments.path.picture import picture
+from nanonap.lab.experiments.path.runs import FULL, QUICK, rows
+from nanonap.lab.experiments.path.tables import call_table, duration_table, limit_table, state_table
+from nanonap.lab.experiments.path.verdicts import bounded_waits, located, states
 
 
 class SleepPath(Experiment):
@@ -28,23 +24,16 @@ class SleepPath(Experiment):
     arms = ("usleep", "sleep", "netpoll", "netpoll+slack1")
     limits = False
 
-    def run(self, setting: Setting) -> pl.DataFrame:
+    verdicts = (bounded_waits, states, located)
+    shown = (call_table, limit_table, state_table, duration_table)
+    schema = SCHEMA
+
+    def rows(self, setting: Setting) -> Iterator[Row]:
         """Each arm under tracepoints and runtime/trace at once, in shuffled blocks; then under strace and perf trace.
 
         All of it slows a program down: these runs tell where a sleep waits, and not how long it lasts elsewhere.
         """
         setting.must_be_here("this machine's kernel is traced")
-        plan = QUICK if setting.quick else FULL
-        return pl.DataFrame(list(rows(setting, plan)), schema=SCHEMA)
+        return rows(setting, QUICK if setting.quick else FULL)
 
-    def judge(self, data: pl.DataFrame) -> list[Verdict]:
-        """From shares by run."""
-        return verdicts(data)
-
-    def tables(self, data: pl.DataFrame) -> Sequence[Table]:
-        """Calls, limits, states."""
-        return tables(data)
-
-    def draw(self, data: pl.DataFrame) -> Figure | None:
-        """One sleep of 100 µs, to scale, stock above patched."""
-        return picture(data)
+    draw = staticmethod(picture)

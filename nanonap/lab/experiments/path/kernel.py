@@ -2,9 +2,9 @@
 
 import re
 
-from bench.experiments.path_calls import Call
-from bench.experiments.path_recorder import WAITS
-from bench.experiments.path_strace import milliseconds
+from nanonap.lab.experiments.path.calls import Call
+from nanonap.lab.experiments.path.recorder import WAITS
+from nanonap.lab.experiments.path.strace import milliseconds
 
 _LINE = re.compile(r"\s*.*?-(\d+)\s+\[\d+\]\s+\S+\s+(\d+)\.(\d+): (sys_|hrtimer_start|hrtimer_expire_entry)(.*)")
 _EVENT = re.compile(": (?:sys|hrtimer)_")

@@ -8,10 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
-from bench.experiments.path_shown import CALL, FIRED, GOROUTINE, MOMENT, SET, THREAD
-from bench.look import DPI, FOOTNOTE, GRID, SMALL, short
-from bench.tables import asked
-from nanonap.durations import format_ns
+from nanonap.base.durations import asked, format_ns
+from nanonap.lab.experiments.path.shown import CALL, FIRED, GOROUTINE, MOMENT, SET, THREAD
+from nanonap.lab.show.style import DPI, FOOTNOTE, GRID, SMALL, short
 
 ARMS = ("stock", "netpoll+slack1")
 _LANES = (GOROUTINE, THREAD, CALL)

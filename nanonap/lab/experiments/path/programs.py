@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bench.arms import Arm
-from bench.attribution.attribute import read_sleeps
-from bench.conditions import PRIMARY
-from bench.experiments.path_calls import Sleep
-from bench.interrupt import Stop
-from bench.runner import execute
-from bench.schedule import Run
-from toolchain.wheels import DEFAULT_GO
+from nanonap.lab.attribution.attribute import Header, read_sleeps
+from nanonap.lab.experiments.kit.copies import plain_arm
+from nanonap.lab.experiments.path.calls import Sleep
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.plan.conditions import PRIMARY
+from nanonap.lab.plan.schedule import Run
+from nanonap.lab.run.runner import execute
 
 GOMAXPROCS = 2
 FILE = "sleepbench"
@@ -32,7 +30,7 @@ class Ran:
     """A run's header and sleeps, as sleepbench tells them."""
 
     program: Program
-    header: dict[str, Any]
+    header: Header
     sleeps: list[Sleep]
 
 
@@ -51,7 +49,7 @@ def run(
 
     Raises RunFailed, RecordingFailed, Interrupted.
     """
-    arm = Arm(program.arm, program.path, "sleep", None, None, DEFAULT_GO, "")
+    arm = plain_arm(program.arm, program.path)
     planned = Run(block, arm, PRIMARY, tuple(durations), 0, seed=block + 1)
     command = [*before, str(program.path), *planned.options(GOMAXPROCS), "-trace-wakes", *options]
     header, frame = read_sleeps(execute(command, planned, stop).stdout)

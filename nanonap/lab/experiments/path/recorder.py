@@ -1,12 +1,12 @@
-"""The recorder of ``bench.attribution``, with the system calls that wait and the kernel's timers beside the threads.
+"""The recorder of ``lab.attribution``, with the system calls that wait and the kernel's timers beside the threads.
 
-Run as ``python -m bench.experiments.path_recorder`` by ``Recording``; standard library only.
+Run as ``python -m nanonap.lab.experiments.path.recorder`` by ``Recording``; standard library only.
 """
 
 from pathlib import Path
 
-from bench.attribution.recorder import main
-from bench.attribution.tracefs import COMM_LENGTH, Instance
+from nanonap.lab.attribution.recorder import main
+from nanonap.lab.attribution.tracefs import COMM_LENGTH, Instance
 
 WAITS = ("epoll_pwait", "epoll_pwait2", "nanosleep", "clock_nanosleep")
 #: Since Linux 5.11: no program waits in it on a kernel before that.

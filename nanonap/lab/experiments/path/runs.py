@@ -5,24 +5,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.attribution.errors import TracingUnavailable
-from bench.attribution.record import Record, parse_record
-from bench.attribution.recording import Recording
-from bench.attribution.threads import Threads, threads_of
-from bench.errors import RunFailed
-from bench.experiments.base import Setting
-from bench.experiments.path_calls import Call, Row, call_rows, sleep_row
-from bench.experiments.path_data import MANY, RUNTIME, SHOWN_NS, STRACED, TRACEPOINTS
-from bench.experiments.path_kernel import read_calls
-from bench.experiments.path_programs import FILE, Program, Ran, linked, run
-from bench.experiments.path_shown import Shown, median, span_rows, whole
-from bench.experiments.path_told import TELLERS, told_rows
-from bench.experiments.path_trace import Trace, parse_trace, sleeper, state_row
-from bench.interrupt import Stop
-from bench.quota.watchdog import guarded_folder
-from nanonap.dice import seeded
-from toolchain.releases import release_toolchain
-from toolchain.wheels import DEFAULT_GO
+from nanonap.base.dice import seeded
+from nanonap.lab.attribution.errors import TracingUnavailable
+from nanonap.lab.attribution.events import KernelTrace, parse_kernel_trace
+from nanonap.lab.attribution.recording import Recording
+from nanonap.lab.attribution.threads import Threads, threads_of
+from nanonap.lab.experiments.kit.base import Setting
+from nanonap.lab.experiments.path.calls import Call, Row, call_rows, sleep_row
+from nanonap.lab.experiments.path.data import MANY, RUNTIME, SHOWN_NS, STRACED, TRACEPOINTS
+from nanonap.lab.experiments.path.kernel import read_calls
+from nanonap.lab.experiments.path.programs import FILE, Program, Ran, linked, run
+from nanonap.lab.experiments.path.shown import Shown, median, span_rows, whole
+from nanonap.lab.experiments.path.told import TELLERS, told_rows
+from nanonap.lab.experiments.path.trace import Trace, parse_trace, sleeper, state_row
+from nanonap.lab.ground.errors import RunFailed
+from nanonap.lab.ground.interrupt import Stop
+from nanonap.lab.ground.watchdog import guarded_folder
+from nanonap.toolchain.releases import release_toolchain
+from nanonap.toolchain.wheels import DEFAULT_GO
 
 _US = 1_000
 #: With one that stock's whole milliseconds reach: 1 ms.
@@ -31,7 +31,7 @@ _LONG = 100_000 * _US
 _SEED = 1
 _MANY_PLAN = ((2_000 * _US, 5),)
 _BUILD_S, _PARSE_S = 600.0, 60.0
-_RECORDER = "bench.experiments.path_recorder"
+_RECORDER = "nanonap.lab.experiments.path.recorder"
 NAME, KNOWN = "timerproc", "findRunnable"
 
 
@@ -116,18 +116,18 @@ def _block(
             for each, file in zip(programs, files, strict=True)
         ]
 
-    record, calls = None, []
+    trace, calls = None, []
     try:
         with Recording(FILE, None, "trace", _RECORDER) as recording:
             done = traced()
             text = recording.stop()
-        record, calls = parse_record(text), read_calls(text)
+        trace, calls = parse_kernel_trace(text), read_calls(text)
     except TracingUnavailable as error:
         if block == 0:
             yield {"kind": "missing", "source": TRACEPOINTS, "missing": str(error)}
         done = traced()
     for ran, file in done:
-        kernel = None if record is None else _seen(record, calls, ran)
+        kernel = None if trace is None else _seen(trace, calls, ran)
         if isinstance(kernel, str):
             about = {"source": TRACEPOINTS, "arm": ran.program.arm, "block": block}
             yield {"kind": "missing", **about, "missing": kernel}
@@ -136,7 +136,7 @@ def _block(
     for each in programs:
         many = run(each, _MANY_PLAN, block, work.stop, "-sleepers", str(MANY))
         about = {"source": FILE, "arm": each.arm, "block": block, "sleepers": MANY}
-        yield {"kind": "run", **about, "threads": many.header["threads_peak"]}
+        yield {"kind": "run", **about, "threads": many.header.threads_peak}
 
 
 @dataclass(frozen=True)
@@ -147,14 +147,14 @@ class _Kernel:
     calls: list[Call]
 
 
-def _seen(record: Record, calls: Sequence[Call], ran: Ran) -> _Kernel | str:
-    """The run in the record, or why it is not there."""
-    threads = threads_of(record, int(ran.header["pid"]))
+def _seen(trace: KernelTrace, calls: Sequence[Call], ran: Ran) -> _Kernel | str:
+    """The run in the trace, or why it is not there."""
+    threads = threads_of(trace, int(ran.header.pid))
     own = [call for call in calls if call.tid in threads.own]
     if not own:
-        return "the record has no call of the program's: its number is of another PID namespace"
-    if record.complete_until_ns < max(sleep.end_ns for sleep in ran.sleeps):
-        return f"the record had no room for {record.lost} events: free some memory"
+        return "the trace has no call of the program's: its number is of another PID namespace"
+    if trace.complete_until_ns < max(sleep.end_ns for sleep in ran.sleeps):
+        return f"the trace had no room for {trace.lost} events: free some memory"
     return _Kernel(threads, own)
 
 
@@ -177,7 +177,7 @@ def _joined(
             if found is not None:
                 shown.setdefault(arm, []).append(found)
     counted = {"traced_threads": len(trace.threads), "processors": len(trace.processors), "timerproc": trace.named}
-    yield {"kind": "run", **about, "sleepers": 1, "threads": ran.header["threads_peak"], **counted}
+    yield {"kind": "run", **about, "sleepers": 1, "threads": ran.header.threads_peak, **counted}
 
 
 def _tracer(stop: Stop) -> str:

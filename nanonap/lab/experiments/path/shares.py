@@ -2,9 +2,9 @@
 
 import polars as pl
 
-from bench.arms import in_order
-from bench.experiments.figures import Ratio, ratio_of
-from bench.experiments.path_data import STRACED, TRACEPOINTS
+from nanonap.lab.experiments.kit.ratios import Ratio, ratio_of
+from nanonap.lab.experiments.path.data import STRACED, TRACEPOINTS
+from nanonap.lab.plan.arms import in_order
 
 #: A timer that is set this near to the deadline is precise: the kernel's own timer slack is as much (prctl(2)).
 NEAR_NS = 50_000

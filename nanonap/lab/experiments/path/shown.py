@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.attribution.threads import Threads
-from bench.experiments.path_calls import Call, Row, Sleep, argument
-from bench.experiments.path_trace import Span, during
-from bench.look import short
+from nanonap.lab.attribution.threads import Threads
+from nanonap.lab.experiments.path.calls import Call, Row, Sleep, argument
+from nanonap.lab.experiments.path.trace import Span, during
+from nanonap.lab.show.style import short
 
 GOROUTINE, THREAD, CALL, MOMENT = "goroutine", "thread", "system call", "moment"
 SET, FIRED = "timer set for", "timer fires"

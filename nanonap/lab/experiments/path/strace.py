@@ -2,8 +2,8 @@
 
 import re
 
-from bench.experiments.path_calls import FOREVER, Call, Log
-from bench.experiments.path_recorder import WAITS
+from nanonap.lab.experiments.path.calls import FOREVER, Call, Log
+from nanonap.lab.experiments.path.recorder import WAITS
 
 MARK = "gettid"
 TRACED = ",".join((*WAITS, MARK))

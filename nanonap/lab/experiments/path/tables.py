@@ -2,9 +2,10 @@
 
 import polars as pl
 
-from bench.experiments.path_calls import EPOLL
-from bench.experiments.path_data import MANY, PERFED, RUNTIME, SHOWN_NS, STRACED, TRACEPOINTS
-from bench.experiments.path_shares import (
+from nanonap.base.durations import asked, format_ns
+from nanonap.lab.experiments.path.calls import EPOLL
+from nanonap.lab.experiments.path.data import MANY, PERFED, RUNTIME, SHOWN_NS, STRACED, TRACEPOINTS
+from nanonap.lab.experiments.path.shares import (
     NEAR_NS,
     SHORT_NS,
     arms_of,
@@ -18,20 +19,15 @@ from bench.experiments.path_shares import (
     states_of,
     usual,
 )
-from bench.experiments.path_trace import ASLEEP
-from bench.look import short
-from bench.tables import NONE, Section, Table, asked
-from nanonap.durations import format_ns
+from nanonap.lab.experiments.path.trace import ASLEEP
+from nanonap.lab.show.style import short
+from nanonap.lab.show.tables import NONE, Section, Table
 
 _SLOWED = "Tracing slows a program down: this tells where sleeps wait, not how long they last."
 
 
-def tables(data: pl.DataFrame) -> list[Table]:
-    """The calls of every arm and duration, the limits against the time left, the states."""
-    return [_calls(data), _limits(data), _states(data), _durations(data)]
-
-
-def _calls(data: pl.DataFrame) -> Table:
+def call_table(data: pl.DataFrame) -> Table:
+    """The calls of every arm and duration."""
     best = sleeps_of(data, TRACEPOINTS, STRACED, PERFED)
     others = {source: sleeps_of(data, source) for source in (STRACED, PERFED)}
     sections = []
@@ -65,7 +61,8 @@ def _calls(data: pl.DataFrame) -> Table:
     return Table("The system call that a sleep waits in", columns, sections, notes)
 
 
-def _limits(data: pl.DataFrame) -> Table:
+def limit_table(data: pl.DataFrame) -> Table:
+    """The limits against the time left."""
     calls, sleeps = calls_of(data), sleeps_of(data, TRACEPOINTS, STRACED, PERFED)
     every = pl.col("timeout_ns").is_not_null()
     rows = []
@@ -89,7 +86,8 @@ def _limits(data: pl.DataFrame) -> Table:
     return Table("epoll's time limit beside the time left", columns, [Section("", rows)], notes)
 
 
-def _states(data: pl.DataFrame) -> Table:
+def state_table(data: pl.DataFrame) -> Table:
+    """The states of the goroutine."""
     traced = states_of(data, TRACEPOINTS, RUNTIME)
     runs = data.filter(pl.col("kind") == "run")
     rows = []
@@ -113,7 +111,8 @@ def _states(data: pl.DataFrame) -> Table:
     return Table("What the goroutine does meanwhile", columns, [Section("", rows)], notes)
 
 
-def _durations(data: pl.DataFrame) -> Table:
+def duration_table(data: pl.DataFrame) -> Table:
+    """How long the states last."""
     traced = states_of(data, TRACEPOINTS, RUNTIME).filter(pl.col("requested_ns") == SHOWN_NS)
     rows = []
     for arm in arms_of(traced):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
-from bench.experiments.path_calls import Row, Sleep
+from nanonap.lab.experiments.path.calls import Row, Sleep
 
 _SYNC = re.compile(r"M=.* Sync Time=\d+ N=\d+ Trace=(\d+) Mono=(\d+)")
 _CHANGE = re.compile(

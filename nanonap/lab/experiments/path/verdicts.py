@@ -1,13 +1,12 @@
 """What the sleeps say to three claims: on epoll's time limit (T1), a goroutine's states (T2), and on perf (T5)."""
 
-from typing import Any
-
 import polars as pl
 
-from bench.experiments.base import Outcome, Verdict
-from bench.experiments.figures import TOO_FEW, Ratio, outcome_of
-from bench.experiments.path_data import MANY, PERFED, RUNTIME, SHOWN_NS, STRACED, TRACEPOINTS
-from bench.experiments.path_shares import (
+from nanonap.base.durations import asked, format_ns
+from nanonap.lab.experiments.kit.base import Outcome, Verdict
+from nanonap.lab.experiments.kit.ratios import TOO_FEW, Ratio, outcome_of
+from nanonap.lab.experiments.path.data import MANY, PERFED, RUNTIME, SHOWN_NS, STRACED, TRACEPOINTS
+from nanonap.lab.experiments.path.shares import (
     NEAR_NS,
     arms_of,
     by_rule,
@@ -20,9 +19,8 @@ from bench.experiments.path_shares import (
     states_of,
     usual,
 )
-from bench.experiments.path_trace import ASLEEP, TO
-from bench.tables import NONE, asked
-from nanonap.durations import format_ns
+from nanonap.lab.experiments.path.trace import ASLEEP, TO
+from nanonap.lab.show.tables import NONE
 
 #: A share that is as good as all.
 NEARLY_ALL = 0.9
@@ -32,12 +30,7 @@ IN_ORDER = TO.join(("Running", ASLEEP, "Runnable", "Running"))
 _SPENT = pl.col("actual_ns")
 
 
-def verdicts(data: pl.DataFrame) -> list[Verdict]:
-    """T1, T2, T5."""
-    return [limits(data), states(data), located(data)]
-
-
-def limits(data: pl.DataFrame) -> Verdict:
+def bounded_waits(data: pl.DataFrame) -> Verdict:
     """T1, as far as it can be seen in the calls' limits."""
     says = "epoll's wait is bounded by the earliest timer's deadline, so timers are precise to the nanosecond"
     calls = calls_of(data)
@@ -59,7 +52,7 @@ def limits(data: pl.DataFrame) -> Verdict:
     if shown is not None:
         parts.append(f"in sleeps of {asked(SHOWN_NS)} it lies {format_ns(shown)} past it (median)")
     parts += [f"{arm}: within {format_ns(NEAR_NS)} in {_percent(each)}" for arm, each in precise.items() if each]
-    figures: dict[str, Any] = {"bounded": bounded.to_json(), "stock": stock.to_json() if stock else None}
+    figures: dict[str, object] = {"bounded": bounded.to_json(), "stock": stock.to_json() if stock else None}
     figures |= {arm: each.to_json() for arm, each in precise.items() if each}
     return _verdict("T1", says, outcome_of(found), parts, figures, settled=None not in found)
 
@@ -109,7 +102,7 @@ def located(data: pl.DataFrame) -> Verdict:
     epoll = pl.when(pl.col("call") == "epoll_pwait").then(pl.col("inside_ns")).otherwise(0)
     polled = share(sleeps, "stock", epoll, _SPENT)
     by, seen = sleeps["source"][0], [_all_or_none(nano), waiting.within(NEARLY_ALL, 1)]
-    outcome: Outcome = "cannot be tested here" if None in seen else "holds" if all(seen) else "holds in part"
+    outcome: Outcome = "not settled" if None in seen else "holds" if all(seen) else "holds in part"
     if seen[0] is False:
         outcome = "refuted"
     parts = [
@@ -131,11 +124,11 @@ def located(data: pl.DataFrame) -> Verdict:
         "syscall": called,
     }
     figures = {**{name: each.to_json() if each else None for name, each in shares.items()}, "by": by}
-    return _verdict("T5", says, outcome, parts, figures, settled=outcome != "cannot be tested here")
+    return _verdict("T5", says, outcome, parts, figures, settled=outcome != "not settled")
 
 
 def _verdict(
-    claim: str, says: str, outcome: Outcome, parts: list[str], figures: dict[str, Any], *, settled: bool
+    claim: str, says: str, outcome: Outcome, parts: list[str], figures: dict[str, object], *, settled: bool
 ) -> Verdict:
     return Verdict(claim, says, outcome, "; ".join(parts if settled else [*parts, TOO_FEW]), figures)
 

@@ -1,26 +1,22 @@
 """Timers that wait for the next deadline, against looking at the clock at fixed intervals or all the time."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
-import numpy as np
 import polars as pl
-from matplotlib.figure import Figure
 
-from bench.arms import PRECISE, Arm
-from bench.conditions import Condition, Load
-from bench.experiments.base import Experiment, Setting, Verdict
-from bench.experiments.copies import STOCK, patched_arms
-from bench.experiments.polling_picture import picture
-from bench.experiments.polling_verdicts import WAYS, tables, verdicts
-from bench.quota.limits import Quota
-from bench.quota.none import NoBackend
-from bench.resampling import quantile
-from bench.runner import measure
-from bench.schedule import Run
-from bench.tables import Table
-from nanonap.dice import seeded
+from nanonap.base.dice import seeded
+from nanonap.lab.experiments.kit.base import Experiment, Row, Setting
+from nanonap.lab.experiments.kit.blocks import paced, shuffled
+from nanonap.lab.experiments.kit.copies import STOCK, patched_arms
+from nanonap.lab.experiments.polling.picture import picture
+from nanonap.lab.experiments.polling.verdicts import WAYS, tables, verdicts
+from nanonap.lab.plan.arms import PRECISE
+from nanonap.lab.plan.conditions import Condition, Load
+from nanonap.lab.plan.schedule import Run
+from nanonap.lab.quota.limits import Quota
+from nanonap.lab.quota.none import NoBackend
+from nanonap.lab.run.runner import measure
 
 SCHEMA = pl.Schema(
     {
@@ -93,26 +89,28 @@ class Polling(Experiment):
         "same wait in nanoseconds is precise, and costs a wake-up a deadline"
     )
 
-    def run(self, setting: Setting) -> pl.DataFrame:
+    schema = SCHEMA
+
+    def rows(self, setting: Setting) -> Iterator[Row]:
         """Shuffled blocks, each with every way under every workload once, on this machine.
 
         Raises QuotaUnavailable for a backend whose programs run elsewhere.
         """
         plan = _QUICK if setting.quick else FULL
         with patched_arms(setting, (STOCK, PRECISE)) as arms:
-            return pl.DataFrame(list(_rows(setting, plan, _ways(arms))), schema=SCHEMA)
+            due = [(way, *workload) for way in WAYS for workload in plan.workloads]
+            for block, (way, sleepers, interval_ns) in shuffled(setting, plan.blocks, due, lambda each: each[0]):
+                arm = arms[way] if way in arms else replace(arms[STOCK], name=way, method=way)
+                condition = Condition(Quota(), Load("sleepers", sleepers))
+                own = schedule(interval_ns, block, plan.window_ns)
+                run = _Paced(block, arm, condition, (own,), 0, seed=_SEED + block)
+                output = measure(run, _GOMAXPROCS, NoBackend(), setting.stop).output
+                about = {"way": way, "sleepers": sleepers, "interval_ns": interval_ns, "block": block}
+                yield {**about, "deadlines": output.header.n, **paced(output)}
 
-    def judge(self, data: pl.DataFrame) -> list[Verdict]:
-        """From ratios of the stock timers to each other way, by blocks."""
-        return verdicts(data)
-
-    def tables(self, data: pl.DataFrame) -> Sequence[Table]:
-        """A table a number of sleepers, a section a workload, a row a way."""
-        return tables(data)
-
-    def draw(self, data: pl.DataFrame) -> Figure | None:
-        """Lateness against CPU."""
-        return picture(data)
+    judge = staticmethod(verdicts)
+    tables = staticmethod(tables)
+    draw = staticmethod(picture)
 
 
 class _Paced(Run):
@@ -122,31 +120,3 @@ class _Paced(Run):
         """The later option counts."""
         ((interval_ns, _),) = self.plan
         return [*super().options(gomaxprocs), "-phase", f"{interval_ns // self.condition.load.count}ns", "-warmup", "2"]
-
-
-def _ways(arms: Mapping[str, Arm]) -> dict[str, Arm]:
-    return {way: arms[way] if way in arms else replace(arms[STOCK], name=way, method=way) for way in WAYS}
-
-
-def _rows(setting: Setting, plan: _Plan, ways: Mapping[str, Arm]) -> Iterator[dict[str, Any]]:
-    dice = seeded(_SEED)
-    for block in range(plan.blocks):
-        runs = [(way, *workload) for way in ways for workload in plan.workloads]
-        dice.shuffle(runs)
-        for number, (way, sleepers, interval_ns) in enumerate(runs):
-            setting.say(f"block {block + 1} of {plan.blocks}, run {number + 1} of {len(runs)}: {way}")
-            condition = Condition(Quota(), Load("sleepers", sleepers))
-            own = schedule(interval_ns, block, plan.window_ns)
-            run = _Paced(block, ways[way], condition, (own,), 0, seed=_SEED + block)
-            output = measure(run, _GOMAXPROCS, NoBackend(), setting.stop).output
-            late = np.sort(output.samples[1] - output.samples[0])
-            yield {
-                "way": way,
-                "sleepers": sleepers,
-                "interval_ns": interval_ns,
-                "block": block,
-                "deadlines": output.header["n"],
-                **{name: output.header[name] for name in ("wall_ns", "cpu_ns")},
-                "late_p50_ns": quantile(late, 0.5),
-                "late_p99_ns": quantile(late, 0.99),
-            }

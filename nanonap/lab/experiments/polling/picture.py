@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from bench.arms import PRECISE
-from bench.experiments.polling_verdicts import WAYS, Workload, mean_with, with_share, workloads
-from bench.look import DPI, GRID, SMALL, short
-from bench.tables import asked
+from nanonap.base.durations import asked
+from nanonap.lab.experiments.polling.verdicts import WAYS, Workload, mean_with, with_share, workloads
+from nanonap.lab.plan.arms import PRECISE
+from nanonap.lab.show.style import DPI, SMALL, dress, legend_above, short
 
 _COLOURS = {"stock": "#000000", PRECISE: "#0072B2", "poll1ms": "#E69F00", "poll10ms": "#D55E00", "busy": "#CC79A7"}
 #: A marker an interval, in ascending order.
@@ -19,7 +19,7 @@ _LEAST_NS = 100.0  # a logarithmic axis has no 0
 
 
 def picture(data: pl.DataFrame) -> Figure:
-    """A panel a number of sleepers, a point a way and interval."""
+    """One panel per number of sleepers, one point per way and interval."""
     figure = Figure(figsize=(9.6, 5.6), dpi=DPI, layout="constrained")
     shared, found = with_share(data), workloads(data)
     counts = sorted({each.sleepers for each in found})
@@ -29,7 +29,7 @@ def picture(data: pl.DataFrame) -> Figure:
         own = [each for each in found if each.sleepers == sleepers]
         for way in WAYS:
             _points(axes, shared, way, own, intervals)
-        _dress(axes, sleepers)
+        _frame(axes, sleepers)
     panels[0].set_ylabel("late at the median (lower is more precise)", fontsize=SMALL)
     handles = [
         *(panels[0].plot([], [], "-", color=_COLOURS[way], linewidth=3, label=label)[0] for way, label in WAYS.items()),
@@ -38,16 +38,7 @@ def picture(data: pl.DataFrame) -> Figure:
             for interval_ns, marker in zip(intervals, _MARKERS, strict=False)
         ),
     ]
-    figure.legend(
-        handles=handles,
-        loc="outside upper center",
-        ncols=5,
-        frameon=False,
-        fontsize=SMALL,
-        # The figure's own title would lie on it: the layout gives both the same place.
-        title="What being on time costs: timers, polling at fixed intervals, a busy loop",
-        title_fontproperties={"size": 12, "weight": "bold"},
-    )
+    legend_above(figure, handles, "What being on time costs: timers, polling at fixed intervals, a busy loop", 5)
     return figure
 
 
@@ -69,14 +60,12 @@ def _points(axes: Axes, data: pl.DataFrame, way: str, own: Sequence[Workload], i
         axes.plot(*zip(*line, strict=True), color=_COLOURS[way], linewidth=0.8, alpha=0.5, zorder=1)
 
 
-def _dress(axes: Axes, sleepers: int) -> None:
+def _frame(axes: Axes, sleepers: int) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.5%}".rstrip("0%").rstrip(".") + " %"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.set_title("One sleeper" if sleepers == 1 else f"{sleepers} sleepers, out of step", fontsize=10)
     axes.set_xlabel("CPU, share of a processor (left is cheaper)", fontsize=SMALL)
-    axes.tick_params(labelsize=8)
-    axes.grid(True, color=GRID)
     axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    dress(axes)

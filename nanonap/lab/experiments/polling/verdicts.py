@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from bench.arms import PRECISE
-from bench.experiments.base import Verdict
-from bench.experiments.figures import Ratio, outcome_of, ratio_by_block
-from bench.experiments.parts import every, told
-from bench.resampling import interval, mean_distribution
-from bench.tables import NONE, Section, Table, asked
-from nanonap.durations import format_ns
+from nanonap.base.durations import asked, format_ns
+from nanonap.lab.experiments.kit.base import Verdict
+from nanonap.lab.experiments.kit.claim_parts import all_hold, tell_parts
+from nanonap.lab.experiments.kit.ratios import Ratio, cell, outcome_of, ratio_by_block
+from nanonap.lab.plan.arms import PRECISE
+from nanonap.lab.show.tables import NONE, Section, Table
+from nanonap.lab.stats.resampling import interval, mean_distribution
 
 WAYS = {
     "stock": "stock",
@@ -89,7 +89,7 @@ def verdicts(data: pl.DataFrame) -> list[Verdict]:
         f"their median lateness over that of polling at 10 ms {_range(coarse)}, at 1 ms {_range(fine)}",
         f"their CPU over that of polling at 1 ms, where little is due, {_range(quiet)}, otherwise {_range(rest)}",
         f"netpoll+slack1, the same waits in nanoseconds, is late by {_precise(data, found)} that of polling at 1 ms",
-        told(parts),
+        tell_parts(parts),
     ]
     figures = {
         "parts": parts,
@@ -109,7 +109,7 @@ def _ratios(data: pl.DataFrame, column: str, which: Sequence[Workload], base: st
 
 
 def _all_within(ratios: Ratios, most: float) -> bool | None:
-    return every(None if ratio is None else ratio.within(0, most) for ratio in ratios.values())
+    return all_hold(None if ratio is None else ratio.within(0, most) for ratio in ratios.values())
 
 
 def _range(ratios: Ratios) -> str:
@@ -121,13 +121,11 @@ def _range(ratios: Ratios) -> str:
     return f"{_text(least)} ({first})" + (f" to {_text(most)} ({last})" if len(known) > 1 else "")
 
 
-def _text(ratio: Ratio) -> str:
+def _text(ratio: Ratio | None) -> str:
     """As a ratio writes itself, small ones with two significant digits, and large ones with one decimal."""
-    if _SMALL <= ratio.value < _LARGE:
-        return str(ratio)
-    form = ".2g" if ratio.value < _SMALL else ".1f"
-    bounds = "" if ratio.interval is None else f" [{ratio.interval[0]:{form}}, {ratio.interval[1]:{form}}]"
-    return f"{ratio.value:{form}} ×{bounds}"
+    if ratio is None or _SMALL <= ratio.value < _LARGE:
+        return cell(ratio)
+    return ratio.text(".2g" if ratio.value < _SMALL else ".1f", " ×")
 
 
 def _precise(data: pl.DataFrame, found: Sequence[Workload]) -> str:
@@ -146,7 +144,7 @@ def mean_with(data: pl.DataFrame, column: str, workload: Workload, way: str) -> 
 
 
 def tables(data: pl.DataFrame) -> list[Table]:
-    """A table a number of sleepers, a section an interval."""
+    """One table per number of sleepers, one section per interval."""
     shared, made = with_share(data), []
     for sleepers in sorted(set(data["sleepers"])):
         own = [each for each in workloads(data) if each.sleepers == sleepers]
@@ -190,15 +188,11 @@ def _row(data: pl.DataFrame, workload: Workload, way: str) -> list[str]:
         WAYS[way],
         format_ns(late[0]),
         NONE if few else format_ns(worst[0]),
-        "1" if way == "poll1ms" else _ratio(ratios[0]),
+        "1" if way == "poll1ms" else _text(ratios[0]),
         _cpu_share(cpu_ns / wall_ns),
-        "1" if way == "poll1ms" else _ratio(ratios[1]),
+        "1" if way == "poll1ms" else _text(ratios[1]),
         format_ns(cpu_ns / int(chosen["deadlines"].sum())),
     ]
-
-
-def _ratio(ratio: Ratio | None) -> str:
-    return NONE if ratio is None else _text(ratio)
 
 
 def _cpu_share(share: float) -> str:

@@ -1,31 +1,27 @@
 """What it saves to round waits up so that near deadlines share a wake-up, and how late sleeps end for it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
-from matplotlib.figure import Figure
 
-from bench import syscalls
-from bench.arms import Arm
-from bench.conditions import QUIET, Condition, parse_load
-from bench.errors import RunFailed
-from bench.experiments.base import Experiment, Setting, Verdict
-from bench.experiments.quantum_verdicts import picture, tables, verdicts
-from bench.quota.limits import Quota
-from bench.quota.none import NoBackend
-from bench.quota.watchdog import guarded_folder
-from bench.resampling import quantile
-from bench.runner import measure
-from bench.schedule import Run
-from bench.tables import Table
-from nanonap.dice import seeded
+from nanonap.lab.experiments.kit.base import Experiment, Row, Setting
+from nanonap.lab.experiments.kit.blocks import paced, shuffled
+from nanonap.lab.experiments.kit.copies import plain_arm
+from nanonap.lab.experiments.quantum.verdicts import enough, picture, serves_both, tables
+from nanonap.lab.ground.errors import RunFailed
+from nanonap.lab.ground.watchdog import guarded_folder
+from nanonap.lab.plan.arms import Arm
+from nanonap.lab.plan.conditions import QUIET, Condition, parse_load
+from nanonap.lab.plan.schedule import Run
+from nanonap.lab.quota.limits import Quota
+from nanonap.lab.quota.none import NoBackend
+from nanonap.lab.run import syscalls
+from nanonap.lab.run.runner import measure
+from nanonap.toolchain.patched import patch_quanta
 from patcher import RECOMMENDED_DENSE_NS
-from toolchain.patched import patch_quanta
-from toolchain.wheels import DEFAULT_GO
 
 SCHEMA = pl.Schema(
     {
@@ -81,24 +77,34 @@ class Quantum(Experiment):
         "rises to half of it at the median. A quantum for dense deadlines only leaves a lone sleeper its precision"
     )
 
-    def run(self, setting: Setting) -> pl.DataFrame:
-        """Shuffled blocks, one run at a time, then one counted run for each arm under the loads of many timers."""
+    verdicts = (enough, serves_both)
+    schema = SCHEMA
+
+    def rows(self, setting: Setting) -> Iterator[Row]:
+        """A counted run for each arm under the load of many timers, then shuffled blocks, one run at a time."""
         setting.must_be_here("this machine's own waits are measured")
         plan = _QUICK if setting.quick else _FULL
         with guarded_folder() as folder:
-            return pl.DataFrame(list(_rows(setting, plan, _arms(setting, plan, folder))), schema=SCHEMA)
+            arms = _arms(setting, plan, folder)
+            counts = _count(setting, plan, arms)
+            due = list(product(arms, (LONE, FEW, MANY)))
+            for block, (each, load) in shuffled(setting, plan.blocks, due, lambda one: f"{one[0].arm.name}, {one[1]}"):
+                output = measure(_run(each, load, block, plan.window_ns), 2, NoBackend(), setting.stop).output
+                yield {
+                    "arm": each.arm.name,
+                    "quantum_ns": each.quantum_ns,
+                    "dense_ns": each.dense_ns,
+                    "load": load,
+                    "block": block,
+                    "requested_ns": int(output.samples[0][0]),
+                    "sleeps": output.header.n,
+                    "nvcsw": output.header.nvcsw,
+                    "epoll_per_second": counts.get((each.arm.name, load)),
+                    **paced(output),
+                }
 
-    def judge(self, data: pl.DataFrame) -> list[Verdict]:
-        """Whether a quantum brings the cost to 1.5 × stock, and whether one setting serves few and many."""
-        return verdicts(data)
-
-    def tables(self, data: pl.DataFrame) -> Sequence[Table]:
-        """A row an arm, a table a load."""
-        return tables(data)
-
-    def draw(self, data: pl.DataFrame) -> Figure | None:
-        """CPU, epoll calls and lateness over the quantum."""
-        return picture(data)
+    tables = staticmethod(tables)
+    draw = staticmethod(picture)
 
 
 @dataclass(frozen=True)
@@ -112,15 +118,14 @@ def _arms(setting: Setting, plan: _Plan, folder: Path) -> list[_Rounded]:
     quanta = [*((each, None) for each in plan.plain), *((each, DENSE_NS) for each in plan.dense)]
     setting.say("patching the program with every quantum")
     plain, *files = patch_quanta(setting.program, folder, [(None, None), *quanta])
-    found = [_Rounded(_arm("stock", setting.program), None, None), _Rounded(_arm("no quantum", plain), 0, None)]
+    found = [
+        _Rounded(plain_arm("stock", setting.program), None, None),
+        _Rounded(plain_arm("no quantum", plain), 0, None),
+    ]
     for file, (quantum_ns, dense_ns) in zip(files, quanta, strict=True):
         name = f"{quantum_ns // _US} µs" + (", dense" if dense_ns else "")
-        found.append(_Rounded(_arm(name, file), quantum_ns, dense_ns))
+        found.append(_Rounded(plain_arm(name, file), quantum_ns, dense_ns))
     return found
-
-
-def _arm(name: str, path: Path) -> Arm:
-    return Arm(name, path, "sleep", None, None, DEFAULT_GO, "")
 
 
 def _run(each: _Rounded, load: str, block: int, window_ns: int) -> Run:
@@ -128,34 +133,6 @@ def _run(each: _Rounded, load: str, block: int, window_ns: int) -> Run:
     interval_ns = _LONE_NS if load == LONE else condition.load.interval_ns
     # Stock's sleep of 100 µs lasts a millisecond: the time ends the run, not the count.
     return Run(block, each.arm, condition, ((interval_ns, window_ns // interval_ns),), window_ns, seed=_SEED + block)
-
-
-def _rows(setting: Setting, plan: _Plan, arms: list[_Rounded]) -> Iterator[dict[str, Any]]:
-    counts = _count(setting, plan, arms)
-    dice = seeded(_SEED)
-    for block in range(plan.blocks):
-        runs = [(each, load) for each in arms for load in (LONE, FEW, MANY)]
-        dice.shuffle(runs)
-        for number, (each, load) in enumerate(runs):
-            setting.say(f"block {block + 1} of {plan.blocks}, run {number + 1} of {len(runs)}: {each.arm.name}, {load}")
-            done = measure(_run(each, load, block, plan.window_ns), 2, NoBackend(), setting.stop)
-            header = done.output.header
-            late = np.sort(done.output.samples[1] - done.output.samples[0])
-            yield {
-                "arm": each.arm.name,
-                "quantum_ns": each.quantum_ns,
-                "dense_ns": each.dense_ns,
-                "load": load,
-                "block": block,
-                "requested_ns": int(done.output.samples[0][0]),
-                "sleeps": header["n"],
-                "wall_ns": header["wall_ns"],
-                "cpu_ns": header["cpu_ns"],
-                "nvcsw": header["nvcsw"],
-                "late_p50_ns": quantile(late, 0.5),
-                "late_p99_ns": quantile(late, 0.99),
-                "epoll_per_second": counts.get((each.arm.name, load)),
-            }
 
 
 def _count(setting: Setting, plan: _Plan, arms: list[_Rounded]) -> dict[tuple[str, str], float]:
@@ -170,5 +147,5 @@ def _count(setting: Setting, plan: _Plan, arms: list[_Rounded]) -> dict[tuple[st
             counted = syscalls.count(counter, _run(each, MANY, 0, plan.window_ns), 2, setting.stop)
         except RunFailed:
             continue  # the measured runs are whole without it
-        counts[each.arm.name, MANY] = counted["epoll_per_second"]
+        counts[each.arm.name, MANY] = counted.epoll_per_second
     return counts

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from bench.experiments.base import Outcome, Verdict
-from bench.experiments.figures import TOO_FEW, Ratio, ratio_of
-from bench.look import DPI, GRID, SMALL, short
-from bench.tables import Section, Table
-from nanonap.durations import format_ns
+from nanonap.base.durations import format_ns
+from nanonap.lab.experiments.kit.base import Outcome, Verdict
+from nanonap.lab.experiments.kit.ratios import TOO_FEW, Ratio, ratio_of
+from nanonap.lab.show.style import DPI, SMALL, dress, short
+from nanonap.lab.show.tables import Section, Table
 
 MOST_CPU = 1.5
 _LONE, _FEW, _MANY = "quiet", "sleepers:10", "sleepers:50"
@@ -55,19 +55,15 @@ def late_over_none(data: pl.DataFrame, arm: str, load: str) -> Ratio | None:
     return ratio_of(own, base) if len(own) == len(base) else None
 
 
-def verdicts(data: pl.DataFrame) -> list[Verdict]:
-    """G1: the least quantum that costs at most 1.5 × stock. G2: whether a dense one leaves a lone sleeper alone."""
-    return [_enough(data), _serves_both(data)]
-
-
-def _enough(data: pl.DataFrame) -> Verdict:
+def enough(data: pl.DataFrame) -> Verdict:
+    """G1: the least quantum that costs at most 1.5 × stock."""
     says = f"some quantum brings 50 sleepers out of step to at most {MOST_CPU:g} × stock's CPU time per sleep"
     found = [(row, cpu_over_stock(data, row.arm, _MANY)) for row in _arms(data) if row.quantum]
     within = [(row, ratio) for row, ratio in found if ratio is not None and ratio.within(0, MOST_CPU)]
     parts = [_cost(data, row.arm, ratio) for row, ratio in found if ratio is not None]
     if not within:
         undecided = any(ratio is None or ratio.within(0, MOST_CPU) is None for _, ratio in found)
-        outcome: Outcome = "cannot be tested here" if undecided else "refuted"
+        outcome: Outcome = "not settled" if undecided else "refuted"
         return Verdict("G1", says, outcome, "; ".join([*parts, TOO_FEW] if undecided else parts))
     row, ratio = min(within, key=lambda pair: (pair[0].quantum, pair[0].dense_ns is not None))
     figures = {"arm": row.arm, "quantum_ns": row.quantum, "cpu_over_stock": ratio.to_json()}
@@ -79,7 +75,8 @@ def _cost(data: pl.DataFrame, arm: str, ratio: Ratio) -> str:
     return f"{arm}: {ratio} the CPU, late by {format_ns(late[0])} at the median, {format_ns(late[1])} at p99"
 
 
-def _serves_both(data: pl.DataFrame) -> Verdict:
+def serves_both(data: pl.DataFrame) -> Verdict:
+    """G2: whether a dense one leaves a lone sleeper alone."""
     says = "a quantum for dense deadlines only leaves a lone sleeper of 100 µs its precision, a plain one does not"
     told: list[str] = []
     kept: dict[bool, list[bool | None]] = {True: [], False: []}
@@ -90,7 +87,7 @@ def _serves_both(data: pl.DataFrame) -> Verdict:
         kept[row.dense_ns is not None].append(None if ratio is None else ratio.within(0, _KEPT_WITHIN))
         told.append(f"{row.arm}: {ratio}")
     if None in kept[True] + kept[False] or not kept[True]:
-        return Verdict("G2", says, "cannot be tested here", "; ".join([*told, TOO_FEW]))
+        return Verdict("G2", says, "not settled", "; ".join([*told, TOO_FEW]))
     outcome: Outcome = "holds" if all(kept[True]) and not any(kept[False]) else "refuted"
     if outcome == "refuted" and any(kept[True]):
         outcome = "holds in part"
@@ -98,7 +95,7 @@ def _serves_both(data: pl.DataFrame) -> Verdict:
 
 
 def tables(data: pl.DataFrame) -> list[Table]:
-    """Of each load, a row an arm: CPU time, wake-ups, lateness."""
+    """Of each load, one row per arm: CPU time, wake-ups, lateness."""
     columns = ("quantum", "CPU/sleep", "× stock", "wake-ups/s", "epoll/s", "late p50", "late p99")
     made = []
     for load, title in _TITLES.items():
@@ -164,9 +161,7 @@ def picture(data: pl.DataFrame) -> Figure:
         axes.set_ylim(bottom=0)
     for axes in (cpu, calls, many, lone):
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-        axes.tick_params(labelsize=8)
-        axes.grid(True, color=GRID)
-        axes.spines[["top", "right"]].set_visible(False)
+        dress(axes)
     for axes in (many, lone):
         axes.set_xlabel("quantum", fontsize=SMALL)
     cpu.legend(frameon=False, fontsize=SMALL)

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from bench.experiments.base import Experiment, Outcome, Setting, Verdict
-from bench.experiments.inside import ask
-from bench.tables import Section, Table
+from nanonap.lab.experiments.kit.base import Experiment, Outcome, Row, Setting, Verdict
+from nanonap.lab.show.tables import Section, Table
 
 #: (quota in µs, or a word for no limit; period in µs): what is written.
 _TRIED: tuple[tuple[str, int], ...] = (
@@ -41,11 +40,13 @@ class QuotaLimits(Experiment):
         "kernel/sched/core.c); no limit is -1 in cgroup v1 and max in cgroup v2, each refused by the other"
     )
 
-    def run(self, setting: Setting) -> pl.DataFrame:
+    schema = SCHEMA
+
+    def rows(self, setting: Setting) -> list[Row]:
         """A group for each pair: written as the version wants it, read back."""
         setting.say(f"{len(_TRIED)} pairs")
-        rows = ask(setting, "bench.experiments.tried_limits:tried", _TIMEOUT_S, pairs=_TRIED)
-        return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+        made = setting.call_beside_groups("nanonap.lab.experiments.quota_limits.probe:tried", _TIMEOUT_S, pairs=_TRIED)
+        return [dict(zip(SCHEMA, each, strict=True)) for each in made]
 
     def judge(self, data: pl.DataFrame) -> list[Verdict]:
         """From which pairs were accepted."""
@@ -66,7 +67,7 @@ class QuotaLimits(Experiment):
         return [Verdict("Q1", says, outcome, "; ".join(parts), figures)]
 
     def tables(self, data: pl.DataFrame) -> Sequence[Table]:
-        """A row a pair."""
+        """One row per pair."""
         rows = [
             [f"{quota} µs" if quota.isdecimal() else quota, f"{period:,} µs", _taken(ok), error or back]
             for quota, period, ok, error, back in data.iter_rows()

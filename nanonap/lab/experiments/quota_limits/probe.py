@@ -1,7 +1,7 @@
 """Quotas and periods written to a real group's files. Standard library and the project's own that do with it."""
 
-from bench.experiments.files import folder_of, prepared, read_quota, refusal_of, write_quota
-from bench.quota.limits import Limits, parse_quota
+from nanonap.lab.experiments.kit.cgroup_files import folder_of, prepared, read_quota, refusal_of, write_quota
+from nanonap.lab.quota.limits import Limits, parse_quota
 
 # With a quota from the start: without one, systemd gives a group no file to write it to.
 _BEFORE = Limits(parse_quota("50%"))

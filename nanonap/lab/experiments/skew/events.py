@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bench.attribution.errors import RecordingFailed
-from bench.experiments.skew_recorder import BPFTRACE
-from bench.experiments.skew_tracefs import BEGINS, ENDS
+from nanonap.lab.attribution.errors import RecordingFailed
+from nanonap.lab.experiments.skew.recorder import BPFTRACE
+from nanonap.lab.experiments.skew.tracefs import BEGINS, ENDS
 
 
 class Wake(NamedTuple):

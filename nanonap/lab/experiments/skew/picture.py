@@ -7,8 +7,8 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.experiments.skew_rows import SLEEP
-from bench.experiments.skew_shares import (
+from nanonap.lab.experiments.skew.rows import SLEEP
+from nanonap.lab.experiments.skew.shares import (
     CLAIMED,
     CLASSES,
     EDGES,
@@ -20,8 +20,8 @@ from bench.experiments.skew_shares import (
     seen_whole,
     shares,
 )
-from bench.experiments.skew_tables import arms_of, median
-from bench.look import DPI, FAINT, GRID, SMALL, duration_ticks
+from nanonap.lab.experiments.skew.tables import arms_of, median
+from nanonap.lab.show.style import DPI, FAINT, SMALL, dress, duration_ticks
 
 #: Stages in the kernel: their column, their name, their colour (Okabe and Ito's). The last two are not known where the
 #: switch was not seen.
@@ -83,8 +83,7 @@ def _distributions(axes: Axes, data: pl.DataFrame, arm: str) -> None:
     axes.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"], fontsize=8)
     axes.tick_params(labelbottom=True, labelleft=True)
     axes.set_title(arm, loc="left", fontsize=10)
-    axes.grid(True, color=GRID)
-    axes.spines[["top", "right"]].set_visible(False)
+    dress(axes)
 
 
 def _steps(axes: Axes, values: pl.Series, colour: str, label: str, width: float) -> None:

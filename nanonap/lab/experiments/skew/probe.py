@@ -1,7 +1,7 @@
 """A program that waits as the claim has it: it arms a timerfd and reads it (timerfd_create(2)), again and again.
 
-``python -m bench.experiments.skew_probe NS COUNT``, on the first CPU: of others some kernels' tracefs does not have
-what idle tasks do. Python knows the calls from 3.13 on only, so they are libc's.
+``python -m nanonap.lab.experiments.skew.probe NS COUNT``, on the first CPU: of others some kernels' tracefs does not
+have what idle tasks do. Python knows the calls from 3.13 on only, so they are libc's.
 Standard library only.
 """
 

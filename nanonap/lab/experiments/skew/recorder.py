@@ -1,12 +1,11 @@
-"""The process that records wake-ups: a recorder for ``Recording`` (bench.attribution.recording), of other events.
+"""The process that records wake-ups: a recorder for ``Recording`` (nanonap.lab.attribution.recording), of other events.
 
-Options, standard input and output as of ``bench.attribution.recorder``; standard library only. Mode ``auto`` is
+Options, standard input and output as of ``nanonap.lab.attribution.recorder``; standard library only. Mode ``auto`` is
 bpftrace where it runs, else tracefs, mode ``trace`` tracefs, and mode ``bpftrace`` bpftrace or nothing. The record
 begins with ``@stat REASON`` where sched_stat_sleep cannot be had, and is then the script's output
-(``skew_scripts/wakeups.bt``), or the kernel's text.
+(``wakeups.bt``), or the kernel's text.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -16,13 +15,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 
-from bench.attribution.errors import TracingUnavailable
-from bench.attribution.tracefs import COMM_LENGTH
-from bench.experiments.skew_tracefs import Wakeups
+from nanonap.lab.attribution.errors import TracingUnavailable
+from nanonap.lab.attribution.recorder import begin
+from nanonap.lab.attribution.tracefs import COMM_LENGTH
+from nanonap.lab.experiments.skew.tracefs import Wakeups
 
-SCRIPT = Path(__file__).parent / "skew_scripts" / "wakeups.bt"
+SCRIPT = Path(__file__).parent / "wakeups.bt"
 BPFTRACE, TRACEFS, NOTHING = "bpftrace", "tracefs", "none"
 MODES = ("auto", "trace", "bpftrace")
 #: It looks for events below debugfs or tracefs, by version; this mount namespace ends with it.
@@ -102,13 +101,7 @@ def _text(descriptor: int) -> bytes:
 
 def main() -> int:
     """Record until standard input says stop, or ends."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--program", required=True)
-    parser.add_argument("--mode", choices=MODES, default="auto")
-    options = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+    options = begin(MODES)
     refusals: list[TracingUnavailable] = []
     with contextlib.ExitStack() as ends:
         source = _begin(options.program, options.mode, refusals, ends)
@@ -146,10 +139,6 @@ def _begin(
             instance.start()
             return instance
     return None
-
-
-def _end(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(1)
 
 
 if __name__ == "__main__":

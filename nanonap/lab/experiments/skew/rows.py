@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from bench.attribution.attribute import read_sleeps
-from bench.experiments.skew_events import Wake, Wakes
-from bench.schedule import Run
+from nanonap.lab.attribution.attribute import read_sleeps
+from nanonap.lab.experiments.skew.events import Wake, Wakes
+from nanonap.lab.plan.schedule import Run
 
 Row = dict[str, Any]
 SCHEMA = pl.Schema(
     {
-        # sleep: a row a sleep that was recorded; unrecorded: one that was not; timerfd: a row a wait; recording: its
+        # sleep: one row per recorded sleep; unrecorded: per sleep that was not; timerfd: per wait; recording: its
         # counts; lack: what is missing
         "part": pl.String,
         "method": pl.String,  # bpftrace, tracefs (whole microseconds)
@@ -45,7 +45,7 @@ STAT = "sched_stat_sleep"
 _REMEDY = "--backend guest has it"
 _CUT_NS = 1_000  # by as much tracefs may show a moment too early
 #: A wait whose deadline is earlier than the sleep's end by more than this part of it was not the sleep's last: stock
-#: waits whole milliseconds first, and the rest then. netpoll asks for 1/128 less (patcher/strategies/netpoll.py).
+#: waits whole milliseconds first, and the rest then. netpoll asks for 1/128 less (patcher/strategies/netpoll/amd64.py).
 _EARLY = 64
 
 
@@ -62,7 +62,7 @@ def lack(what: str, missing: str) -> Row:
 
 
 def joined(run: Run, output: bytes, wakes: Wakes, method: str) -> list[Row]:
-    """A row a sleep: the last wake-up within it, if it was due at its end. One that no timer's ended has no stages."""
+    """One row per sleep: the last wake-up within it, if it was due at its end; no stages where no timer ended it."""
     _, sleeps = read_sleeps(output)
     ordered = sorted(wakes.wakes, key=lambda wake: wake.exited)
     exits = np.array([wake.exited for wake in ordered], dtype=np.int64)
@@ -79,7 +79,7 @@ def joined(run: Run, output: bytes, wakes: Wakes, method: str) -> list[Row]:
 
 
 def unrecorded(run: Run, output: bytes) -> list[Row]:
-    """A row a sleep that nothing looked at."""
+    """One row per sleep that nothing looked at."""
     _, sleeps = read_sleeps(output)
     pairs = sleeps.select("requested_ns", "actual_ns").iter_rows()
     return [{"part": UNRECORDED, **_sleep(run, asked, actual)} for asked, actual in pairs]
@@ -104,7 +104,7 @@ def _stages(wake: Wake) -> Row:
 
 
 def waits(wakes: Wakes, requested_ns: int, method: str) -> Iterator[Row]:
-    """A row a wait on a timerfd."""
+    """One row per wait on a timerfd."""
     for wake in wakes.wakes:
         if wake.asked is not None:
             yield {"part": TIMERFD, "method": method, "arm": TIMERFD, "requested_ns": requested_ns, **_stages(wake)}

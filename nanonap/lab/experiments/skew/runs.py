@@ -7,29 +7,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.arms import Arm
-from bench.attribution.carry import options, unpack
-from bench.attribution.errors import RecordingFailed, TracingUnavailable
-from bench.attribution.recording import Recording
-from bench.conditions import QUIET, Condition
-from bench.errors import RunFailed
-from bench.experiments.base import Setting
-from bench.experiments.skew_events import Wakes, parse_wakes
-from bench.experiments.skew_recorder import BPFTRACE, NOTHING
-from bench.experiments.skew_rows import TIMERFD, Row, counts, joined, lack, unrecorded, waits
-from bench.guest.backend import GuestBackend, client
-from bench.quota.limits import Quota
-from bench.quota.watchdog import guarded_folder
-from bench.runner import execute
-from bench.schedule import Run
-from nanonap.dice import seeded
-from nanonap.paths import PROJECT
-from toolchain.wheels import DEFAULT_GO
+from nanonap.base.dice import seeded
+from nanonap.base.paths import PROJECT
+from nanonap.lab.attribution.carry import options, unpack
+from nanonap.lab.attribution.errors import RecordingFailed, TracingUnavailable
+from nanonap.lab.attribution.recording import Recording
+from nanonap.lab.experiments.kit.base import Setting
+from nanonap.lab.experiments.kit.copies import plain_arm
+from nanonap.lab.experiments.skew.events import Wakes, parse_wakes
+from nanonap.lab.experiments.skew.recorder import BPFTRACE, NOTHING
+from nanonap.lab.experiments.skew.rows import TIMERFD, Row, counts, joined, lack, unrecorded, waits
+from nanonap.lab.ground.errors import RunFailed
+from nanonap.lab.ground.watchdog import guarded_folder
+from nanonap.lab.plan.arms import Arm
+from nanonap.lab.plan.conditions import QUIET, Condition
+from nanonap.lab.plan.schedule import Run
+from nanonap.lab.quota.limits import Quota
+from nanonap.lab.run.runner import execute
 
 ARMS = ("stock", "netpoll", "netpoll+slack1", "floor", "floor+slack1")
+_METHODS = {"floor": "floor", "floor+slack1": "floor"}
 _PYTHON = "python"
-RECORDER = "bench.experiments.skew_recorder"
-_PROBE = "bench.experiments.skew_probe"
+RECORDER = "nanonap.lab.experiments.skew.recorder"
+_PROBE = "nanonap.lab.experiments.skew.probe"
 _GOMAXPROCS = 2
 _SEED = 1
 _US, _MS = 1_000, 1_000_000
@@ -56,8 +56,8 @@ def rows(setting: Setting) -> Iterator[Row]:
     backend = setting.backend
     said: set[str] = set()
     with _named(setting) as (arms, python):
-        if isinstance(backend, GuestBackend):
-            found = _in_guest(setting, backend, _QUICK_IN_GUEST if setting.quick else _FULL_IN_GUEST, arms)
+        if backend.own_kernel:
+            found = _in_guest(setting, _QUICK_IN_GUEST if setting.quick else _FULL_IN_GUEST, arms)
         else:
             found = _here(setting, QUICK if setting.quick else FULL, arms, python)
         for row in found:
@@ -79,12 +79,7 @@ def _named(setting: Setting) -> Iterator[tuple[list[Arm], Path]]:
             link.parent.mkdir()
             link.symlink_to(files[each])
         python = links.pop(_PYTHON)
-        yield [_arm(each, link) for each, link in links.items()], python
-
-
-def _arm(name: str, file: Path) -> Arm:
-    method = "floor" if name.startswith("floor") else "sleep"
-    return Arm(name, file, method, None, None, DEFAULT_GO, "")
+        yield [plain_arm(each, link, _METHODS.get(each, "sleep")) for each, link in links.items()], python
 
 
 def _blocks(plan: Plan, arms: list[Arm]) -> Iterator[list[Run]]:
@@ -171,14 +166,14 @@ def _probing(python: Path) -> Run:
     return Run(0, arm, Condition(Quota(), QUIET), ((_MS, 1),), 0, _SEED)
 
 
-def _in_guest(setting: Setting, backend: GuestBackend, plan: Plan, arms: list[Arm]) -> Iterator[Row]:
+def _in_guest(setting: Setting, plan: Plan, arms: list[Arm]) -> Iterator[Row]:
     lacking: Row | None = None
     for runs in _blocks(plan, arms):
         setting.say(f"block {runs[0].block + 1} of {plan.blocks}: {len(runs)} runs, not recorded")
-        yield from _unrecorded(setting, runs, [*client(backend.machine), "0", "--"])
+        yield from _unrecorded(setting, runs, setting.backend.beside([]))
         for number, run in enumerate(runs):
             setting.say(f"block {run.block + 1} of {plan.blocks}, run {number + 1} of {len(runs)}: {run.arm.name}")
-            output, wakes, method = _carried(setting, backend, run, run.arm.path.name, _words(run))
+            output, wakes, method = _carried(setting, run, run.arm.path.name, _words(run))
             yield from joined(run, output, wakes, method)
             *lacks, counted = counts(run.block, run.planned, wakes, method)
             lacking = lacks[0] if lacks else None
@@ -187,15 +182,13 @@ def _in_guest(setting: Setting, backend: GuestBackend, plan: Plan, arms: list[Ar
         yield lacking
     setting.say("waits on a timerfd")
     probe = ["python3", *_probe(plan)]
-    _, wakes, method = _carried(setting, backend, _probing(Path("python3")), "python3", probe)
+    _, wakes, method = _carried(setting, _probing(Path("python3")), "python3", probe)
     yield from _waits(plan, wakes, method)
 
 
-def _carried(
-    setting: Setting, backend: GuestBackend, run: Run, program: str, command: Sequence[str]
-) -> tuple[bytes, Wakes, str]:
+def _carried(setting: Setting, run: Run, program: str, command: Sequence[str]) -> tuple[bytes, Wakes, str]:
     """Recorded where it runs: what the command wrote, its wake-ups and how they were recorded."""
     carrier = ["python3", *options(program, None, "trace", RECORDER), *command]
-    carried = unpack(execute([*client(backend.machine), "0", "--", *carrier], run, setting.stop).stdout)
+    carried = unpack(execute(setting.backend.beside(carrier), run, setting.stop).stdout)
     _check(carried.method, carried.refusal)
     return carried.output, parse_wakes(carried.text, carried.method), carried.method

@@ -3,9 +3,9 @@
 import numpy as np
 import polars as pl
 
-from bench.experiments.figures import Ratio, ratio_of
-from bench.experiments.skew_recorder import BPFTRACE, TRACEFS
-from bench.experiments.skew_rows import SLEEP, TIMERFD, UNRECORDED
+from nanonap.lab.experiments.kit.ratios import Ratio, ratio_of
+from nanonap.lab.experiments.skew.recorder import BPFTRACE, TRACEFS
+from nanonap.lab.experiments.skew.rows import SLEEP, TIMERFD, UNRECORDED
 
 #: The classes' bounds in ns, and how many of a hundred are claimed to be in each.
 EDGES = (10_000, 50_000)

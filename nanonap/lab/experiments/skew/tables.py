@@ -2,10 +2,10 @@
 
 import polars as pl
 
-from bench.arms import in_order
-from bench.experiments.skew_recorder import BPFTRACE, TRACEFS
-from bench.experiments.skew_rows import SLEEP, TIMERFD, UNRECORDED
-from bench.experiments.skew_shares import (
+from nanonap.base.durations import asked, format_ns
+from nanonap.lab.experiments.skew.recorder import BPFTRACE, TRACEFS
+from nanonap.lab.experiments.skew.rows import SLEEP, TIMERFD, UNRECORDED
+from nanonap.lab.experiments.skew.shares import (
     CLAIMED,
     CLASSES,
     COVERAGE,
@@ -18,8 +18,8 @@ from bench.experiments.skew_shares import (
     share_text,
     shares,
 )
-from bench.tables import NONE, Section, Table, asked
-from nanonap.durations import format_ns
+from nanonap.lab.plan.arms import in_order
+from nanonap.lab.show.tables import NONE, Section, Table
 
 _STAGES = {
     "rounding": "rounding_ns",
@@ -37,12 +37,8 @@ def arms_of(data: pl.DataFrame) -> list[str]:
     return sorted(set(data.filter(pl.col("part") == SLEEP)["arm"]), key=in_order)
 
 
-def tables(data: pl.DataFrame) -> list[Table]:
-    """Shares by reading; medians by stage; counts."""
-    return [_shares(data), _stages(data), _counts(data)]
-
-
-def _shares(data: pl.DataFrame) -> Table:
+def share_table(data: pl.DataFrame) -> Table:
+    """Shares by reading."""
     rows = {reading: [["claimed", *(f"{each:.0%}" for each in CLAIMED), NONE, NONE]] for reading in READINGS}
     for reading, own in rows.items():
         for arm in [*arms_of(data), TIMERFD]:
@@ -65,7 +61,8 @@ def _shares(data: pl.DataFrame) -> Table:
     return Table("How long wake-ups take", ("arm", *CLASSES, "p50", "n"), sections, notes)
 
 
-def _stages(data: pl.DataFrame) -> Table:
+def stage_table(data: pl.DataFrame) -> Table:
+    """Medians by stage."""
     own = data.filter(pl.col("part") == SLEEP, pl.col("method") == primary(data))
     apart = data.filter(pl.col("part") == UNRECORDED)
     sections = []
@@ -97,7 +94,8 @@ def median(values: pl.Series) -> str:
     return format_ns(float(known.quantile(0.5) or 0)) if known.len() else NONE
 
 
-def _counts(data: pl.DataFrame) -> Table:
+def count_table(data: pl.DataFrame) -> Table:
+    """What was counted."""
     sleeps, recordings = data.filter(pl.col("part") == SLEEP), data.filter(pl.col("part") == "recording")
     rows = []
     for method in (BPFTRACE, TRACEFS):

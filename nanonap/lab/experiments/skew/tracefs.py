@@ -5,7 +5,7 @@ Standard library only, so that it runs in a guest too. The kernel's text has who
 
 from pathlib import Path
 
-from bench.attribution.tracefs import COMM_LENGTH, Instance
+from nanonap.lab.attribution.tracefs import COMM_LENGTH, Instance
 
 #: What a wait begins and ends with; of timerfd_settime and read for a program that waits so (``skew_probe``).
 BEGINS = ("epoll_pwait", "epoll_pwait2", "clock_nanosleep", "timerfd_settime")
@@ -13,7 +13,7 @@ ENDS = ("epoll_pwait", "epoll_pwait2", "clock_nanosleep", "read")
 STAT = "sched_stat_sleep"
 #: 0 or 1: whether the scheduler counts for sched_stat_* (Documentation/admin-guide/sysctl/kernel.rst).
 SWITCH = Path("/proc/sys/kernel/sched_schedstats")
-#: The first stage of a guest of ours, on no host (bench/guest/recipe/recipe.sh).
+#: The first stage of a guest of ours, on no host (nanonap/lab/guest/recipe/recipe.sh).
 OURS = Path("/usr/lib/nanonap/boot.py")
 
 

@@ -1,15 +1,15 @@
 """What the data of ``skew`` say to the claim."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import polars as pl
 
-from bench.experiments.base import Outcome, Verdict
-from bench.experiments.figures import TOO_FEW, Ratio, outcome_of
-from bench.experiments.skew_recorder import BPFTRACE
-from bench.experiments.skew_rows import SLEEP, STAT, TIMERFD
-from bench.experiments.skew_shares import (
+from nanonap.base.durations import format_ns
+from nanonap.lab.experiments.kit.base import Outcome, Verdict
+from nanonap.lab.experiments.kit.ratios import TOO_FEW, Ratio, outcome_of
+from nanonap.lab.experiments.skew.recorder import BPFTRACE
+from nanonap.lab.experiments.skew.rows import SLEEP, STAT, TIMERFD
+from nanonap.lab.experiments.skew.shares import (
     CLAIMED,
     COVERAGE,
     EDGES,
@@ -23,7 +23,6 @@ from bench.experiments.skew_shares import (
     share_text,
     shares,
 )
-from nanonap.durations import format_ns
 
 #: The claim is of Go as it is.
 _JUDGED = "stock"
@@ -38,7 +37,7 @@ def verdict(data: pl.DataFrame) -> Verdict:
         return Verdict("E2", _SAYS, "cannot be tested here", "no wake-up of a sleep was recorded", {})
     if not is_covered(data, _JUDGED):
         sentence = ". ".join([*marks[:1], _uncovered(data, whole, ended), _literal(data)])
-        return Verdict("E2", _SAYS, "cannot be tested here", sentence, {"seen_whole": [whole, ended]})
+        return Verdict("E2", _SAYS, "not settled", sentence, {"seen_whole": [whole, ended]})
     cost = cost_of_recording(data)
     parts = [as_claimed(data, _JUDGED, reading, cost) for reading in READINGS]
     # What is emulated has no microseconds to speak of.
@@ -117,7 +116,7 @@ def _median(data: pl.DataFrame, column: str) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _figures(data: pl.DataFrame, cost: Ratio | None) -> dict[str, Any]:
+def _figures(data: pl.DataFrame, cost: Ratio | None) -> dict[str, object]:
     arms = data.filter(pl.col("part") == SLEEP)["arm"].unique(maintain_order=True).to_list()
     beside = {arm: shares(data, arm, FROM_EXPIRY) for arm in arms if arm != _JUDGED}
     less_ns = 0.0 if cost is None else max(cost.value, 0.0)
@@ -131,5 +130,5 @@ def _figures(data: pl.DataFrame, cost: Ratio | None) -> dict[str, Any]:
     }
 
 
-def _json(found: list[Ratio] | None) -> list[dict[str, Any]] | None:
+def _json(found: list[Ratio] | None) -> list[dict[str, object]] | None:
     return None if found is None else [share.to_json() for share in found]

@@ -1,24 +1,23 @@
 """What the patch does where CPU time is very short: its more frequent wake-ups use up the quota themselves."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from itertools import product
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
-from matplotlib.figure import Figure
 
-from bench.arms import Arm
-from bench.conditions import QUIET, Condition
-from bench.experiments.base import Experiment, Setting, Verdict
-from bench.experiments.small_quotas_verdicts import picture, tables, verdicts
-from bench.quota.limits import parse_quota
-from bench.resampling import quantile
-from bench.runner import Measured, measure
-from bench.schedule import Run
-from bench.tables import Table
-from nanonap.dice import seeded
-from toolchain.wheels import DEFAULT_GO
+from nanonap.lab.experiments.kit.base import Experiment, Row, Setting
+from nanonap.lab.experiments.kit.blocks import shuffled
+from nanonap.lab.experiments.kit.copies import plain_arm
+from nanonap.lab.experiments.kit.counted import counters
+from nanonap.lab.experiments.small_quotas.verdicts import picture, tables, verdicts
+from nanonap.lab.plan.conditions import QUIET, Condition
+from nanonap.lab.plan.schedule import Run
+from nanonap.lab.quota.limits import parse_quota
+from nanonap.lab.run.runner import Measured, measure
+from nanonap.lab.stats.resampling import quantile
 
 SCHEMA = pl.Schema(
     {
@@ -39,7 +38,6 @@ SCHEMA = pl.Schema(
         "throttled_ns": pl.Int64,
     }
 )
-_SEED = 1
 #: As many as a run of seconds can hold; -max-time ends it.
 _ENDLESS = 60_000
 _LATE_SHARE = 10
@@ -71,64 +69,40 @@ class SmallQuotas(Experiment):
         "mean can be no better than stock's and its p99 is a stall of most of a period. At 50 % it only gains"
     )
     arms: ClassVar[tuple[str, ...]] = _ARMS
+    schema = SCHEMA
 
-    def run(self, setting: Setting) -> pl.DataFrame:
+    def rows(self, setting: Setting) -> Iterator[Row]:
         """Shuffled blocks, one run at a time."""
-        return pl.DataFrame(list(_rows(setting, _QUICK if setting.quick else _FULL)), schema=SCHEMA)
-
-    def judge(self, data: pl.DataFrame) -> list[Verdict]:
-        """Where patched is worse than stock, by which measure, and where better."""
-        return verdicts(data)
-
-    def tables(self, data: pl.DataFrame) -> Sequence[Table]:
-        """At equal time and at an equal number of sleeps."""
-        return tables(data)
-
-    def draw(self, data: pl.DataFrame) -> Figure | None:
-        """Ratios to stock by quota."""
-        return picture(data)
-
-
-def _rows(setting: Setting, plan: _Plan) -> Iterator[dict[str, Any]]:
-    arms = [
-        Arm(name, path, "sleep", None, None, DEFAULT_GO, "")
-        for name, path in {"stock": setting.program, **setting.patched}.items()
-        if name in ("stock", *plan.patched)
-    ]
-    dice = seeded(_SEED)
-    for block in range(plan.blocks):
-        runs = []
-        for quota in plan.quotas:
+        plan = _QUICK if setting.quick else _FULL
+        files = {"stock": setting.program, **setting.patched}
+        arms = [plain_arm(name, path) for name, path in files.items() if name in ("stock", *plan.patched)]
+        due = list(product(plan.quotas, plan.requested_ns, arms, ("time", "count")))
+        for block, (quota, requested_ns, arm, mode) in shuffled(setting, plan.blocks, due, lambda each: each[0]):
+            count, max_time_ns = (_ENDLESS, plan.max_time_ns) if mode == "time" else (plan.count, 0)
             condition = Condition(parse_quota(quota), QUIET)
-            for requested_ns in plan.requested_ns:
-                for arm in arms:
-                    timed = Run(block, arm, condition, ((requested_ns, _ENDLESS),), plan.max_time_ns, seed=1)
-                    counted = Run(block, arm, condition, ((requested_ns, plan.count),), 0, seed=1)
-                    runs += [("time", timed), ("count", counted)]
-        dice.shuffle(runs)
-        for number, (mode, run) in enumerate(runs):
-            setting.say(f"block {block + 1} of {plan.blocks}, run {number + 1} of {len(runs)}: {run.condition}")
+            run = Run(block, arm, condition, ((requested_ns, count),), max_time_ns, seed=1)
             yield _row(mode, measure(run, 2, setting.backend, setting.stop))
 
+    judge = staticmethod(verdicts)
+    tables = staticmethod(tables)
+    draw = staticmethod(picture)
 
-def _row(mode: str, done: Measured) -> dict[str, Any]:
+
+def _row(mode: str, done: Measured) -> Row:
     header, actual = done.output.header, np.sort(done.output.samples[1])
     requested_ns, quota = done.run.plan[0][0], done.run.condition.quota
-    counted = done.throttling
     return {
         "mode": mode,
         "quota": str(quota),
         "arm": done.run.arm.name,
         "block": done.run.block,
         "requested_ns": requested_ns,
-        "sleeps": int(header["n"]),
-        "wall_ns": header["wall_ns"],
-        "cpu_ns": header["cpu_ns"],
+        "sleeps": int(header.n),
+        "wall_ns": header.wall_ns,
+        "cpu_ns": header.cpu_ns,
         "mean_ns": float(actual.mean()) if actual.size else None,
         "p50_ns": quantile(actual, 0.5) if actual.size else None,
         "p99_ns": quantile(actual, 0.99) if actual.size else None,
         "stalled": int((actual - requested_ns > quota.period_ns // _LATE_SHARE).sum()),
-        "nr_periods": counted.nr_periods if counted else None,
-        "nr_throttled": counted.nr_throttled if counted else None,
-        "throttled_ns": counted.throttled_ns if counted else None,
+        **counters(done.throttling),
     }

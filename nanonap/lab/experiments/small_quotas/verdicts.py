@@ -8,11 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from bench.experiments.base import Outcome, Verdict
-from bench.experiments.figures import TOO_FEW, Ratio, ratio_by_block
-from bench.look import DPI, FAINT, GRID, SMALL, colour, dash
-from bench.quota.limits import parse_quota
-from bench.tables import Section, Table, asked
+from nanonap.base.durations import asked
+from nanonap.lab.experiments.kit.base import Outcome, Verdict
+from nanonap.lab.experiments.kit.counted import share_cell
+from nanonap.lab.experiments.kit.ratios import TOO_FEW, Ratio, ratio_by_block
+from nanonap.lab.quota.limits import parse_quota
+from nanonap.lab.show.style import DPI, FAINT, SMALL, colour, dash, dress
+from nanonap.lab.show.tables import NONE, Section, Table
 
 #: (mode, column, what it is, whether more of it is better).
 MEASURES = (
@@ -23,7 +25,6 @@ MEASURES = (
     ("count", "wall_ns", "time for the same number", False),
     ("count", "throttled_ns", "throttled time for the same number", False),
 )
-_NONE = "–"
 #: What is worse or better by less is not said to be.
 LEAST_EFFECT = 1.05
 
@@ -90,7 +91,7 @@ def _by_quota(quota: str) -> tuple[float]:
 
 
 def verdicts(data: pl.DataFrame) -> list[Verdict]:
-    """A verdict an arm: holds if nothing is worse anywhere, refuted if something is and nothing is better."""
+    """One verdict per arm: holds if nothing is worse anywhere, refuted if something is and nothing is better."""
     every = compared(data)
     arms = list(dict.fromkeys(each.arm for each in every))
     if not arms:
@@ -106,7 +107,7 @@ def _verdict(arm: str, every: Sequence[Compared]) -> Verdict:
     if worse:
         outcome: Outcome = "holds in part" if better else "refuted"
     else:
-        outcome = "cannot be tested here" if open_ones else "holds"
+        outcome = "not settled" if open_ones else "holds"
     sentence = f"worse: {_listed(worse) or 'nowhere'}. Better: {_listed(better, short=True) or 'nowhere'}"
     if open_ones:
         sentence += f". {len(open_ones)} of {len(every)} measures are not settled" + ("" if worse else f"; {TOO_FEW}")
@@ -159,19 +160,18 @@ def _table(data: pl.DataFrame, found: Sequence[Compared], requested_ns: int) -> 
 
 def _cell(each: Compared | None) -> str:
     if each is None:
-        return _NONE
+        return NONE
     mark = " +" if each.better else " −" if each.worse else ""
     return f"{each.ratio.value:.3g}{mark}"
 
 
 def _throttled(data: pl.DataFrame, quota: str, arm: str, mode: str) -> str:
     runs = data.filter(pl.col("quota") == quota, pl.col("arm") == arm, pl.col("mode") == mode)
-    periods, throttled = (int(runs[name].drop_nulls().sum()) for name in ("nr_periods", "nr_throttled"))
-    return f"{throttled / periods:.0%}" if periods else _NONE
+    return share_cell(runs)
 
 
 def picture(data: pl.DataFrame) -> Figure | None:
-    """Mean and p99 over stock's by quota, a panel a duration."""
+    """Mean and p99 over stock's by quota, one panel per duration."""
     every = [each for each in compared(data) if each.column in ("mean_ns", "p99_ns")]
     if not every:
         return None
@@ -210,6 +210,4 @@ def _panel(axes: Axes, every: Sequence[Compared]) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} ×"))
     axes.set_xlabel("quota, of one CPU", fontsize=SMALL)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(True, which="major", color=GRID)
-    axes.tick_params(labelsize=8)
+    dress(axes)

@@ -1,26 +1,27 @@
 """How late sleeps end under a quota, quiet and beside busy threads: is it what the model says?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from bench.arms import Arm
-from bench.conditions import Condition, Load, parse_load
-from bench.experiments.base import Experiment, Outcome, Setting, Verdict
-from bench.experiments.figures import TOO_FEW, Ratio, ratio_by_block
-from bench.host import cpus_allowed
-from bench.look import DPI, GRID, SMALL, short
-from bench.model import Prediction, predict
-from bench.model_compare import Comparison, compare_lateness
-from bench.quota.limits import Quota, parse_quota
-from bench.runner import measure
-from bench.schedule import Run
-from bench.tables import Section, Table
-from nanonap.durations import format_ns
-from toolchain.wheels import DEFAULT_GO
+from nanonap.base.durations import format_ns
+from nanonap.lab.experiments.kit.base import Experiment, Outcome, Row, Setting, Verdict
+from nanonap.lab.experiments.kit.copies import plain_arm
+from nanonap.lab.experiments.kit.counted import counters, throttled_share
+from nanonap.lab.experiments.kit.ratios import TOO_FEW, Ratio, ratio_by_block
+from nanonap.lab.ground.host import cpus_allowed
+from nanonap.lab.ground.hosts import host_of
+from nanonap.lab.model.model import Prediction, predict
+from nanonap.lab.model.model_compare import Comparison, compare_lateness
+from nanonap.lab.plan.conditions import Condition, Load, parse_load
+from nanonap.lab.plan.schedule import Run
+from nanonap.lab.quota.limits import Quota, parse_quota
+from nanonap.lab.run.runner import measure
+from nanonap.lab.show.style import DPI, SMALL, dress, headline, short
+from nanonap.lab.show.tables import Section, Table
 
 QUOTA = parse_quota("50%")
 QUIET, BUSY = Load("quiet"), parse_load("sibling:2")
@@ -54,38 +55,28 @@ class Stretch(Experiment):
         "are as late on average, as the model says: 1 − Q/(mP) of them, by (P − Q/m)²/(2P)"
     )
 
-    def run(self, setting: Setting) -> pl.DataFrame:
-        """A row a sleep. What is asked for lies evenly over a period, so that sleeps end at any moment of one."""
+    schema = SCHEMA
+
+    def rows(self, setting: Setting) -> Iterator[Row]:
+        """One row per sleep. What is asked for lies evenly over a period, so that sleeps end at any moment of one."""
         # Sleeps begin where a stall ends, so the same moments of a period come again. Of a multiple of four moments as
         # many lie in the model's stall, three quarters of the period, as the model says.
         steps = 4 if setting.quick else 8
         period_ns = QUOTA.period_ns
         plan = tuple((period_ns + (2 * step + 1) * period_ns // (2 * steps), 1) for step in range(steps))
-        arm = Arm("stock", setting.program, "sleep", None, None, DEFAULT_GO, "")
-        cpus = int(setting.backend.facts().get("cpus_online") or cpus_allowed())
+        arm = plain_arm("stock", setting.program)
+        cpus = host_of({}, setting.backend.facts()).cpus_online or cpus_allowed()
         conditions = [Condition(quota, load) for load in (QUIET, BUSY) for quota in (Quota(), QUOTA)]
-        frames = []
         for block in range(3 if setting.quick else 12):
             for condition in conditions if block % 2 else reversed(conditions):
                 setting.say(f"block {block + 1}, {condition}")
                 run = Run(block, arm, condition, plan, 0, seed=_SEED + block, weight=_WEIGHT)
-                measured = measure(run, 2, setting.backend, setting.stop)
-                counted = measured.throttling
-                frames.append(
-                    pl.DataFrame(
-                        {"requested_ns": measured.output.samples[0], "actual_ns": measured.output.samples[1]}
-                    ).select(
-                        pl.lit(str(condition.load)).alias("load"),
-                        pl.lit(str(condition.quota)).alias("quota"),
-                        pl.lit(block, pl.Int64).alias("block"),
-                        pl.lit(cpus, pl.Int64).alias("busy_cpus"),
-                        "requested_ns",
-                        "actual_ns",
-                        pl.lit(counted.nr_periods if counted else None, pl.Int64).alias("nr_periods"),
-                        pl.lit(counted.nr_throttled if counted else None, pl.Int64).alias("nr_throttled"),
-                    )
-                )
-        return pl.concat(frames)
+                done = measure(run, 2, setting.backend, setting.stop)
+                counted = counters(done.throttling)
+                counted.pop("throttled_ns", None)
+                about = {"load": str(condition.load), "quota": str(condition.quota), "block": block, "busy_cpus": cpus}
+                for requested_ns, actual_ns in done.output.samples[:2].T.tolist():
+                    yield {**about, "requested_ns": requested_ns, "actual_ns": actual_ns, **counted}
 
     def judge(self, data: pl.DataFrame) -> list[Verdict]:
         """The quiet sleeper by the ratio of its sleeps, the loaded one by the model."""
@@ -128,9 +119,8 @@ class Stretch(Experiment):
         axes.set_ylabel("share of the sleeps", fontsize=SMALL)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set_title("What half a CPU does to sleeps", loc="left", fontsize=11, fontweight="bold")
-        axes.grid(True, color=GRID)
-        axes.spines[["top", "right"]].set_visible(False)
+        headline(axes, "What half a CPU does to sleeps")
+        dress(axes, labels=10)
         axes.legend(frameon=False, fontsize=SMALL, loc="lower right")
         return figure
 
@@ -143,8 +133,7 @@ def _quiet(data: pl.DataFrame) -> Verdict:
     says = "a quota does not stretch the sleeps of a quiet program"
     ratio = _stretch(data, QUIET)
     if ratio is None or ratio.within(1 - SAME_WITHIN, 1 + SAME_WITHIN) is None:
-        seen = f"{ratio}; {TOO_FEW}" if ratio else "no data"
-        return Verdict("M1", says, "cannot be tested here", seen)
+        return Verdict("M1", says, "not settled", f"{ratio}; {TOO_FEW}" if ratio else "no data")
     outcome: Outcome = "holds" if ratio.within(1 - SAME_WITHIN, 1 + SAME_WITHIN) else "refuted"
     sentence = f"its sleeps last {ratio} as long as without the quota (the same is within {SAME_WITHIN:.0%})"
     return Verdict("M1", says, outcome, sentence, ratio.to_json())
@@ -155,11 +144,11 @@ def _loaded(data: pl.DataFrame) -> Verdict:
     share = _throttled(data)
     if share < _ENOUGH_THROTTLED:
         why = f"the group was stopped in {share:.0%} of its periods only: others want the CPUs; take a quiet machine"
-        return Verdict("M2", says, "cannot be tested here", why)
+        return Verdict("M2", says, "not settled", why)
     found = _comparisons(data)
     outcomes = [each.outcome for each in found]
-    if "cannot be told" in outcomes:
-        return Verdict("M2", says, "cannot be tested here", "; ".join(each.sentence for each in found))
+    if "not settled" in outcomes:
+        return Verdict("M2", says, "not settled", "; ".join(each.sentence for each in found))
     agree = outcomes.count("agrees")
     outcome: Outcome = "holds" if agree == len(found) else "holds in part" if agree else "refuted"
     return Verdict(
@@ -179,8 +168,7 @@ def _stretch(data: pl.DataFrame, load: Load) -> Ratio | None:
 def _throttled(data: pl.DataFrame) -> float:
     """The share of the loaded group's periods in which it was stopped."""
     runs = data.filter(pl.col("load") == str(BUSY), pl.col("quota") == str(QUOTA)).unique("block")
-    periods, throttled = int(runs["nr_periods"].sum()), int(runs["nr_throttled"].sum())
-    return throttled / periods if periods else 0.0
+    return throttled_share(runs) or 0.0
 
 
 def _prediction(data: pl.DataFrame) -> Prediction:

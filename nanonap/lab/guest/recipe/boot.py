@@ -28,7 +28,7 @@ def main() -> None:
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         tar.extractall(_FOLDER)  # noqa: S202 - the host's own
     sys.path[0] = os.environ["PYTHONPATH"] = str(_FOLDER)
-    from bench.guest.agent import serve  # noqa: PLC0415 - it has only now come
+    from nanonap.lab.guest.agent import serve  # noqa: PLC0415 - it has only now come
 
     serve(port)
 

@@ -1,15 +1,15 @@
 """What a verdict is made of, and how an interval decides it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
-from bench.cells import Cell, Cells, Cost, Key
-from bench.effects import Interval
-from bench.resampling import CONFIDENCE, interval
-from nanonap.durations import format_ns
+from nanonap.base.durations import format_ns
+from nanonap.lab.stats.cells import Cell, Cells, Cost, Key
+from nanonap.lab.stats.effects import Interval
+from nanonap.lab.stats.resampling import CONFIDENCE, interval
 
-Outcome = Literal["yes", "no", "unsettled", "not measured"]
+Outcome = Literal["yes", "no", "not settled", "not measured"]
 Costs = dict[tuple[str, str, str], Cost]
 QUIET = ("none", "quiet")
 COST = ("none", "sleepers:50")
@@ -57,25 +57,21 @@ class Verdict:
     expected: Outcome
     figures: list[Figure] = field(default_factory=list)
 
-    def as_dict(self) -> dict[str, Any]:
-        """For summary.json."""
-        return asdict(self)
-
 
 def judge(low_high: Interval, *, least: float = float("-inf"), most: float = float("inf")) -> Outcome:
-    """Whether a value lies in [least, most]: yes or no if its whole interval says so, else unsettled."""
+    """Whether a value lies in [least, most]: yes or no if its whole interval says so, else not settled."""
     if low_high is None:
-        return "unsettled"
+        return "not settled"
     low, high = low_high
     if least <= low and high <= most:
         return "yes"
-    return "no" if high < least or low > most else "unsettled"
+    return "no" if high < least or low > most else "not settled"
 
 
 def weakest(figures: Sequence[Figure]) -> Outcome:
     """The outcome of several figures that must all hold; those without one take no part."""
     outcomes = {figure.outcome for figure in figures}
-    return "no" if "no" in outcomes else "unsettled" if "unsettled" in outcomes else "yes"
+    return "no" if "no" in outcomes else "not settled" if "not settled" in outcomes else "yes"
 
 
 def pairs(cells: Cells, arm: str, base: str) -> Iterator[tuple[Key, Cell, Cell]]:

@@ -1,10 +1,10 @@
 """Many sleepers at once: what precision costs, and how that is bettered."""
 
-from bench.arms import PRECISE, QUANTUM, SPIN, in_order
-from bench.cells import Cells, Key
-from bench.resampling import interval, mean_distribution, quantile
-from bench.verdicts.judging import COST, Costs, Figure, Verdict, cost_ratio, judge, not_measured, say
-from nanonap.durations import format_ns
+from nanonap.base.durations import format_ns
+from nanonap.lab.judge.verdicts.judging import COST, Costs, Figure, Verdict, cost_ratio, judge, not_measured, say
+from nanonap.lab.plan.arms import PRECISE, QUANTUM, SPIN, in_order
+from nanonap.lab.stats.cells import Cells, Key
+from nanonap.lab.stats.resampling import interval, mean_distribution, quantile
 
 MOST_QUANTUM_RATIO = 1.5
 MOST_MORE_THREADS = 0.5

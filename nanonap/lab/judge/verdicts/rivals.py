@@ -1,11 +1,7 @@
 """The patched program against one whose runtime was rebuilt from changed source, and against its own spinning form."""
 
-from bench.arms import PRECISE, SPIN
-from bench.cells import Cells, Key
-from bench.effects import ratio_of
-from bench.resampling import interval
-from bench.tables import asked
-from bench.verdicts.judging import (
+from nanonap.base.durations import asked, format_ns
+from nanonap.lab.judge.verdicts.judging import (
     COST,
     QUIET,
     Costs,
@@ -19,7 +15,10 @@ from bench.verdicts.judging import (
     say,
     weakest,
 )
-from nanonap.durations import format_ns
+from nanonap.lab.plan.arms import PRECISE, SPIN
+from nanonap.lab.stats.cells import Cells, Key
+from nanonap.lab.stats.effects import ratio_of
+from nanonap.lab.stats.resampling import interval
 
 REBUILT = "rebuilt+slack1"
 EQUIVALENT_WITHIN = 0.05

@@ -2,13 +2,23 @@
 
 import numpy as np
 
-from bench.arms import PRECISE, floor_of
-from bench.cells import Cell, Cells, Key
-from bench.effects import Interval, difference_of, ratio_of
-from bench.resampling import interval, quantile
-from bench.tables import asked
-from bench.verdicts.judging import QUIET, Figure, Outcome, Verdict, in_range, judge, not_measured, pairs, say, weakest
-from nanonap.durations import format_ns
+from nanonap.base.durations import asked, format_ns
+from nanonap.lab.judge.verdicts.judging import (
+    QUIET,
+    Figure,
+    Outcome,
+    Verdict,
+    in_range,
+    judge,
+    not_measured,
+    pairs,
+    say,
+    weakest,
+)
+from nanonap.lab.plan.arms import PRECISE, floor_of
+from nanonap.lab.stats.cells import Cell, Cells, Key
+from nanonap.lab.stats.effects import Interval, difference_of, ratio_of
+from nanonap.lab.stats.resampling import interval, quantile
 
 LEAST_RATIO = 6.0
 MOST_ABOVE_FLOOR_NS = 25_000
@@ -101,7 +111,7 @@ def usleep_changes_nothing(cells: Cells) -> Verdict:
     furthest = max(figures, key=lambda figure: abs(figure.value - 1))
     where = f"the furthest from stock's median is {furthest.times} at {asked(furthest.requested_ns)}"
     outcomes: dict[Outcome, Outcome] = {"yes": "no", "no": "yes"}
-    outcome = outcomes.get(weakest(figures), "unsettled")
+    outcome = outcomes.get(weakest(figures), "not settled")
     expectation = "" if outcome == "no" else "; no change is expected"
     sentence = f"{say(outcome)}: {where} (no change is within 5 %){expectation}: {_WHY_NO_CHANGE}"
     return Verdict(name, question, outcome, sentence, "no", figures)

@@ -1,18 +1,18 @@
-"""Two pictures: what late wake-ups are made of, and one second of a process as a time line."""
+"""Two plots: what late wake-ups are made of, and one second of a process as a time line."""
 
 from collections.abc import Mapping, Sequence
 
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bench.attribution.attribute import Attribution
-from bench.attribution.path import Part
-from bench.look import DPI, FAINT, SMALL, short
-from nanonap.durations import format_ns
+from nanonap.base.durations import format_ns
+from nanonap.lab.attribution.attribute import Attribution
+from nanonap.lab.attribution.path import Part
+from nanonap.lab.show.plots.picture import Drawn
+from nanonap.lab.show.style import DPI, FAINT, SMALL, legend_above, short
 
 LABELS = {
     Part.GRANULARITY: "timer",
@@ -40,17 +40,51 @@ SECOND_NS = 1_000_000_000
 _BAR = 0.62
 
 
-def parts_figure(rows: Mapping[str, pl.DataFrame], title: str) -> Figure:
+def explained_plots(sleeps: pl.DataFrame, states: pl.DataFrame) -> dict[str, Drawn | None]:
+    """``attribution``: a bar for each arm and condition; ``timeline``: the second in which stock lost most."""
+    names = sleeps.select("arm", "quota", "load").unique(maintain_order=True)
+    ordered = names.sort(pl.col("quota") != "none", "quota", pl.col("load") != "quiet", "load", "arm").rows()
+    bars = {f"{quota}, {load}: {arm}": _of(sleeps, arm, quota, load) for arm, quota, load in ordered}
+    title = "How late sleeps end, and where that time went"
+    plots: dict[str, Drawn | None] = {"attribution": Drawn(parts_plot(bars, title), _parts_alt(bars))}
+    late = sleeps.filter(pl.col("arm") == "stock").group_by("quota", "load").agg(pl.col("overshoot_ns").sum())
+    if late.height:
+        quota, load, lost_ns = late.sort("overshoot_ns", descending=True).row(0)
+        one = Attribution("", _of(sleeps, "stock", quota, load), _of(states, "stock", quota, load), None, 0)
+        title = f"One second of stock, quota {quota}, load {load}"
+        alt = (
+            f"{title}: above what each sleep lasted as asked for and how long it was late, below when each thread ran, "
+            f"waited for a CPU or was stopped by the quota. {one.sleeps.height} sleeps of this condition were late by "
+            f"{format_ns(lost_ns)} together."
+        )
+        plots["timeline"] = Drawn(timeline_plot(one, title), alt)
+    return plots
+
+
+def _parts_alt(bars: dict[str, pl.DataFrame]) -> str:
+    said = []
+    for name, frame in bars.items():
+        parts = [(LABELS[part], float(frame[f"{part.value}_ns"].sum()) / max(frame.height, 1)) for part in Part]
+        named = ", ".join(f"{label} {format_ns(mean)}" for label, mean in parts if mean)
+        said.append(f"{name}: {named or 'nothing'}")
+    return f"Mean time late by arm and condition, and its parts. {'; '.join(said)}."
+
+
+def _of(frame: pl.DataFrame, arm: str, quota: str, load: str) -> pl.DataFrame:
+    return frame.filter((pl.col("arm") == arm) & (pl.col("quota") == quota) & (pl.col("load") == load))
+
+
+def parts_plot(rows: Mapping[str, pl.DataFrame], title: str) -> Figure:
     """A bar per name: the mean overshoot of its sleeps (frames with the columns of ``Attribution.sleeps``) in parts."""
     figure = Figure(figsize=(8.4, 0.42 * len(rows) + 2.0), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     draw_parts(axes, rows)
-    _legend(figure, part_handles(), title)
+    legend_above(figure, part_handles(), title, len(Part))
     return figure
 
 
 def draw_parts(axes: Axes, rows: Mapping[str, pl.DataFrame]) -> None:
-    """The bars of ``parts_figure``."""
+    """The bars of ``parts_plot``."""
     names = list(rows)
     before = [0.0] * len(names)
     for part in Part:
@@ -73,14 +107,15 @@ def _mean(frame: pl.DataFrame, column: str) -> float:
     return float(frame[column].sum()) / max(frame.height, 1)
 
 
-def timeline_figure(attribution: Attribution, title: str, start_ns: int | None = None) -> Figure:
+def timeline_plot(attribution: Attribution, title: str, start_ns: int | None = None) -> Figure:
     """One second of a run, from ``start_ns`` (CLOCK_MONOTONIC) or where most time was lost: sleeps and threads."""
     start = latest_second(attribution.sleeps) if start_ns is None else start_ns
     threads = _busy_threads(attribution.states, start)
     figure = Figure(figsize=(10.0, 0.34 * (len(threads) + 1) + 2.1), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     draw_timeline(axes, attribution.sleeps, attribution.states, start)
-    _legend(figure, [*timeline_handles(), *part_handles((Part.THROTTLED, Part.RUNQUEUE))], title)
+    handles = [*timeline_handles(), *part_handles((Part.THROTTLED, Part.RUNQUEUE))]
+    legend_above(figure, handles, title, len(handles))
     return figure
 
 
@@ -153,11 +188,3 @@ def _spans(axes: Axes, row: int, spans: pl.DataFrame, start_ns: int, colour: str
     begin = inside["start_ns"] - start_ns
     pairs = list(zip(begin.to_list(), (inside["end_ns"] - inside["start_ns"]).to_list(), strict=True))
     axes.broken_barh(pairs, (row - _BAR / 2, _BAR), facecolors=colour, edgecolors=colour, linewidth=edge)
-
-
-def _legend(figure: Figure, handles: Sequence[Patch], title: str) -> None:
-    # Below is the footnote's place (bench.look.save); and a title of its own would be drawn over the legend.
-    legend = figure.legend(
-        handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=SMALL
-    )
-    legend.set_title(title, prop=FontProperties(size=12, weight="bold"))

@@ -7,17 +7,27 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from bench.cells import Cell
-from bench.conditions import is_scheduled
-from bench.figures.picture import Drawn
-from bench.look import DPI, FAINT, GRID, SMALL, colour, dash, duration_ticks, nice_ticks, strong
-from bench.resampling import quantile
-from bench.tables import asked, condition_title
-from nanonap.durations import format_ns
+from nanonap.base.durations import asked, format_ns
+from nanonap.lab.plan.conditions import is_scheduled
+from nanonap.lab.show.plots.picture import Drawn
+from nanonap.lab.show.style import (
+    FAINT,
+    SMALL,
+    colour,
+    dash,
+    dress,
+    duration_ticks,
+    legend_above,
+    nice_ticks,
+    panels,
+    strong,
+)
+from nanonap.lab.show.tables import condition_title
+from nanonap.lab.stats.cells import Cell
+from nanonap.lab.stats.resampling import quantile
 
 _MOST_POINTS = 1_000
 _PERCENTILE_POINTS = 240
@@ -42,7 +52,7 @@ def percentile_name(quota: str, load: str) -> str:
     return f"percentiles-{file_part(quota)}-{file_part(load)}"
 
 
-def ecdf_figure(cells: Sequence[Cell]) -> Drawn:
+def ecdf_plot(cells: Sequence[Cell]) -> Drawn:
     """Distributions under one condition: a panel per requested duration, a line per arm, x logarithmic.
 
     Of sleeps: the time they took. Of wake-ups on absolute schedules: their lateness.
@@ -60,7 +70,7 @@ def ecdf_figure(cells: Sequence[Cell]) -> Drawn:
     return Drawn(figure, _alt(cells, what, (0.5, 0.99)))
 
 
-def percentile_figure(cells: Sequence[Cell]) -> Drawn:
+def percentile_plot(cells: Sequence[Cell]) -> Drawn:
     """Percentiles under one condition: x as many nines as the samples hold, y what is past the time asked for."""
     measure = _measure(cells)
     figure, panels = _panels(cells)
@@ -79,14 +89,8 @@ Panels = list[tuple[Axes, int, list[Cell]]]
 
 def _panels(cells: Sequence[Cell]) -> tuple[Figure, Panels]:
     durations = sorted({cell.key.requested_ns for cell in cells})
-    columns = min(3, len(durations))
-    rows = -(-len(durations) // columns)
     arms = len({cell.key.arm for cell in cells})
-    height = 2.7 * rows + 0.9 + 0.19 * -(-arms // 4)
-    figure = Figure(figsize=(max(3.3 * columns, 7.2), height), dpi=DPI, layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[len(durations) :]:
-        axes.set_visible(False)
+    figure, grid = panels(len(durations), 3.3, 0, 2.7, 0.9 + 0.19 * -(-arms // 4))
     return figure, [
         (axes, each, [cell for cell in cells if cell.key.requested_ns == each])
         for axes, each in zip(grid.flat, durations, strict=False)
@@ -114,11 +118,7 @@ def _legend(figure: Figure, panels: Panels, cells: Sequence[Cell], what: str) ->
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             known.setdefault(label, handle)
     columns = 4 if len(known) > 5 else 5
-    legend = figure.legend(
-        list(known.values()), list(known), loc="outside upper center", ncols=columns, frameon=False, fontsize=SMALL
-    )
-    # As a title of its own it would be drawn over the legend.
-    legend.set_title(f"{condition_title(cells[0].condition)}: {what}", prop=FontProperties(size=12, weight="bold"))
+    legend_above(figure, list(known.values()), f"{condition_title(cells[0].condition)}: {what}", columns)
 
 
 def _style(cell: Cell, position: int, cells: Sequence[Cell]) -> dict[str, Any]:
@@ -170,9 +170,7 @@ def _percentile_panel(axes: Axes, requested_ns: int, cells: Sequence[Cell]) -> N
 
 def _title(axes: Axes, requested_ns: int) -> None:
     axes.set_title(f"asked for {asked(requested_ns)}", fontsize=10)
-    axes.tick_params(labelsize=8)
-    axes.grid(True, which="major", color=GRID)
-    axes.spines[["top", "right"]].set_visible(False)
+    dress(axes)
 
 
 def _late(cell: Cell) -> NDArray[np.int64]:

@@ -5,21 +5,31 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
 
-from bench.cells import Cell
-from bench.figures.picture import Drawn
-from bench.look import DPI, FAINT, GRID, SMALL, colour, dash, duration_ticks, nice_ticks, strong
-from bench.tables import asked, condition_title
-from nanonap.durations import format_ns
+from nanonap.base.durations import asked, format_ns
+from nanonap.lab.show.plots.picture import Drawn
+from nanonap.lab.show.style import (
+    FAINT,
+    SMALL,
+    colour,
+    dash,
+    dress,
+    duration_ticks,
+    legend_above,
+    nice_ticks,
+    panels,
+    strong,
+)
+from nanonap.lab.show.tables import condition_title
+from nanonap.lab.stats.cells import Cell
+from nanonap.lab.stats.control import Control
 
 _LEAST_NS = 1_000
 _HICCUP = "block in which the idle control was late"
 
 
-def drift_figure(cells: Sequence[Cell], control: dict[str, Any] | None) -> Drawn | None:
+def drift_plot(cells: Sequence[Cell], control: Control | None) -> Drawn | None:
     """A panel per requested duration: the overshoot of each run's median, by block; a line per arm.
 
     ``control`` is the summary's: blocks with hiccups are marked. None where no arm has two runs.
@@ -29,23 +39,16 @@ def drift_figure(cells: Sequence[Cell], control: dict[str, Any] | None) -> Drawn
         return None
     durations = sorted({cell.key.requested_ns for cell in known})
     arms = list(dict.fromkeys(cell.key.arm for cell in known))
-    columns = min(3, len(durations))
-    rows = -(-len(durations) // columns)
-    height = 2.1 * rows + 0.9 + 0.19 * -(-len(arms) // 4)
-    figure = Figure(figsize=(max(3.3 * columns, 7.2), height), dpi=DPI, layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
-    for axes in grid.flat[len(durations) :]:
-        axes.set_visible(False)
+    figure, grid = panels(len(durations), 3.3, 0, 2.1, 0.9 + 0.19 * -(-len(arms) // 4), sharex=True)
     for axes, each in zip(grid.flat, durations, strict=False):
-        _panel(axes, [cell for cell in known if cell.key.requested_ns == each], arms, (control or {}).get("blocks", []))
+        _panel(axes, [cell for cell in known if cell.key.requested_ns == each], arms, control.blocks if control else [])
         axes.set_title(f"asked for {asked(each)}", fontsize=10)
     for axes in grid[:, 0]:
         axes.set_ylabel("overshoot of a run's median", fontsize=8)
     for axes in grid[-1, :]:
         axes.set_xlabel("block", fontsize=SMALL)
-    handles, labels = grid.flat[0].get_legend_handles_labels()
-    legend = figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=SMALL)
-    legend.set_title(f"Run by run: {condition_title(known[0].condition)}", prop=FontProperties(size=12, weight="bold"))
+    handles, _ = grid.flat[0].get_legend_handles_labels()
+    legend_above(figure, handles, f"Run by run: {condition_title(known[0].condition)}", 4)
     return Drawn(figure, _alt(known, arms, control))
 
 
@@ -64,12 +67,10 @@ def _panel(axes: Axes, cells: Sequence[Cell], arms: Sequence[str], hiccups: Sequ
     axes.set(yscale="log", ylim=(low, high))
     duration_ticks(axes, "y", nice_ticks(low, high))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.tick_params(labelsize=8)
-    axes.grid(True, color=GRID)
-    axes.spines[["top", "right"]].set_visible(False)
+    dress(axes)
 
 
-def _alt(cells: Sequence[Cell], arms: Sequence[str], control: dict[str, Any] | None) -> str:
+def _alt(cells: Sequence[Cell], arms: Sequence[str], control: Control | None) -> str:
     shortest = min(cell.key.requested_ns for cell in cells)
     named = [
         f"{cell.key.arm} {format_ns(cell.run_medians.min())} to {format_ns(cell.run_medians.max())}"
@@ -77,8 +78,8 @@ def _alt(cells: Sequence[Cell], arms: Sequence[str], control: dict[str, Any] | N
         if cell.key.requested_ns == shortest and strong(cell.key.arm, arms)
     ]
     late = (
-        f" The idle control was late in blocks {', '.join(map(str, control['blocks']))}."
-        if (control and control.get("blocks"))
+        f" The idle control was late in blocks {', '.join(map(str, control.blocks))}."
+        if (control and control.blocks)
         else ""
     )
     return (

@@ -1,52 +1,46 @@
 """Medians over stock's, with their intervals: who sleeps shorter, by how much, and how sure that is."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from bench.figures.picture import Drawn
-from bench.look import DPI, FAINT, GRID, colour, spaced
-from bench.tables import asked, condition_title, ratio_text
+from nanonap.base.durations import asked
+from nanonap.lab.judge.analysis import CellRow
+from nanonap.lab.show.plots.picture import Drawn
+from nanonap.lab.show.style import FAINT, colour, dress, panels, spaced, ticks_at
+from nanonap.lab.show.tables import condition_title, ratio_text
 
 _TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9, 0.95, 1.0, 1.05, 1.1, 2, 5, 10, 20, 50, 100)
 _LEAST_WIDTH = 1.12
 
 
-def forest_figure(rows: Sequence[dict[str, Any]]) -> Drawn | None:
+def forest_plot(rows: Sequence[CellRow]) -> Drawn | None:
     """Of a condition's summary cells: a panel per requested duration, a row per arm, x p50 over stock's, logarithmic.
 
     None where stock was not measured beside another arm.
     """
-    known = [row for row in rows if row["p50_over_stock"] is not None]
-    arms = list(dict.fromkeys(row["arm"] for row in known if row["arm"] != "stock"))
+    known = [row for row in rows if row.p50_over_stock is not None]
+    arms = list(dict.fromkeys(row.arm for row in known if row.arm != "stock"))
     if not arms:
         return None
-    durations = sorted({row["requested_ns"] for row in known})
-    columns = min(3, len(durations))
-    lines = -(-len(durations) // columns)
-    height = lines * (0.21 * len(arms) + 0.75) + 0.7
-    figure = Figure(figsize=(max(2.5 * columns + 1.9, 7.2), height), dpi=DPI, layout="constrained")
-    grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
-    for axes in grid.flat[len(durations) :]:
-        axes.set_visible(False)
+    durations = sorted({row.requested_ns for row in known})
+    figure, grid = panels(len(durations), 2.5, 1.9, 0.21 * len(arms) + 0.75, 0.7, sharey=True)
     for axes, each in zip(grid.flat, durations, strict=False):
-        _panel(axes, arms, {row["arm"]: row for row in known if row["requested_ns"] == each})
+        _panel(axes, arms, {row.arm: row for row in known if row.requested_ns == each})
         axes.set_title(f"asked for {asked(each)}", fontsize=10)
     title = "Median sleep as a multiple of stock's, 95 % intervals"
-    figure.suptitle(f"{title}: {condition_title(known[0]['condition'])}", fontsize=11, fontweight="bold")
+    figure.suptitle(f"{title}: {condition_title(known[0].condition)}", fontsize=11, fontweight="bold")
     return Drawn(figure, _alt(known, durations[0]))
 
 
-def _panel(axes: Axes, arms: Sequence[str], rows: dict[str, dict[str, Any]]) -> None:
+def _panel(axes: Axes, arms: Sequence[str], rows: dict[str, CellRow]) -> None:
     ends = [1.0]
     for place, arm in enumerate(arms):
         row = rows.get(arm)
-        if row is None:
+        if row is None or row.p50_over_stock is None:
             continue
-        value, bounds = row["p50_over_stock"], row["p50_over_stock_ci"] or [row["p50_over_stock"]] * 2
+        value = row.p50_over_stock
+        bounds = row.p50_over_stock_ci or [value, value]
         axes.plot(bounds, (place, place), color=colour(arm), linewidth=2.4, solid_capstyle="butt")
         axes.plot(value, place, "o", color=colour(arm), markersize=4.5)
         ends += [value, *bounds]
@@ -57,13 +51,8 @@ def _panel(axes: Axes, arms: Sequence[str], rows: dict[str, dict[str, Any]]) -> 
     margin = (high / low) ** 0.06
     axes.set(xscale="log", xlim=(low / margin, high * margin), ylim=(len(arms) - 0.5, -0.5))
     axes.set_yticks(range(len(arms)), arms)
-    axes.xaxis.set_major_locator(FixedLocator(_ticks(low / margin, high * margin)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} ×"))
-    axes.tick_params(labelsize=8)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(True, axis="x", color=GRID)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    ticks_at(axes, "x", _ticks(low / margin, high * margin), "{:g} ×".format)
+    dress(axes, "x", rows=True)
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -71,14 +60,14 @@ def _ticks(low: float, high: float) -> list[float]:
     return spaced([tick for tick in _TICKS if low <= tick <= high], low, high)
 
 
-def _alt(rows: Sequence[dict[str, Any]], shortest: int) -> str:
+def _alt(rows: Sequence[CellRow], shortest: int) -> str:
     named = []
     for row in rows:
-        if row["requested_ns"] == shortest and row["arm"] != "stock":
-            bounds = row["p50_over_stock_ci"]
+        if row.requested_ns == shortest and row.arm != "stock":
+            bounds = row.p50_over_stock_ci
             said = f" [{ratio_text(bounds[0])}, {ratio_text(bounds[1])}]" if bounds else ""
-            named.append(f"{row['arm']} {ratio_text(row['p50_over_stock'])}{said}")
+            named.append(f"{row.arm} {ratio_text(row.p50_over_stock)}{said}")
     return (
-        f"{condition_title(rows[0]['condition'])}: each arm's median sleep over stock's with its 95 % interval, a "
+        f"{condition_title(rows[0].condition)}: each arm's median sleep over stock's with its 95 % interval, a "
         f"panel per time asked for, a line at 1. At {asked(shortest)}: {'; '.join(named)}."
     )

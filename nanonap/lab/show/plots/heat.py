@@ -7,17 +7,18 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from bench.arms import PRECISE
-from bench.figures.picture import FIXED, Drawn
-from bench.look import DPI, SMALL
-from bench.tables import Summary, asked, by_condition, short_condition
-from nanonap.durations import format_ns
+from nanonap.base.durations import asked, format_ns
+from nanonap.lab.judge.analysis import Summary
+from nanonap.lab.plan.arms import PRECISE
+from nanonap.lab.show.plots.picture import FIXED, Drawn
+from nanonap.lab.show.style import DPI, SMALL
+from nanonap.lab.show.tables import by_condition, short_condition
 
 _LEAST_NS = 1_000
 Grid = dict[tuple[str, int], float]
 
 
-def heat_figure(summary: Summary) -> Drawn | None:
+def heat_plot(summary: Summary) -> Drawn | None:
     """Of stock and of the arm that a user would take: the median overshoot, a row per condition, a column per duration.
 
     None where fewer than two conditions or durations were measured for both.
@@ -26,9 +27,9 @@ def heat_figure(summary: Summary) -> Drawn | None:
     grids: dict[str, Grid] = {arm: {} for arm in arms}
     for cells in by_condition(summary).values():
         for cell in cells:
-            if cell["arm"] in arms:
-                place = (short_condition(cell["condition"]), cell["requested_ns"])
-                grids[cell["arm"]][place] = cell["overshoot_p50_ns"]
+            if cell.arm in arms:
+                place = (short_condition(cell.condition), cell.requested_ns)
+                grids[cell.arm][place] = cell.overshoot_p50_ns
     rows = list(dict.fromkeys(name for name, _ in grids["stock"]))
     columns = sorted({each for _, each in grids["stock"]})
     if not grids[PRECISE] or len(rows) < 2 or len(columns) < 2:

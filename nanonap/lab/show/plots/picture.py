@@ -1,4 +1,4 @@
-"""A figure as the page shows it: on a light and on a dark ground, and in words."""
+"""A plot as the page shows it: on a light and on a dark ground, and in words."""
 
 import io
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from matplotlib.patches import Patch
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
-from bench.look import FAINT, FOOTNOTE, GRID, add_footnote
-from nanonap.files import beside
+from nanonap.base.files import beside
+from nanonap.lab.show.style import FAINT, FOOTNOTE, GRID, add_footnote
 
 FIXED = "fixed"
 """The gid of an artist whose colour is that of its own ground, and stays on a dark page."""
@@ -41,7 +41,7 @@ Colour = tuple[float, float, float, float]
 
 
 class Drawn(NamedTuple):
-    """A figure, and what is to be seen in it, its key figures included."""
+    """A plot, and what is to be seen in it, its key figures included."""
 
     figure: Figure
     alt: str

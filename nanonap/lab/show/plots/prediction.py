@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from bench.look import DPI, GRID, SMALL, duration_ticks, save, short
-from bench.model import Prediction
-from bench.quota.limits import DEFAULT_PERIOD_NS, MIN_QUOTA_NS, Quota
+from nanonap.lab.model.model import Prediction
+from nanonap.lab.quota.limits import DEFAULT_PERIOD_NS, MIN_QUOTA_NS, Quota
+from nanonap.lab.show.style import DPI, SMALL, dress, duration_ticks, headline, save, short
 
 _PERIODS_NS = (5_000_000, 10_000_000, 20_000_000, 50_000_000, DEFAULT_PERIOD_NS)
 # Okabe and Ito's, dark to light enough for lines.
@@ -31,12 +31,12 @@ _TICKS_NS = (
 
 
 def draw_predictions(predictions: Sequence[Prediction], path: Path) -> Path:
-    """Write the figure of ``predictions`` as PNG. Raises OutputNotWritable, DiskFull."""
+    """Write the plot of ``predictions`` as PNG. Raises OutputNotWritable, DiskFull."""
     footnote = "predicted, not measured: stall P − Q/m a period, hit with the probability 1 − Q/(mP)"
-    return save(prediction_figure(predictions), path, footnote)
+    return save(prediction_plot(predictions), path, footnote)
 
 
-def prediction_figure(predictions: Sequence[Prediction]) -> Figure:
+def prediction_plot(predictions: Sequence[Prediction]) -> Figure:
     """Left the stall by quota, a line per period; right the share of sleeps hit, a line per number of busy threads.
 
     What was asked for is marked; lines for the usual periods show what another one would change.
@@ -51,9 +51,7 @@ def prediction_figure(predictions: Sequence[Prediction]) -> Figure:
         axes.set_xlabel("quota, in percent of one CPU", fontsize=SMALL)
         axes.xaxis.set_major_formatter(PercentFormatter(100))
         axes.set_xlim(0, 100 * busy[-1])
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(True, which="major", color=GRID)
-        axes.tick_params(labelsize=8)
+        dress(axes)
     return figure
 
 
@@ -70,7 +68,7 @@ def _stalls(axes: Axes, predictions: Sequence[Prediction], marked: Sequence[Pred
     longest = max(*_PERIODS_NS, *asked)
     axes.set_ylim(150_000, longest * 1.3)
     duration_ticks(axes, "y", [tick for tick in _TICKS_NS if tick <= longest])
-    axes.set_title(f"Stall in each period, {_threads(busy)}", loc="left", fontsize=11, fontweight="bold")
+    headline(axes, f"Stall in each period, {_threads(busy)}")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=SMALL)
 
 
@@ -82,7 +80,7 @@ def _hits(axes: Axes, marked: Sequence[Prediction], busy: Sequence[int]) -> None
         _mark(axes, [_percent(each) for each in own], [each.hit_probability for each in own], colour)
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
-    axes.set_title("Sleeps that end in a stall, any period", loc="left", fontsize=11, fontweight="bold")
+    headline(axes, "Sleeps that end in a stall, any period")
     axes.legend(frameon=False, loc="upper right", fontsize=SMALL)
 
 

@@ -5,11 +5,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.cells import Cells
-from bench.figures.picture import Drawn
-from bench.look import DPI, FAINT, GRID, SMALL, colour, dash, duration_ticks
-from bench.tables import asked
-from nanonap.durations import format_ns
+from nanonap.base.durations import asked, format_ns
+from nanonap.lab.show.plots.picture import Drawn
+from nanonap.lab.show.style import DPI, FAINT, SMALL, colour, dash, dress, duration_ticks, headline
+from nanonap.lab.stats.cells import Cells
 
 _PATCHED = "netpoll+slack1"
 _PROBLEM = {
@@ -21,7 +20,7 @@ _WORTH_AN_ARROW = 1.5
 Lines = dict[str, dict[int, int]]
 
 
-def problem_figure(cells: Cells) -> Drawn | None:
+def problem_plot(cells: Cells) -> Drawn | None:
     """Requested against median actual, both logarithmic, quiet and without quota; None without such data."""
     lines: Lines = {arm: {} for arm in _PROBLEM}
     for key, cell in cells.items():
@@ -32,7 +31,7 @@ def problem_figure(cells: Cells) -> Drawn | None:
         return None
     figure = Figure(figsize=(7.2, 4.6), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
+    dress(axes, labels=10)
     every = sorted({requested for points in lines.values() for requested in points})
     limits = (every[0] / 1.5, every[-1] * 1.5)
     axes.plot(limits, limits, color=FAINT, linewidth=1, linestyle=":", label="exactly what was asked for")
@@ -42,12 +41,11 @@ def problem_figure(cells: Cells) -> Drawn | None:
     axes.set(xscale="log", yscale="log", xlim=limits)
     axes.set_xlabel("time asked for")
     axes.set_ylabel("time the sleep took (median)")
-    axes.set_title(_title(lines), loc="left", fontsize=11, fontweight="bold")
+    headline(axes, _title(lines))
     duration_ticks(axes, "x", every)
     duration_ticks(axes, "y", every)
     _mark_gaps(axes, lines["stock"], lines.get(_PATCHED, {}))
     axes.legend(frameon=False, loc="lower right", fontsize=SMALL)
-    axes.grid(True, which="major", color=GRID)
     return Drawn(figure, _alt(lines))
 
 

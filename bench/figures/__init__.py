@@ -1,1 +1,0 @@
-"""The figures of a result: each from its cells, with a text that says what is seen."""

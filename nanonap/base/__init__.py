@@ -1,0 +1,1 @@
+"""What every room stands on: errors, durations, files, processes, paths, the terminal."""

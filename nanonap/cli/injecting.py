@@ -1,0 +1,205 @@
+"""The tasks of the live side: inject, eject, status."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from nanonap.base.errors import NanonapError, UsageError
+from nanonap.base.terminal import command
+from nanonap.cli.shared import JSON_HELP, front_door, show_json, whole
+
+if TYPE_CHECKING:
+    from patcher import Changed
+
+_NONE = "0"  # no process has this number: Invoke takes a positional argument without a value for one that is missing
+_CHOICE = {
+    "pid": "the process, by its number",
+    "all": "every process here that runs a Go program",
+    "match": "those whose executable's path or command line a regular expression matches",
+    "container": "those of a container, by its name (docker, podman)",
+}
+
+
+@task(
+    positional=["pid"],
+    help=_CHOICE
+    | {
+        "slack-ns": "also set the timer slack of its threads, in nanoseconds, at least 1 (default: keep it)",
+        "quantum": "as patch's: waits shorter than this last this long, in ns",
+        "dense": "as patch's: with --quantum, only waits shorter than this, in ns",
+        "spin": "as patch's: end waits this much early, in ns, and poll until the deadline",
+        "for_": "eject after this long, as in 30s; on Ctrl-C and SIGTERM, too",
+        "dry-run": "do all but write",
+        "accept-seccomp": "inject though its system call filter may not be read",
+        "json": JSON_HELP,
+    },
+)
+@front_door
+def inject(
+    _: Context,
+    pid: str = _NONE,
+    all: bool = False,
+    match: str | None = None,
+    container: str | None = None,
+    slack_ns: str | None = None,
+    quantum: str | None = None,
+    dense: str | None = None,
+    spin: str | None = None,
+    for_: str | None = None,
+    dry_run: bool = False,
+    accept_seccomp: bool = False,
+    json: bool = False,
+) -> None:
+    """Change how a running process waits, without a restart; `eject` undoes it."""
+    import patcher
+    from nanonap.base.durations import parse_duration_ns
+
+    if for_ is not None and dry_run:
+        raise UsageError("--for and --dry-run exclude each other: a dry run changes nothing that could be undone")
+    length_s = parse_duration_ns(for_) / 1e9 if for_ is not None else None
+    options = {
+        "slack_ns": whole("slack-ns", slack_ns),
+        "quantum_ns": whole("quantum", quantum),
+        "dense_ns": whole("dense", dense),
+        "spin_ns": whole("spin", spin),
+    }
+    numbers = _numbers(pid, ("stock", "injected", "staged"), all=all, match=match, container=container)
+
+    def one(number: int) -> "Changed":
+        return patcher.inject(number, dry_run=dry_run, accept_seccomp=accept_seccomp, **options)
+
+    if length_s is None:
+        _each(numbers, one, single=_is_single(pid), json=json)
+        return
+    try:
+        _each(numbers, one, single=_is_single(pid), json=json)
+        time.sleep(length_s)
+    finally:
+        _take_out(numbers, json=json)
+
+
+@task(
+    positional=["pid"],
+    help=_CHOICE | {"dry-run": "do all but write", "json": JSON_HELP},
+)
+@front_door
+def eject(
+    _: Context,
+    pid: str = _NONE,
+    all: bool = False,
+    match: str | None = None,
+    container: str | None = None,
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Give a running process its own code back, and its timer slack."""
+    import patcher
+
+    numbers = _numbers(pid, ("injected", "staged"), all=all, match=match, container=container)
+    _each(numbers, lambda number: patcher.eject(number, dry_run=dry_run), single=_is_single(pid), json=json)
+
+
+@task(positional=["pid"], help=_CHOICE | {"json": JSON_HELP})
+@front_door
+def status(
+    _: Context,
+    pid: str = _NONE,
+    all: bool = False,
+    match: str | None = None,
+    container: str | None = None,
+    json: bool = False,
+) -> None:
+    """Tell which processes run Go programs, and whether they are injected."""
+    import patcher
+    from patcher.live.choosing import chosen
+    from patcher.live.show import show_status
+
+    single = _is_single(pid)
+    if single and (all or match or container):
+        raise UsageError(f"{pid}: a process, --all, --match and --container exclude each other")
+    found = [patcher.status(_number(pid))] if single else chosen(match=match, container=container)
+    if json:
+        show_json(found[0].to_json() if single else {"processes": [each.to_json() for each in found]})
+    else:
+        show_status(found)
+
+
+def _is_single(pid: str) -> bool:
+    return pid != _NONE
+
+
+def _number(pid: str) -> int:
+    number = whole("pid", pid)
+    if number is None or number < 1:
+        raise UsageError(f"{pid}: not a process's number")
+    return number
+
+
+def _numbers(pid: str, states: tuple[str, ...], *, all: bool, match: str | None, container: str | None) -> list[int]:
+    """The processes that are meant; of several, those in one of the states."""
+    from patcher.live.choosing import chosen
+    from patcher.live.errors import NoSuchProcess
+
+    given = [_is_single(pid), all, match is not None, container is not None]
+    if sum(given) != 1:
+        raise UsageError("name one: a process by its number, --all, --match REGEX or --container NAME")
+    if _is_single(pid):
+        return [_number(pid)]
+    found = [each.pid for each in chosen(match=match, container=container) if each.state in states]
+    if not found:
+        raise NoSuchProcess(f"no such process is {' or '.join(states)}; `{command('status')}` tells which there are")
+    return found
+
+
+def _each(
+    numbers: list[int],
+    change: "Callable[[int], Changed]",
+    *,
+    single: bool,
+    json: bool,
+) -> None:
+    """Change every process and show what was done. Raises what went wrong with the only one, or SomeFailed."""
+    from patcher.live.errors import SomeFailed
+    from patcher.live.show import show_changed, show_line
+
+    if single:
+        done = change(numbers[0])
+        show_json(done.to_json()) if json else show_changed(done)
+        return
+    told: list[dict[str, Any]] = []
+    failed = 0
+    for number in numbers:
+        try:
+            done = change(number)
+        except NanonapError as error:
+            failed += 1
+            told.append({"pid": number, "error": str(error), "exit_status": error.exit_code})
+            if not json:
+                print(f"{number:>8}  failed: {error}")
+        else:
+            told.append(done.to_json())
+            if not json:
+                show_line(done)
+    if json:
+        show_json({"processes": told})
+    if failed:
+        raise SomeFailed(f"{failed} of {len(numbers)} processes failed")
+
+
+def _take_out(numbers: list[int], *, json: bool) -> None:
+    """Eject all again, whatever the user presses meanwhile; one that ended has nothing to undo."""
+    import patcher
+    from nanonap.base.interrupts import held
+    from patcher.live.errors import NoSuchProcess, NotInjected
+    from patcher.live.show import show_changed
+
+    with held():
+        for number in numbers:
+            with contextlib.suppress(NoSuchProcess, NotInjected):
+                done = patcher.eject(number)
+                if not json:
+                    show_changed(done)

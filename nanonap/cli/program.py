@@ -1,0 +1,39 @@
+"""The command ``nanonap``: the tasks as an Invoke program, at home in any folder."""
+
+from nanonap import INSTALLED, __version__
+from nanonap.base.interrupts import end_at_once
+
+
+def main() -> None:
+    """Run the tasks that the command line names; the entry point of the installed command."""
+    end_at_once()  # before Invoke is imported, which takes a while: Ctrl-C ends this, too, in one line
+
+    from invoke.config import Config
+    from invoke.program import Program
+
+    from nanonap.cli.executor import Executor
+    from nanonap.cli.tasks import collection
+    from nanonap.cli.usage import open_front_door
+
+    class Settings(Config):
+        """Not Invoke's own files and variables: what a user set for other projects is not for this command."""
+
+        prefix = "nanonap"
+
+    class Command(Program):
+        """Invoke's program, with our front door opened where Invoke already tells of what is raised."""
+
+        def create_config(self) -> None:
+            """As Invoke's; the first step of a run."""
+            open_front_door()
+            super().create_config()
+
+    Command(
+        name="nanonap",
+        binary="nanonap",
+        binary_names=["nanonap"],
+        version=__version__,
+        namespace=collection(checkout=not INSTALLED),
+        executor_class=Executor,
+        config_class=Settings,
+    ).run()

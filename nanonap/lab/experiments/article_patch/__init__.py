@@ -1,0 +1,1 @@
+"""The experiment ``article-patch``; see ``experiment.py``."""

@@ -1,0 +1,1 @@
+"""The experiment ``bandwidth``; see ``experiment.py``."""

@@ -1,0 +1,1 @@
+"""The experiment ``clocks``; see ``experiment.py``."""

@@ -1,0 +1,1 @@
+"""The experiment ``dilation``; see ``experiment.py``."""

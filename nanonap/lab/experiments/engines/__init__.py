@@ -1,0 +1,1 @@
+"""The experiment ``engines``; see ``experiment.py``."""

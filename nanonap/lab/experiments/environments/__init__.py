@@ -1,0 +1,1 @@
+"""The experiment ``environments``; see ``experiment.py``."""

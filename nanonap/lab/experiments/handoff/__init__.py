@@ -1,0 +1,1 @@
+"""The experiment ``handoff``; see ``experiment.py``."""

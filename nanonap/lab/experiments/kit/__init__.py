@@ -1,0 +1,1 @@
+"""What experiments share: the face of one, copies of programs, work inside a backend, groups they make."""

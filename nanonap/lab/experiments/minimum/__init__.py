@@ -1,0 +1,1 @@
+"""The experiment ``minimum``; see ``experiment.py``."""

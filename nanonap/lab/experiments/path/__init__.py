@@ -1,0 +1,1 @@
+"""The experiment ``path``; see ``experiment.py``."""

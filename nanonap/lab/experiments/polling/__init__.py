@@ -1,0 +1,1 @@
+"""The experiment ``polling``; see ``experiment.py``."""

@@ -1,0 +1,1 @@
+"""The experiment ``quantum``; see ``experiment.py``."""

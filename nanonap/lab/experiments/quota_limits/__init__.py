@@ -1,0 +1,1 @@
+"""The experiment ``quota-limits``; see ``experiment.py``."""

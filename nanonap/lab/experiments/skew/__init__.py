@@ -1,0 +1,1 @@
+"""The experiment ``skew``; see ``experiment.py``."""

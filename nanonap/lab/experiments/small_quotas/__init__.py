@@ -1,0 +1,1 @@
+"""The experiment ``small-quotas``; see ``experiment.py``."""

@@ -1,0 +1,1 @@
+"""The experiment ``stretch``; see ``experiment.py``."""

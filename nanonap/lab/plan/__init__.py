@@ -1,0 +1,1 @@
+"""What will be run: arms, conditions, and the order of the runs."""

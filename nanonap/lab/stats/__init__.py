@@ -1,0 +1,1 @@
+"""Quantiles, resampling, cells, effects, costs: numbers of runs, no opinion."""

@@ -1,0 +1,1 @@
+"""Results as they lie on disk: written and read."""

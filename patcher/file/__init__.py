@@ -1,0 +1,1 @@
+"""The bytes of a file: its content, the ELF header, tables, facts."""

@@ -1,0 +1,25 @@
+"""Bytes that change, laid over a file piece by piece."""
+
+from collections.abc import Iterable, Iterator
+
+Change = tuple[int, bytes]
+"""A file offset, and the bytes that are to lie there."""
+
+
+def edited(pieces: Iterable[bytes], changes: Iterable[Change]) -> Iterator[bytes]:
+    """A file's pieces, in order, with the changes' bytes in place of what was there."""
+    laid, start = tuple(changes), 0
+    for piece in pieces:
+        changed = bytearray(piece)
+        lay_over(changed, start, laid)
+        yield bytes(changed)
+        start += len(piece)
+
+
+def lay_over(piece: bytearray | memoryview, start: int, changes: Iterable[Change]) -> None:
+    """Write what of the changes lies within a file's piece that begins at ``start``."""
+    stop = start + len(piece)
+    for offset, new in changes:
+        low, high = max(start, offset), min(stop, offset + len(new))
+        if low < high:
+            piece[low - start : high - start] = new[low - offset : high - offset]

@@ -1,0 +1,1 @@
+"""What Go put into the file: build info, the function table, moduledata, stack maps, functions, system calls."""

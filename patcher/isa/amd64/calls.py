@@ -1,0 +1,60 @@
+"""Calls and what stands before them, found in machine code without decoding it (Intel SDM, volume 2)."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from patcher.file.content import Content
+from patcher.isa.instruction import Instruction, Mem, Reg
+
+_CALL = b"[\xe8\xe9]"  # call rel32, and jmp rel32, which calls where a function ends
+_CALL_SIZE = 5
+_STEP = 1 << 16  # within so many bytes of text the upper half of rel32 takes two values at the most
+# mov to where a call's first two words lie, up to the immediate: eax and ebx in ABIInternal, [rsp] and [rsp+8] in ABI0,
+# eax and edi for the kernel.
+_FIRST = (b"\xb8", b"\x48\xc7\x04\x24")
+_SECOND = (b"\xbb", b"\x48\xc7\x44\x24\x08", b"\xbf")
+
+
+def direct_calls(
+    data: Content, start: int, stop: int, address: int, targets: frozenset[int]
+) -> Iterator[tuple[int, int]]:
+    """As ``Isa.direct_calls``, a piece after the other."""
+    for low in range(start, stop, _STEP):
+        yield from _calls_in(data, low, min(low + _STEP, stop - _CALL_SIZE + 1), address + low - start, targets)
+
+
+def _calls_in(data: Content, start: int, stop: int, address: int, targets: frozenset[int]) -> Iterator[tuple[int, int]]:
+    """Those that begin in ``_STEP`` bytes, found by the upper half of their distance."""
+    ends = [address + _CALL_SIZE, address + stop - start + _CALL_SIZE]
+    distances = [target - end for target in targets for end in ends]
+    upper = {(each >> 16 & 0xFFFF).to_bytes(2, "little") for each in distances}
+    # The distance is looked ahead at, not taken: a call may begin within what looks like another's distance.
+    pattern = re.compile(_CALL + b"(?=..(?:" + b"|".join(map(re.escape, sorted(upper))) + b"))", re.DOTALL)
+    for hit in pattern.finditer(data, start, stop + _CALL_SIZE - 1):
+        at = address + hit.start() - start
+        distance = int.from_bytes(data[hit.end() : hit.end() + 4], "little", signed=True)
+        if (target := at + _CALL_SIZE + distance) in targets:
+            yield at, target
+
+
+def sets_first(value: int) -> tuple[bytes, ...]:
+    """As ``Isa.sets_first``."""
+    return tuple(each + value.to_bytes(4, "little") for each in _FIRST)
+
+
+def sets_second(value: int) -> tuple[bytes, ...]:
+    """As ``Isa.sets_second``."""
+    return tuple(each + value.to_bytes(4, "little") for each in _SECOND)
+
+
+def enters_go(instructions: Sequence[Instruction]) -> bool:
+    """As ``Isa.enters_go``: xmm15 is cleared and g loaded (cmd/compile/internal/amd64/ssa.go)."""
+    return any(each.text == "xorps xmm15, xmm15" for each in instructions) and any(map(_loads_g, instructions))
+
+
+def _loads_g(instruction: Instruction) -> bool:
+    """``mov r14, fs:[…]``: g comes from thread-local data where code has no g yet."""
+    if instruction.mnemonic != "mov" or instruction.operands[0] != Reg("r14"):
+        return False
+    source = instruction.operands[1]
+    return isinstance(source, Mem) and source.segment == "fs"

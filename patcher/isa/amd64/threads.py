@@ -1,0 +1,47 @@
+"""A stopped thread of x86-64 as the kernel shows it: its registers, and where its signal frames hide others.
+
+No decoder, no assembler and no emulator is imported here: the agent reads this beside a stopped process.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+
+#: struct user_regs_struct, in order (arch/x86/include/asm/user_64.h).
+REGISTERS = (
+    "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi",
+    "orig_rax", "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base", "ds", "es", "fs", "gs",
+)  # fmt: skip
+PROGRAM_COUNTER, STACK_POINTER, RESULT, IN_SYSTEM_CALL = "rip", "rsp", "rax", "orig_rax"
+AUDIT_ARCH = 0xC000003E  # AUDIT_ARCH_X86_64 (linux/audit.h)
+CODE_SELECTOR = 0x33  # __USER_CS: a thread that runs 64-bit code (arch/x86/include/asm/segment.h)
+TRAP = 0xCC  # int3: what a debugger or a uprobe puts over an instruction
+_WORD = 8
+# struct sigcontext (arch/x86/include/uapi/asm/sigcontext.h) holds … sp, ip, flags, then cs, gs, fs, ss as 16 bits each.
+_SELECTORS = re.compile(re.escape(struct.pack("<4H", CODE_SELECTOR, 0, 0, 0x2B)), re.DOTALL)
+_BEFORE_SELECTORS = 2 * _WORD
+
+
+def pack(registers: dict[str, int]) -> bytes:
+    """What PTRACE_SETREGS takes."""
+    return struct.pack(f"<{len(REGISTERS)}Q", *(registers[each] for each in REGISTERS))
+
+
+def unpack(data: bytes) -> dict[str, int]:
+    """What PTRACE_GETREGS gave, by name; unsigned."""
+    return dict(zip(REGISTERS, struct.unpack(f"<{len(REGISTERS)}Q", data), strict=True))
+
+
+SIZE = _WORD * len(REGISTERS)
+
+
+def interrupted_at(stack: bytes) -> Iterator[int]:
+    """The program counters in what may be signal frames among these bytes of a stack, which begin at a whole word.
+
+    A frame is known by its saved selectors. One that only looks like one is given too: whoever asks must take a
+    counter for a doubt, not for a fact.
+    """
+    for hit in _SELECTORS.finditer(stack):
+        at = hit.start() - _BEFORE_SELECTORS
+        if at >= 0 and hit.start() % _WORD == 0:
+            yield int.from_bytes(stack[at : at + _WORD], "little")

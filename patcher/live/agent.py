@@ -1,0 +1,257 @@
+"""The process that holds the target: it stops it, moves its threads, writes, and lets go. It may die at any moment.
+
+Run as an interpreter of its own, with one thread. Each try is a fork of it, so that the end of a try lets go of all,
+even of a thread that does not stop. What stays true whenever a try is killed, by whomever:
+- Threads are only ever put where both codes, and every half of a rewriting, may begin (``edit.moves``), each by one
+  call. So it does not matter how many have been moved.
+- Nothing is written before every thread stands at such a place or outside; each write lies in one page, which the
+  kernel fills at once, and behind each the code is whole (``spots.writes_to``).
+- No option is set, no step is made, no signal is sent and none is taken (``ptrace``): a thread that nobody holds any
+  more goes on from the registers that it has.
+"""
+
+import contextlib
+import ctypes
+import errno
+import gc
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from random import uniform
+from typing import Any, NoReturn
+
+from nanonap.base.errors import NanonapError
+from nanonap.base.processes import started
+from patcher.answers import decode, encode
+from patcher.live import filters, ptrace, slack
+from patcher.live.errors import CannotStop, NoSuchProcess, NotWritable, ProcessChanged, SeccompKills, SeccompUnreadable
+from patcher.live.moving import Memory, moves_of
+from patcher.live.process import entry_of
+from patcher.live.script import Script
+from patcher.live.stopping import Doubt, held, status_of
+
+_HIGHEST = -20  # priority: what holds others still should not wait for them
+_LIMITS_S = (0.05, 0.05, 0.05, 0.1, 0.1, 0.2, 0.2, 0.4, 0.4, 0.8)  # a try each: how long the threads may take to stop
+_LATE_S = 3.0  # beyond which a try hangs and is ended
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_SECCOMP_FILTER = "2"  # proc_pid_status(5), Seccomp
+
+
+@dataclass
+class Request:
+    """What the agent is asked: the script, whose process, and what may be done. ``parent`` asks, and waits."""
+
+    pid: int
+    started: int
+    script: Script
+    record: str
+    slack_ns: int | None = None
+    restore_slack: bool = False
+    dry_run: bool = False
+    accept_seccomp: bool = False
+    parent: int = 0
+
+
+@dataclass
+class Done:
+    """What a try came to. ``pause_ns``: from the first thread that was stopped to the last that went on."""
+
+    threads: int = 0
+    moved: int = 0
+    pause_ns: int = 0
+    tries: int = 1
+    slack_failed: int = 0
+    written: int = 0
+
+
+def main() -> NoReturn:
+    """The interpreter's start: a request on stdin, an answer on stdout."""
+    gc.disable()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, _HIGHEST)
+    request = decode(Request, json.loads(sys.stdin.buffer.read()))
+    # Where the command is killed nothing more is to be done: an `eject` that is given then has the last word.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != request.parent:
+        os._exit(1)
+    answer = serve(request)
+    sys.stdout.buffer.write(json.dumps(answer).encode())
+    sys.stdout.buffer.flush()
+    os._exit(0)
+
+
+def serve(request: Request) -> dict[str, Any]:
+    """Try until it is done or refused; as JSON: {"done": …} or {"error": the class's name, "message": …}."""
+    said = "no thread could be held"
+    for number, limit_s in enumerate(_LIMITS_S, 1):
+        answer = _in_a_fork(request, limit_s)
+        if "doubt" not in answer:
+            if "done" in answer:
+                answer["done"]["tries"] = number
+            return answer
+        said = answer["doubt"]
+        time.sleep(uniform(0.001, 0.02 * number))  # noqa: S311 - not to meet the same moment again
+    return {
+        "error": CannotStop.__name__,
+        "message": f"process {request.pid}: {len(_LIMITS_S)} tries to hold its threads failed, the last since {said}; "
+        "nothing was changed: try again when it is less busy",
+    }
+
+
+def _in_a_fork(request: Request, limit_s: float) -> dict[str, Any]:
+    reading, writing = os.pipe()
+    worker = os.fork()
+    if not worker:
+        os.close(reading)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.write(writing, json.dumps(_answer(request, limit_s)).encode())
+        os._exit(0)
+    os.close(writing)
+    until = time.monotonic() + limit_s + _LATE_S
+    while not (ended := os.waitpid(worker, os.WNOHANG)[0]) and time.monotonic() < until:
+        signal.sigtimedwait([signal.SIGCHLD], until - time.monotonic())
+    if not ended:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+    with os.fdopen(reading, "rb") as stream:
+        text = stream.read()
+    if not text:
+        return {"doubt": "the try took too long, or was killed"}
+    answer: dict[str, Any] = json.loads(text)
+    return answer
+
+
+def _answer(request: Request, limit_s: float) -> dict[str, Any]:
+    try:
+        return {"done": encode(attempt(request, limit_s))}
+    except Doubt as doubt:
+        return {"doubt": str(doubt)}
+    except NanonapError as error:
+        return {"error": type(error).__name__, "message": str(error), "parameters": error.parameters}
+    except PermissionError as error:
+        return {"denied": str(error)}
+    except ProcessLookupError:
+        return {"error": NoSuchProcess.__name__, "message": f"process {request.pid}: ended"}
+    except OSError as error:
+        return {"doubt": str(error)}
+
+
+def attempt(request: Request, limit_s: float) -> Done:
+    """One try. Raises Doubt to be tried again, or why it cannot be."""
+    script, pid = request.script, request.pid
+    begun = time.monotonic_ns()
+    done = Done()
+    with held(pid, limit_s) as stops:
+        _check_identity(request)
+        bias = entry_of(pid) - script.entry
+        flags = os.O_RDONLY if request.dry_run else os.O_RDWR
+        memory = Memory(os.open(f"/proc/{pid}/mem", flags | os.O_CLOEXEC), bias)
+        _check_memory(request, memory)
+        _check_filters(request, list(stops), bias)
+        tables = [each.table for each in script.sites if each.writes]
+        moves = moves_of(list(stops), tables, memory, scan_all=script.cgo)
+        done.threads, done.moved = len(stops), len(moves)
+        if not request.dry_run:
+            for tid, values in moves.items():
+                ptrace.set_registers(tid, values)
+            done.written = _write(request, memory)
+            done.slack_failed = _set_slack(request, list(stops))
+    done.pause_ns = time.monotonic_ns() - begun
+    return done
+
+
+def _check_identity(request: Request) -> None:
+    """The number may be another process's by now."""
+    if started(request.pid) != request.started:
+        raise NoSuchProcess(f"process {request.pid}: ended; another has its number now")
+
+
+def _check_memory(request: Request, memory: Memory) -> None:
+    """All that was planned stands on these bytes."""
+    script = request.script
+    expected = [*script.checks, *((each.address, each.before) for site in script.sites for each in site.windows)]
+    for address, data in expected:
+        if memory.linked(address, len(data)) != data:
+            raise ProcessChanged(
+                f"process {request.pid}: at {address:#x} its memory is not what it was: it runs another program now, "
+                "or somebody else changed it meanwhile; try again"
+            )
+
+
+def _check_filters(request: Request, tids: list[int], bias: int) -> None:
+    """No thread may be killed by what it newly calls. Filters are per thread."""
+    if request.accept_seccomp or not request.script.asks:
+        return
+    asked = [filters.Asked(number, counter + bias) for number, counter in request.script.asks]
+    known: dict[tuple[bytes, ...], str | None] = {}
+    for tid in tids:
+        programs = tuple(_filters_of(request.pid, tid))
+        if programs not in known:
+            harms = [(each, why) for each in asked if (why := filters.harms(filters.verdict(programs, each)))]
+            known[programs] = f"{harms[0][1]} at system call {harms[0][0].number}" if harms else None
+        if why := known[programs]:
+            raise SeccompKills(
+                f"process {request.pid}: its seccomp filter {why}, which it would newly make (thread {tid}): allow "
+                "epoll_pwait2 (441) and epoll_pwait (281) in the filter's profile and restart it"
+            )
+
+
+def _filters_of(pid: int, tid: int) -> list[bytes]:
+    """All filters of a thread: one call for one that has none, since the process stands still meanwhile."""
+    found: list[bytes] = []
+    try:
+        while (program := ptrace.seccomp_filter(tid, len(found))) is not None:
+            found.append(program)
+    except OSError as error:
+        # EINVAL: it has none (kernel/seccomp.c, get_nth_filter); who may not ask is told nothing, so the mode is read.
+        if error.errno == errno.EINVAL or status_of(tid).get("Seccomp") != _SECCOMP_FILTER:
+            return []
+        raise SeccompUnreadable(
+            f"process {pid}: has a seccomp filter that this user may not read ({os.strerror(error.errno or 0)}; it "
+            "takes CAP_SYS_ADMIN): run as root, or accept it if its profile allows epoll_pwait2 or answers it with an "
+            "error",
+            parameters=("accept_seccomp",),
+        ) from error
+    return found
+
+
+def _write(request: Request, memory: Memory) -> int:
+    """Every write in its order; each is read back before the next."""
+    count = 0
+    for site in request.script.sites:
+        for each in site.writes:
+            try:
+                os.pwrite(memory.descriptor, each.new, each.address + memory.bias)
+            except OSError as error:
+                if count:
+                    raise
+                raise NotWritable(
+                    f"process {request.pid}: its memory cannot be written ({os.strerror(error.errno or 0)}); a kernel "
+                    "started with proc_mem.force_override=never forbids it (=ptrace is enough); nothing was changed"
+                ) from error
+            if memory.linked(each.address, len(each.new)) != each.new:
+                raise ProcessChanged(f"process {request.pid}: {each.address:#x} does not hold what was written there")
+            count += 1
+    return count
+
+
+def _set_slack(request: Request, tids: list[int]) -> int:
+    record = Path(request.record)
+    if request.restore_slack:
+        known = slack.recorded(record)
+        failed = slack.restore(tids, known) if known else 0
+        if not failed:
+            record.unlink(missing_ok=True)
+        return failed
+    if request.slack_ns is None:
+        return 0
+    return slack.change(tids, request.slack_ns, record, slack.recorded(record))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Where each held thread stands, and the registers that it is given: all are known before the first is set."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from patcher.edit.moves import Place, Table
+from patcher.isa.amd64 import threads
+from patcher.live import ptrace
+from patcher.live.stopping import Doubt
+
+_WORD = 8
+_SCANNED = 64 << 10  # bytes of a stack: a signal stack of Go's has 32 KiB (runtime/os_linux.go, mpreinit)
+_MINUS_ONE = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A process's memory, by addresses as linked (``bias`` is added) or as they are."""
+
+    descriptor: int
+    bias: int
+
+    def at(self, address: int, size: int) -> bytes:
+        """Up to ``size`` bytes at an address as it is; fewer where the mapping ends."""
+        try:
+            return os.pread(self.descriptor, size, address)
+        except OSError:
+            return b""
+
+    def linked(self, address: int, size: int) -> bytes:
+        """Bytes at an address as linked."""
+        return self.at(address + self.bias, size)
+
+    def word(self, address: int) -> int:
+        """The word at an address as it is. Raises Doubt where there is none."""
+        data = self.at(address, _WORD)
+        if len(data) < _WORD:
+            raise Doubt(f"nothing can be read at {address:#x}")
+        return int.from_bytes(data, "little")
+
+
+def moves_of(
+    tids: Sequence[int], tables: Sequence[Table], memory: Memory, *, scan_all: bool
+) -> dict[int, dict[str, int]]:
+    """The registers to set, of each thread that must be moved. Raises Doubt for one that stands where it cannot be.
+
+    ``scan_all``: look for signal frames in every thread, not in those alone that block signals: a handler of C's may
+    block none.
+    """
+    return {
+        tid: values
+        for tid in tids
+        if (values := _moved(tid, ptrace.registers(tid), tables, memory, scan_all=scan_all)) is not None
+    }
+
+
+def _moved(
+    tid: int, registers: dict[str, int], tables: Sequence[Table], memory: Memory, *, scan_all: bool
+) -> dict[str, int] | None:
+    if registers["cs"] != threads.CODE_SELECTOR:
+        raise Doubt(f"thread {tid} does not run 64-bit code")
+    if scan_all or ptrace.signal_mask(tid):
+        _check_frames(tid, registers, tables, memory)
+    place = _place(registers, tables, memory)
+    if place is None:
+        return None
+    result = registers[threads.RESULT] & 0xFFFFFFFF
+    _, move = place.chosen(result - (result >> 31 << 32))
+    if move is None:
+        raise Doubt(f"thread {tid} stands at {registers[threads.PROGRAM_COUNTER] - memory.bias:#x}, in the wait's code")
+    values = dict(registers)
+    stack_pointer = registers[threads.STACK_POINTER] + move.pop
+    values[threads.STACK_POINTER] = stack_pointer
+    for name, offset in move.load.items():
+        values[name] = memory.word(stack_pointer + offset)
+    values.update(move.set)
+    values[threads.PROGRAM_COUNTER] = move.go + memory.bias
+    # It is in no system call any more: the kernel must not begin one anew by moving the counter back.
+    values[threads.IN_SYSTEM_CALL] = _MINUS_ONE
+    return {name: value & _MINUS_ONE for name, value in values.items()}
+
+
+def _place(registers: Mapping[str, int], tables: Sequence[Table], memory: Memory) -> Place | None:
+    """What a thread's place says; None for one that stays where it is."""
+    at = registers[threads.PROGRAM_COUNTER] - memory.bias
+    for table in tables:
+        if any(low <= at < high for low, high in table.ranges):
+            return None if at in table.stay else table.places.get(at, Place())
+        low, high = table.callee
+        if low <= at < high and memory.word(registers[threads.STACK_POINTER]) - memory.bias == table.returns:
+            return table.callee_places.get(at, Place())
+    return None
+
+
+def _check_frames(tid: int, registers: Mapping[str, int], tables: Sequence[Table], memory: Memory) -> None:
+    """A thread in a signal handler comes back to where its frame says. Raises Doubt where that is in the code."""
+    start = registers[threads.STACK_POINTER] & -_WORD
+    for counter in threads.interrupted_at(memory.at(start, _SCANNED)):
+        at = counter - memory.bias
+        for table in tables:
+            ranges = [*table.ranges, table.callee]
+            if at not in table.stay and any(low <= at < high for low, high in ranges):
+                raise Doubt(f"thread {tid} is in a signal handler that returns into the wait's code")

@@ -1,0 +1,52 @@
+"""The planner asked: the parent reads the process's memory, the child reads the program's file."""
+
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+from patcher.errors import InputNotFound
+from patcher.isolation import isolated
+from patcher.live.errors import NoSuchProcess
+from patcher.live.process import entry_of
+from patcher.live.script import Looked, Script, Spans
+from patcher.source import readable
+from patcher.wait import Wait
+
+T = TypeVar("T")
+
+
+def plan(pid: int, action: str, wait: Wait | None = None) -> Script:
+    """The script for "inject" or "eject" of a process as it stands. Raises as ``planner.planned``."""
+    memory = _memory(pid, _asked(pid, "spans", Spans))
+    options = wait.to_json() if wait is not None else None
+    return _asked(pid, "planned", Script, memory=memory, action=action, wait=options)
+
+
+def look(pid: int) -> Looked:
+    """How a process's program stands, as ``planner.looked`` tells it."""
+    told = _asked(pid, "looked", Looked, memory=[])
+    return told if told.spans is None else _asked(pid, "looked", Looked, memory=_memory(pid, told.spans))
+
+
+def _asked(pid: int, job: str, kind: type[T], **arguments: Any) -> T:  # noqa: ANN401 - what JSON can hold
+    """What the planner's job says. The parent opens the file, which the child may have no right to."""
+    program = Path(f"/proc/{pid}/exe")
+    try:
+        with program.open("rb") as stream, readable(stream, str(program)) as source:
+            return isolated(source.path, f"patcher.live.planner:{job}", kind, keep=source.keep, **arguments)
+    except OSError as error:
+        raise InputNotFound(f"{program}: cannot be read ({error})") from error
+
+
+def _memory(pid: int, asked: Spans) -> list[tuple[int, str]]:
+    """What the process has in the spans that the planner must know, in hex."""
+    bias = entry_of(pid) - asked.entry
+    try:
+        with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+            return [(address, _read(memory.fileno(), address + bias, size)) for address, size in asked.spans]
+    except OSError as error:
+        raise NoSuchProcess(f"process {pid}: its memory cannot be read any more ({error}); did it end?") from error
+
+
+def _read(descriptor: int, address: int, size: int) -> str:
+    return os.pread(descriptor, size, address).hex()

@@ -1,0 +1,123 @@
+"""The few calls of ptrace(2) that are needed, by ctypes. No single step, no breakpoint, no injected call is among them.
+
+Nothing here sets an option: a tracer that dies lets its threads go on as they are (never PTRACE_O_EXITKILL).
+"""
+
+import ctypes
+import os
+import signal
+import time
+from dataclasses import dataclass
+
+from patcher.isa.amd64 import threads
+
+# linux/ptrace.h
+_GETREGS, _SETREGS, _DETACH = 12, 13, 17
+_SEIZE, _INTERRUPT, _GETSIGMASK, _SECCOMP_GET_FILTER = 0x4206, 0x4207, 0x420A, 0x420C
+_WALL = 0x4000_0000  # linux/wait.h, __WALL: threads too
+_EVENT_STOP = 128 << 8  # PTRACE_EVENT_STOP in a status: stopped because it was asked to, or with its whole group
+_BPF_INSTRUCTION = 8  # bytes of a struct sock_filter
+_SIGSET = 8  # bytes of the kernel's sigset_t
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_ptrace = _libc.ptrace
+_ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
+_ptrace.restype = ctypes.c_long
+
+
+def _call(request: int, tid: int, address: int = 0, data: object = None) -> int:
+    """One request. Raises OSError, as ProcessLookupError for a thread that is gone or not stopped."""
+    result: int = _ptrace(request, tid, address, data)
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def seize(tid: int) -> None:
+    """Trace a thread without stopping it."""
+    _call(_SEIZE, tid)
+
+
+def interrupt(tid: int) -> None:
+    """Ask a seized thread to stop; a system call that it waits in ends or begins anew, as by a stop (signal(7))."""
+    _call(_INTERRUPT, tid)
+
+
+def detach(tid: int, number: int = 0) -> None:
+    """Let a stopped thread go on, with the signal that it was stopped at the delivery of."""
+    _call(_DETACH, tid, data=number)
+
+
+def registers(tid: int) -> dict[str, int]:
+    """The registers of a stopped thread."""
+    buffer = ctypes.create_string_buffer(threads.SIZE)
+    _call(_GETREGS, tid, data=ctypes.addressof(buffer))
+    return threads.unpack(buffer.raw)
+
+
+def set_registers(tid: int, values: dict[str, int]) -> None:
+    """All registers of a stopped thread, at once: in the kernel this is one call, and a tracer's death cannot halve
+    it.
+    """
+    buffer = ctypes.create_string_buffer(threads.pack(values), threads.SIZE)
+    _call(_SETREGS, tid, data=ctypes.addressof(buffer))
+
+
+def signal_mask(tid: int) -> int:
+    """The signals that a stopped thread blocks: not 0 in a signal handler of Go's, which blocks all."""
+    buffer = ctypes.c_uint64()
+    _call(_GETSIGMASK, tid, _SIGSET, ctypes.addressof(buffer))
+    return buffer.value
+
+
+def seccomp_filter(tid: int, index: int) -> bytes | None:
+    """A stopped thread's filter, as struct sock_filter, 0 the last installed; None where there are no more.
+
+    Raises OSError where it may not be read: that takes CAP_SYS_ADMIN and no filter of one's own.
+    """
+    try:
+        length = _call(_SECCOMP_GET_FILTER, tid, index)
+    except FileNotFoundError:
+        return None
+    buffer = ctypes.create_string_buffer(length * _BPF_INSTRUCTION)
+    _call(_SECCOMP_GET_FILTER, tid, index, ctypes.addressof(buffer))
+    return buffer.raw
+
+
+@dataclass(frozen=True)
+class Stop:
+    """How a thread stands. ``held``: the signal that it is about to be given, which only a detach with it delivers."""
+
+    held: int = 0
+
+
+def wait_for_stop(tid: int, until: float) -> Stop | None:
+    """Wait until a thread stands still; None for one that has ended. Raises TimeoutError at ``until`` (monotonic).
+
+    The report is looked at and left (WNOWAIT). Taken, a signal at its delivery would be dropped if the tracer died
+    now: the kernel gives what the report still holds (kernel/signal.c, ptrace_stop). SIGCHLD must be blocked: each
+    stop of a traced thread sends one, which ends the wait here.
+    """
+    while True:
+        try:
+            seen = os.waitid(os.P_PID, tid, os.WSTOPPED | os.WEXITED | os.WNOWAIT | os.WNOHANG | _WALL)
+        except ChildProcessError:
+            return None
+        if seen is not None and seen.si_pid:
+            if seen.si_code not in (os.CLD_TRAPPED, os.CLD_STOPPED):
+                return None
+            asked = seen.si_status & ~0xFF == _EVENT_STOP or seen.si_code == os.CLD_STOPPED
+            return Stop(0 if asked else seen.si_status & 0xFF)
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        signal.sigtimedwait([signal.SIGCHLD], left)
+
+
+def reap(tid: int) -> None:
+    """Take note of a traced thread's end, so that its process can end."""
+    try:
+        os.waitid(os.P_PID, tid, os.WEXITED | os.WNOHANG | _WALL)
+    except ChildProcessError:
+        return

@@ -1,0 +1,109 @@
+"""All threads of a process held still, and let go as they were."""
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from patcher.live import ptrace
+from patcher.live.errors import NoSuchProcess, Traced
+
+
+class Doubt(Exception):
+    """The threads cannot be moved as they stand now, or not all be stopped: let them go and try again."""
+
+
+def thread_ids(pid: int) -> list[int]:
+    """The threads that there are now, the leader first. Raises NoSuchProcess."""
+    try:
+        return sorted((int(each) for each in os.listdir(f"/proc/{pid}/task")), key=lambda tid: (tid != pid, tid))  # noqa: PTH208 - Path.iterdir makes an object of each
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise NoSuchProcess(f"process {pid}: ended") from error
+
+
+@contextlib.contextmanager
+def held(pid: int, limit_s: float) -> Iterator[dict[int, ptrace.Stop]]:
+    """Every thread, stopped, with how it stands; behind the block all go on, each with the signal it was about to get.
+
+    None of them runs meanwhile, and there is none beside: a list that is read while all known ones stand, and names no
+    other, is whole, since only a thread that runs makes another. Raises Doubt where one does not stop in time (in an
+    uninterruptible system call; a vfork waits for its child): a caller that ends then, as it must, lets go of that one
+    too, which no detach can.
+    """
+    until = time.monotonic() + limit_s
+    stops: dict[int, ptrace.Stop | None] = {}
+    try:
+        while new := [each for each in thread_ids(pid) if each not in stops]:
+            for tid in new:
+                stops[tid] = None
+                _seize(pid, tid)
+            for tid in new:
+                with contextlib.suppress(ProcessLookupError):
+                    ptrace.interrupt(tid)
+            for tid in new:
+                stops[tid] = _stopped(tid, until)
+        yield {tid: stop for tid, stop in stops.items() if stop is not None}
+    finally:
+        for tid, stop in stops.items():
+            if stop is not None:
+                with contextlib.suppress(OSError):  # it was killed: SIGKILL alone reaches a thread that stands
+                    ptrace.detach(tid, stop.held)
+        for tid in sorted(stops, key=lambda each: each == pid):  # what died in our hands, the leader last
+            ptrace.reap(tid)
+
+
+def _seize(pid: int, tid: int) -> None:
+    """Raises Traced or PermissionError; a thread that is gone or is a zombie is passed over."""
+    try:
+        ptrace.seize(tid)
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        state = status_of(tid)
+        if state.get("State", "Z")[:1] in "ZX":
+            return
+        tracer = int(state.get("TracerPid", "0"))
+        if tracer:
+            raise Traced(traced_by(pid, tracer)) from None
+        raise
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM)) from error
+
+
+def _stopped(tid: int, until: float) -> ptrace.Stop | None:
+    try:
+        return ptrace.wait_for_stop(tid, until)
+    except TimeoutError as error:
+        state = status_of(tid)
+        inside = wait_channel(tid)
+        raise Doubt(
+            f"thread {tid} ({state.get('Name', '?')}, state {state.get('State', '?')}{inside}) does not stop"
+        ) from error
+
+
+def traced_by(pid: int, tracer: int) -> str:
+    """The refusal that names the tracer."""
+    name = status_of(tracer).get("Name", "?")
+    return f"process {pid}: traced by process {tracer} ({name}); end that (its detach), then try again"
+
+
+def wait_channel(tid: int) -> str:
+    """Where in the kernel a thread waits, for a message; empty where that is not told."""
+    try:
+        text = Path(f"/proc/{tid}/wchan").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return f", in {text}" if text not in ("", "0") else ""
+
+
+def status_of(tid: int) -> dict[str, str]:
+    """The fields of proc_pid_status(5); none of a process that is gone."""
+    try:
+        text = Path(f"/proc/{tid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}

@@ -1,0 +1,3 @@
+"""``netpoll``: the runtime's wait for events takes nanoseconds."""
+
+NAME = "netpoll"

@@ -1,0 +1,3 @@
+"""``sleep``: time.Sleep is a system call of its own."""
+
+NAME = "sleep"

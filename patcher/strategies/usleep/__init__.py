@@ -1,0 +1,3 @@
+"""``usleep``: the scheduler waits in usleep where it would in epoll."""
+
+NAME = "usleep"

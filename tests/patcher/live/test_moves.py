@@ -1,0 +1,132 @@
+"""The table of moves: proven for every PC of both codes, and a wrong one is caught."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from patcher.edit.moves import Move, Place, Table
+from patcher.errors import ProofFailed
+from patcher.golang.functions import Functions
+from patcher.golang.image import read_image
+from patcher.isa.instruction import Kind
+from patcher.live.spots import Present, Read, Spot, present_of, spots_of, stub_of
+from patcher.strategies.netpoll.moves_proof import Code, prove_moves
+from patcher.wait import PRECISE
+from tests.conftest import BuildProgram
+from tests.ends import ends_first
+
+BUILDS = (("1.27.3", "default"), ("1.27.3", "pgo"), ("1.21.13", "default"), ("1.19.8", "pie"))
+
+
+@dataclass(frozen=True)
+class Both:
+    functions: Functions
+    spots: list[Spot]
+
+    def presents(self, spot: Spot) -> tuple[Present, Present]:
+        """Stock and the stub, each with its table."""
+        stub = stub_of(self.functions, spot, PRECISE)
+        stock = present_of(self.functions, spot, _window(spot, spot.stock))
+        return stock, present_of(self.functions, spot, _window(spot, stub))
+
+
+def _window(spot: Spot, window: bytes) -> Read:
+    return lambda address, size: window if address == spot.low else bytes(size)
+
+
+@pytest.fixture(scope="module", params=ends_first(BUILDS), ids="-".join)
+def both(request: pytest.FixtureRequest, build_program: BuildProgram) -> Both:
+    go, mode = request.param
+    functions = Functions(read_image(build_program("sleepbench", go, mode)))
+    return Both(functions, spots_of(functions))
+
+
+def test_every_move_is_proven_both_ways(both: Both) -> None:
+    for spot in both.spots:
+        stock, stub = both.presents(spot)
+        for old, new in ((stock, stub), (stub, stock)):
+            table, cases = prove_moves(both.functions, spot.site, old.code, new.code, old.table)
+            assert cases > len(table.places) > 10
+            assert set(table.places) == set(old.table.places)
+            assert set(table.callee_places) == set(old.table.callee_places)
+
+
+def test_of_a_stub_no_place_is_left_out(both: Both) -> None:
+    """A thread waits there nearly always: it must never have to be let go."""
+    for spot in both.spots:
+        _, stub = both.presents(spot)
+        code = stub.bytes
+        for run in spot.site.runs:
+            for each in both.functions.image.isa.decode(code[run.start - spot.low : run.end - spot.low], run.start):
+                known = each.address in {*stub.table.places, *stub.table.stay}
+                assert known or each.kind in (Kind.TRAP, Kind.NOP), each
+
+
+def test_a_poller_right_behind_its_call_is_moved_by_its_result(both: Both) -> None:
+    for spot in both.spots:
+        _, stub = both.presents(spot)
+        isa = both.functions.image.isa
+        calls = [
+            each.end
+            for run in spot.site.runs
+            for each in isa.decode(stub.bytes[run.start - spot.low : run.end - spot.low], run.start)
+            if each.kind is Kind.SYSTEM_CALL
+        ]
+        assert calls
+        for place in (stub.table.places[each] for each in calls):
+            assert place.chosen(3)[1] == place.done
+            assert place.done is not None and place.done.go == spot.site.join
+            assert place.interrupted is not None and place.interrupted.go == spot.site.join
+            assert place.otherwise is not None and place.otherwise.go != spot.site.join
+
+
+def _damaged(table: Table, spot: Spot) -> dict[str, Table]:
+    """Wrong tables, by what is wrong."""
+    again = next(at for at, each in table.places.items() if each.always and each.always.load)
+    by_result = next((at for at, each in table.places.items() if each.done), None)
+    move = table.places[again].always
+    assert move is not None
+    others = (table.callee, table.returns, table.callee_places)
+
+    def with_place(at: int, place: Place) -> Table:
+        return Table(table.ranges, table.stay, {**table.places, at: place}, *others)
+
+    def result(value: int) -> Move:
+        return Move(spot.site.join, set={"rbx": 0, "rax": value})
+
+    left = {at: place for at, place in table.places.items() if at != again}
+    beside = Move(move.go, {register: slot + 8 for register, slot in move.load.items()})
+    wrong = {
+        "the delay from a wrong slot": with_place(again, Place(always=beside)),
+        "the delay not loaded": with_place(again, Place(always=Move(move.go))),
+        "the stack moved": with_place(again, Place(always=Move(move.go, move.load, pop=8))),
+        "no events though none was asked for": with_place(again, Place(always=result(0))),
+        "left where it stands": Table(table.ranges, [*table.stay, again], left, *others),
+    }
+    if by_result is not None:
+        place = table.places[by_result]
+        wrong["events waited for again"] = with_place(by_result, Place(done=place.otherwise))
+        wrong["an interruption told as events"] = with_place(by_result, Place(interrupted=result(1)))
+    return wrong
+
+
+@pytest.mark.parametrize("which", ["stock", "stub"])
+def test_a_wrong_table_is_caught(both: Both, which: str) -> None:
+    spot = both.spots[0]
+    stock, stub = both.presents(spot)
+    old, new = (stock, stub) if which == "stock" else (stub, stock)
+    for what, table in _damaged(old.table, spot).items():
+        with pytest.raises(ProofFailed):
+            prove_moves(both.functions, spot.site, old.code, new.code, table)
+            pytest.fail(f"not caught: {what}")
+
+
+def test_a_thread_of_a_stub_may_not_stay_at_the_retry(both: Both) -> None:
+    """A refused call comes there with another register than stock's test of the milliseconds leaves."""
+    spot = both.spots[0]
+    _, stub = both.presents(spot)
+    assert spot.site.retry not in stub.table.stay
+    places = {at: place for at, place in stub.table.places.items() if at != spot.site.retry}
+    table = Table(stub.table.ranges, [*stub.table.stay, spot.site.retry], places)
+    with pytest.raises(ProofFailed):
+        prove_moves(both.functions, spot.site, stub.code, Code(), table)
