@@ -44,12 +44,77 @@ def writes(path: Path, size: int) -> str:
     return "written"
 
 
+def writes_without_a_name(_: Path) -> str:
+    """Landlock has no say in a file that has no place in the file system."""
+    os.write(os.memfd_create("file"), b"1")
+    return "written"
+
+
 @pytest.mark.usefixtures("way")
 def test_the_reader_writes_no_file(tmp_path: Path) -> None:
     file = tmp_path / "file"
-    with pytest.raises(InternalFault, match="File too large"):
+    with pytest.raises(InternalFault, match=r"File too large|Permission denied"):
         isolated(file, job(writes), str, size=1)
     assert not file.exists() or not file.stat().st_size
+    with pytest.raises(InternalFault, match="File too large"):
+        isolated(file, job(writes_without_a_name), str)
+
+
+def makes(path: Path) -> str:
+    path.touch()
+    return "done"
+
+
+def makes_a_folder(path: Path) -> str:
+    path.mkdir()
+    return "done"
+
+
+def truncates(path: Path) -> str:
+    os.truncate(path.parent / "kept", 0)
+    return "done"
+
+
+def removes(path: Path) -> str:
+    (path.parent / "kept").unlink()
+    return "done"
+
+
+def renames(path: Path) -> str:
+    (path.parent / "kept").rename(path)
+    return "done"
+
+
+def runs(_: Path) -> str:
+    subprocess.run(["true"], check=True)
+    return "done"
+
+
+def signals(_: Path, to: int) -> str:
+    os.kill(to, 0)
+    return "done"
+
+
+def has_landlock() -> int:
+    """Its version; below 1 where there is none (landlock(7))."""
+    return int(ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1))
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("act", [makes, makes_a_folder, truncates, removes, renames, runs, signals])
+def test_the_reader_changes_nothing_and_runs_nothing(tmp_path: Path, act: Callable[..., str]) -> None:
+    needed = {truncates: 3, signals: 6}.get(act, 1)
+    if has_landlock() < needed:
+        pytest.skip(f"this kernel has no Landlock of version {needed}; boot one with CONFIG_SECURITY_LANDLOCK and lsm=")
+    (tmp_path / "kept").write_text("as it was")
+    given: dict[str, Any] = {"to": os.getpid()} if act is signals else {}
+    assert isolated(tmp_path / "file", job(act), str, WRITER, **given) == "done"  # a job that may write is not held
+    shutil.rmtree(tmp_path)
+    tmp_path.mkdir()
+    (tmp_path / "kept").write_text("as it was")
+    with pytest.raises(InternalFault, match=r"Permission denied|Operation not permitted"):
+        isolated(tmp_path / "file", job(act), str, **given)
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("kept", "as it was")]
 
 
 @pytest.mark.usefixtures("way")
@@ -79,6 +144,13 @@ def connects(_: Path, port: int) -> str:
     return "connected"
 
 
+def sends_a_datagram(_: Path, port: int) -> str:
+    """Landlock has no say in these."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        datagrams.sendto(b"1", ("127.0.0.1", port))
+    return "sent"
+
+
 @pytest.fixture
 def listener() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -92,8 +164,11 @@ def test_the_reader_has_no_network(tmp_path: Path, listener: int) -> None:
         or subprocess.run(["unshare", "--user", "--net", "true"], capture_output=True, check=False).returncode
     ):
         pytest.skip("this kernel grants no network namespace; run as root, or: sysctl user.max_user_namespaces=1000")
-    assert connects(tmp_path, listener) == "connected"
+    assert sends_a_datagram(tmp_path, listener) == "sent"
     with pytest.raises(InternalFault, match="Network is unreachable"):
+        isolated(tmp_path, job(sends_a_datagram), str, port=listener)
+    assert connects(tmp_path, listener) == "connected"
+    with pytest.raises(InternalFault, match=r"Network is unreachable|Permission denied"):
         isolated(tmp_path, job(connects), str, port=listener)
 
 
@@ -102,13 +177,13 @@ import os, sys
 from pathlib import Path
 from patcher.errors import InternalFault
 from patcher.isolation import isolated
-from tests.patcher.test_confinement import connects
+from tests.patcher.test_confinement import sends_a_datagram
 port = int(sys.argv[1])
-assert connects(Path("/"), port) == "connected"  # and what that imports is there, where the other may not read
+assert sends_a_datagram(Path("/"), port) == "sent"  # and what that imports is there, where the other may not read
 os.setegid(65534)
 os.seteuid(65534)
 try:
-    isolated(Path("/"), "tests.patcher.test_confinement:connects", str, port=port)
+    isolated(Path("/"), "tests.patcher.test_confinement:sends_a_datagram", str, port=port)
 except InternalFault as error:
     print(error)
 """
@@ -151,7 +226,7 @@ def test_the_reader_gains_no_rights(tmp_path: Path) -> None:
         os.chown(program, _NOBODY, _NOBODY)
         program.chmod(0o6755)
         assert asks_for_rights(program) == f"{_NOBODY} 0"
-    user, kept = isolated(program, job(asks_for_rights), str).split()
+    user, kept = isolated(program, job(asks_for_rights), str, WRITER).split()  # no other may run a program at all
     assert kept == "1"
     assert os.geteuid() != 0 or int(user) == 0
 
