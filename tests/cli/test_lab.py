@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from nanonap.base.paths import PROJECT
+from tests.patience import PATIENCE_S
 
 PYPROJECT = """[build-system]
 requires = ["setuptools"]
@@ -57,7 +58,7 @@ def start(lab: Path | str, **more: str) -> subprocess.Popen[str]:
 
 
 def answer(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, said = process.communicate(timeout=200)
+    out, said = process.communicate(timeout=PATIENCE_S)
     return process.returncode, out, said
 
 

@@ -18,7 +18,7 @@ from tests.patience import wait_until
 
 @pytest.fixture
 def target(build_program: BuildProgram) -> Iterator[Running]:
-    with running(build_program("survive"), "-mode", "wait", "-sleepers", "5", "-for", "1000s") as process:
+    with running(build_program("survive"), "-mode", "wait", "-sleepers", "5", "-for", "1h") as process:
         yield process
         assert process.process.poll() is None
 

@@ -38,7 +38,7 @@ def test_ctrl_c_at_any_moment_is_one_line_and_130(program: Path, task: str, mome
         ) as process:
             time.sleep(took * moment / moments)
             process.send_signal(signal.SIGINT)
-            out, said = process.communicate(timeout=60)
+            out, said = process.communicate(timeout=PATIENCE_S)
         left = sorted(each.name for each in program.parent.iterdir())
         assert left in (["program"], ["program", "program.out", "program.out.patch.json"])
         if process.returncode == 0:

@@ -14,6 +14,7 @@ import patcher
 from nanonap.base.paths import PROJECT
 from tests.patcher.conftest import INVOKE, Invoke
 from tests.patcher.test_bad_input import assert_refused
+from tests.patience import PATIENCE_S
 
 # $1: tmpfs options, $2: where; then the command. What is left in the tmpfs is listed on stdout.
 IN_A_TMPFS = 'mount -t tmpfs -o "$1" none "$2" && d=$2 && shift 2 && { "$@"; status=$?; ls -A "$d"; exit $status; }'
@@ -186,7 +187,7 @@ def test_of_two_patches_at_once_one_is_told_that_the_output_exists(program: Path
         subprocess.Popen([*command, slack], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for slack in ("1000", "2000")
     ]
-    said = [each.communicate(timeout=120)[1] for each in both]
+    said = [each.communicate(timeout=PATIENCE_S)[1] for each in both]
     statuses = [each.returncode for each in both]
     assert sorted(statuses) == [0, 21], said
     assert "exists already" in said[statuses.index(21)]

@@ -35,7 +35,8 @@ class Running:
             return memory.read(size)
 
     def finished(self) -> dict[str, Any]:
-        """What it says of its sleeps when it is through. Fails where it does not end as it should."""
+        """Have it end; what it says of its sleeps. Fails where it does not end as it should."""
+        self.process.terminate()
         out, err = self.process.communicate(timeout=PATIENCE_S)
         assert self.process.returncode == 0, err
         told: dict[str, Any] = json.loads(out)

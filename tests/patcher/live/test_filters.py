@@ -41,13 +41,13 @@ def test_what_would_harm_is_refused(build_program: BuildProgram, value: int) -> 
     ids=hex,
 )
 def test_what_is_harmless_goes_in_and_the_program_sleeps_on(build_program: BuildProgram, value: int) -> None:
-    with _filtered(build_program("survive"), EPOLL_PWAIT2, value, "30s") as target:
+    with _filtered(build_program("survive"), EPOLL_PWAIT2, value) as target:
         assert patcher.inject(target.pid).after == "injected"
         assert target.finished()["early"] == 0
 
 
-def _filtered(path: Path, number: int, value: int, length: str = "1000s") -> AbstractContextManager[Running]:
-    words = (str(FILTERED), str(number), hex(value), str(path), "-mode", "signals", "-sleepers", "20", "-for", length)
+def _filtered(path: Path, number: int, value: int) -> AbstractContextManager[Running]:
+    words = (str(FILTERED), str(number), hex(value), str(path), "-mode", "signals", "-sleepers", "20", "-for", "1h")
     return running(Path(sys.executable), *words)
 
 

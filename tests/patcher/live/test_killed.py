@@ -24,7 +24,7 @@ _KILLS = 6
 @pytest.mark.parametrize("group", [False, True], ids=["command", "command-and-agent"])
 def test_a_killed_command_leaves_a_whole_process(build_program: BuildProgram, group: bool) -> None:
     dice = random.Random(group)  # noqa: S311 - moments, not secrets
-    with running(build_program("survive"), "-mode", "wait", "-sleepers", "20", "-for", "1000s") as target:
+    with running(build_program("survive"), "-mode", "wait", "-sleepers", "20", "-for", "1h") as target:
         for _ in range(_KILLS):
             command = subprocess.Popen(
                 [sys.executable, "-c", _SOURCE, str(target.pid)], cwd=PROJECT, stderr=subprocess.DEVNULL

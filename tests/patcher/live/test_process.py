@@ -24,7 +24,7 @@ def survive(request: pytest.FixtureRequest, build_program: BuildProgram) -> Path
 
 def test_what_goes_in_comes_out(survive: Path) -> None:
     codes = Codes.of(survive)
-    with running(survive, "-mode", "signals", "-for", "40s") as target:
+    with running(survive, "-mode", "signals", "-for", "1h") as target:
         before = slack.read(target.pid)
         done = patcher.inject(target.pid, slack_ns=1)
         assert (done.before, done.after, done.pid) == ("stock", "injected", target.pid)
@@ -52,7 +52,7 @@ def test_what_goes_in_comes_out(survive: Path) -> None:
 
 def test_a_dry_run_writes_nothing(survive: Path) -> None:
     codes = Codes.of(survive)
-    with running(survive, "-mode", "signals", "-for", "100s") as target:
+    with running(survive, "-mode", "signals", "-for", "1h") as target:
         done = patcher.inject(target.pid, dry_run=True, slack_ns=1)
         assert (done.dry_run, done.after) == (True, "injected")
         assert done.pause_ns > 0
@@ -61,5 +61,5 @@ def test_a_dry_run_writes_nothing(survive: Path) -> None:
 
 
 def test_options_that_cannot_be_are_refused_before_anything(survive: Path) -> None:
-    with running(survive, "-mode", "wait", "-for", "100s") as target, pytest.raises(UsageError, match="exclude"):
+    with running(survive, "-mode", "wait", "-for", "1h") as target, pytest.raises(UsageError, match="exclude"):
         patcher.inject(target.pid, quantum_ns=800_000, spin_ns=40_000)

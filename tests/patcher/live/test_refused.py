@@ -29,7 +29,7 @@ from patcher.live.stopping import Doubt, held
 from tests.conftest import BuildProgram
 from tests.patcher.live.targets import Codes, Running, running
 from tests.patcher.programs import SLEEPS, build
-from tests.patience import wait_until
+from tests.patience import PATIENCE_S, wait_until
 
 _FREEZER = Path("/sys/fs/cgroup/freezer")
 
@@ -41,7 +41,7 @@ def survive(build_program: BuildProgram) -> Path:
 
 @pytest.fixture
 def target(survive: Path) -> Iterator[Running]:
-    with running(survive, "-mode", "wait", "-sleepers", "5", "-for", "1000s") as process:
+    with running(survive, "-mode", "wait", "-sleepers", "5", "-for", "1h") as process:
         yield process
         assert process.process.poll() is None
 
@@ -85,7 +85,7 @@ def test_a_program_of_another_architecture(tmp_path: Path) -> None:
 def test_a_program_that_is_patched_by_file(survive: Path, tmp_path: Path) -> None:
     out = tmp_path / "patched"
     patcher.patch(survive, out)
-    with running(out, "-mode", "wait", "-sleepers", "5", "-for", "1000s") as process:
+    with running(out, "-mode", "wait", "-sleepers", "5", "-for", "1h") as process:
         with pytest.raises(AlreadyPatched, match="already patched"):
             patcher.inject(process.pid)
         assert patcher.status(process.pid).state == "patched by file"
@@ -167,7 +167,7 @@ def test_memory_that_nobody_knows(target: Running) -> None:
 @pytest.mark.parametrize("what", ["deleted", "replaced"])
 def test_a_file_that_is_no_longer_the_processes_own_is_no_matter(survive: Path, tmp_path: Path, what: str) -> None:
     program = Path(shutil.copy2(survive, tmp_path / "program"))
-    with running(program, "-mode", "wait", "-sleepers", "5", "-for", "1000s") as target:
+    with running(program, "-mode", "wait", "-sleepers", "5", "-for", "1h") as target:
         program.unlink()
         if what == "replaced":
             program.write_bytes(b"another file")
@@ -221,6 +221,6 @@ def test_a_vfork_that_does_not_end_is_told_and_let_go(tmp_path: Path) -> None:
         assert "does not stop" in told
         assert "TracerPid:\t0\n" in Path(f"/proc/{process.pid}/status").read_text()
         os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
-        assert process.communicate(timeout=100)[0] == b"through\n"
+        assert process.communicate(timeout=PATIENCE_S)[0] == b"through\n"
     finally:
         os.killpg(process.pid, signal.SIGKILL)
