@@ -55,6 +55,14 @@ class Toolchain:
         settings out of the build (https://go.dev/ref/mod#environment-variables, ``go help environment``).
         """
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("GO", "CGO_"))}
+        return kept | self._settings()
+
+    def command(self, *arguments: str, **own: str) -> list[str]:
+        """The words that run go with the same settings, and ``own`` over them, in any other environment."""
+        settings = self._settings() | own
+        return ["/usr/bin/env", *(f"{name}={value}" for name, value in settings.items()), str(self.go), *arguments]
+
+    def _settings(self) -> dict[str, str]:
         own = {
             "CGO_ENABLED": "0",
             "GOCACHE": str(self.cache / "build"),
@@ -67,7 +75,7 @@ class Toolchain:
         }
         if self.goroot is not None:
             own["GOROOT"] = str(self.goroot)
-        return kept | own
+        return own
 
 
 def wheel_toolchain(version: str, toolchains: Path = TOOLCHAINS) -> Toolchain:

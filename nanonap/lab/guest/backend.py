@@ -6,7 +6,6 @@ The class that sets the limits is the project's own, running inside; here its gr
 import contextlib
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 from nanonap.base.errors import NanonapError
@@ -147,12 +146,5 @@ class GuestSystemdBackend(GuestBackend):
 
 def client(machine: Machine) -> list[str]:
     """The command that, with a group's number, ``--`` and an argument vector, runs something in the guest."""
-    python = Path(sys.executable)
-    return [
-        "/usr/bin/env",
-        f"PYTHONPATH={PROJECT}",
-        str(python),
-        "-m",
-        "nanonap.lab.guest.client",
-        str(machine.address),
-    ]
+    python = ("/usr/bin/env", f"PYTHONPATH={PROJECT}", sys.executable)
+    return [*python, "-m", "nanonap.lab.guest.client", str(machine.address)]

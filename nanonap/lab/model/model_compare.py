@@ -99,21 +99,15 @@ def compare_lateness(prediction: Prediction, runs: Sequence[Ints], seed: int) ->
     # Of stalls of unequal length a smaller part is below the threshold, and at the least none is.
     share, most = prediction.late_probability(HIT_LATE_NS), prediction.late_probability(0)
     least = 0.0 if prediction.may_escape else share
-    low, high = prediction.late_mean_range_ns
+    mean_ns = prediction.late_mean_ns
     hits, mean = "share of sleeps late by more than " + format_ns(HIT_LATE_NS), "mean lateness"
     if not runs or min(count) == 0:
         why = "no sleep was measured"
-        return _untold(hits, share, len(runs), why), _untold(mean, prediction.late_mean_ns, len(runs), why)
+        return _untold(hits, share, len(runs), why), _untold(mean, mean_ns, len(runs), why)
+    shares, means = ratio_distribution(late, count, seed), ratio_distribution(total, count, seed)
     return (
-        _judge(hits, share, (least, most), sum(late) / sum(count), ratio_distribution(late, count, seed), len(runs)),
-        _judge(
-            mean,
-            prediction.late_mean_ns,
-            (low, high),
-            sum(total) / sum(count),
-            ratio_distribution(total, count, seed),
-            len(runs),
-        ),
+        _judge(hits, share, (least, most), sum(late) / sum(count), shares, len(runs)),
+        _judge(mean, mean_ns, prediction.late_mean_range_ns, sum(total) / sum(count), means, len(runs)),
     )
 
 

@@ -22,13 +22,13 @@ GODEBUG = "epollpwait2"
 class _Source:
     """Where an arm's file is, and how it sleeps.
 
-    ``suffix``: of the file under the patched folder, None for the file as built; ``mode``: the build mode, None for the
-    one asked for; ``optional``: left out, with a note, where it cannot be had, unless it is named.
+    ``suffix``: of the file under the patched folder, None for the file as built; ``mode``: the build mode;
+    ``optional``: left out, with a note, where it cannot be had, unless it is named.
     """
 
     suffix: str | None
     method: str = "sleep"
-    mode: str | None = None
+    mode: str = "default"
     optional: bool = False
 
 
@@ -122,12 +122,12 @@ def select(text: str | None, *, every: bool = False) -> tuple[str, ...]:
 
 
 def unpatched(
-    build_root: Path, patched_root: Path, go_version: str, names: Sequence[str], mode: str = "default"
+    build_root: Path, patched_root: Path, go_version: str, names: Sequence[str]
 ) -> list[tuple[Path, str, Path]]:
     """Of the arms ``names``: each built program that is not patched yet, the variant wanted, and its place."""
     wanted: dict[Path, tuple[Path, str, Path]] = {}
     for source in (_ARMS[name] for name in names):
-        inside = Path(go_version) / (source.mode or mode)
+        inside = Path(go_version) / source.mode
         built, place = build_root / inside / PROGRAM, patched_root / inside / f"{PROGRAM}.{source.suffix}"
         if source.suffix is not None and built.is_file() and not place.is_file():
             wanted[place] = (built, source.suffix, place)
@@ -138,22 +138,21 @@ def discover(
     build_root: Path,
     patched_root: Path,
     go_version: str,
-    mode: str = "default",
     names: Sequence[str] = DEFAULT_ARMS,
     notes: list[str] | None = None,
 ) -> list[Arm]:
-    """The arms ``names`` as files of one Go version and build mode, hashed.
+    """The arms ``names`` as files of one Go version, hashed.
 
     With ``notes``, an optional arm that cannot be had is left out, and the note says why. Raises NothingBuilt for a
     file that is not there and BadResult for a manifest that cannot be read.
     """
-    built = build_root / go_version / mode / PROGRAM
+    built = build_root / go_version / "default" / PROGRAM
     if not built.is_file():
         raise NothingBuilt(f"{built}: not built yet; run `{command('build', '--go', go_version)}` first")
     arms = []
     for name in names:
         try:
-            arms.append(_arm(name, build_root / go_version, patched_root / go_version, mode, go_version))
+            arms.append(_arm(name, build_root / go_version, patched_root / go_version, go_version))
         except NothingBuilt as error:
             if notes is None or not _ARMS[name].optional:
                 raise
@@ -161,11 +160,11 @@ def discover(
     return arms
 
 
-def _arm(name: str, built_root: Path, patched_root: Path, mode: str, go_version: str) -> Arm:
+def _arm(name: str, built_root: Path, patched_root: Path, go_version: str) -> Arm:
     source = _ARMS[name]
     if source.method == CYCLICTEST:
         return _cyclictest(name)
-    folder = source.mode or mode
+    folder = source.mode
     built = built_root / folder / PROGRAM
     if source.suffix is None:
         if not built.is_file():

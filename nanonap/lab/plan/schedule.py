@@ -6,14 +6,7 @@ from dataclasses import dataclass
 from nanonap.base.dice import seeded
 from nanonap.base.durations import exact_ns
 from nanonap.lab.plan.arms import CONTROL, CYCLICTEST, Arm
-from nanonap.lab.plan.conditions import (
-    COST,
-    IDLE,
-    IDLE_NS,
-    PRIMARY,
-    SLEEPERS_INTERVAL_NS,
-    Condition,
-)
+from nanonap.lab.plan.conditions import COST, IDLE, IDLE_NS, PRIMARY, SLEEPERS_INTERVAL_NS, Condition
 from nanonap.lab.quota.limits import Limits
 
 # What a stock sleep shorter than 1 ms takes: runs are planned for the slowest arm, so that all fit.

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from nanonap.base.paths import PROJECT
@@ -40,13 +39,14 @@ class Throttling:
             self.nr_periods - before.nr_periods,
             self.nr_throttled - before.nr_throttled,
             self.throttled_ns - before.throttled_ns,
-            _less(self.nr_bursts, before.nr_bursts),
-            _less(self.burst_ns, before.burst_ns),
-            _less(self.usage_ns, before.usage_ns),
+            grown(self.nr_bursts, before.nr_bursts),
+            grown(self.burst_ns, before.burst_ns),
+            grown(self.usage_ns, before.usage_ns),
         )
 
 
-def _less(now: int | None, before: int | None) -> int | None:
+def grown(now: int | None, before: int | None) -> int | None:
+    """How much a counter grew; None where it is not counted."""
     return None if now is None or before is None else now - before
 
 
@@ -94,7 +94,7 @@ class Group(ABC):
         """The group itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close, whatever happened."""
         self.close()
 

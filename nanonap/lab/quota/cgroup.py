@@ -41,6 +41,12 @@ def owner_of(name: str) -> str | None:
     return match[1] if match else None
 
 
+def is_left_behind(name: str) -> bool:
+    """Whether a group's name is one of ours, and its process is dead."""
+    owner = owner_of(name)
+    return owner is not None and not is_alive(owner)
+
+
 def unescape(field: str) -> str:
     r"""A field of /proc/self/mountinfo with its octal escapes (``\040``) undone (proc_pid_mountinfo(5))."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
@@ -214,8 +220,7 @@ class CgroupBackend(Backend):
         """Remove groups whose owner is dead (a bench that was killed leaves them)."""
         for parent in (self.parent, *self.others):
             for folder in parent.glob("nanonap-*"):
-                owner = owner_of(folder.name)
-                if owner is not None and not is_alive(owner):
+                if is_left_behind(folder.name):
                     # Another user's group is theirs to remove, and another's start may remove it first.
                     with contextlib.suppress(OSError):
                         remove_group(folder)

@@ -10,12 +10,12 @@ import os
 from collections.abc import Sequence
 from typing import ClassVar
 
-from nanonap.base.processes import identity, is_alive
+from nanonap.base.processes import identity
 from nanonap.lab.ground.errors import QuotaUnavailable
 from nanonap.lab.ground.watchdog import guard
 from nanonap.lab.quota import cgroup1, cgroup2
 from nanonap.lab.quota.base import Backend, Group, StatFiles, Throttling
-from nanonap.lab.quota.cgroup import new_name, owner_of
+from nanonap.lab.quota.cgroup import is_left_behind, new_name
 from nanonap.lab.quota.cgroup1 import Cgroup1Group
 from nanonap.lab.quota.cgroup2 import Cgroup2Group
 from nanonap.lab.quota.engine import OWNER_LABEL, Engine, at_its_path, mounted, packed, told
@@ -159,8 +159,7 @@ class ContainerBackend(Backend):
         """Remove the containers of dead owners, make the image. Raises QuotaUnavailable."""
         label, names = f"--filter=label={OWNER_LABEL}", "--format={{.Names}}"
         for name in self.engine.must("listing containers", "ps", "--all", label, names).split():
-            owner = owner_of(name)
-            if owner is not None and not is_alive(owner):
+            if is_left_behind(name):
                 self.engine.remove(name)
         self._image = self.engine.make_image()
 

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from nanonap.base.processes import is_alive
 from nanonap.lab.ground.errors import QuotaUnavailable
 from nanonap.lab.ground.watchdog import guard
 from nanonap.lab.quota.base import Backend, Group, StatFiles, Throttling
-from nanonap.lab.quota.cgroup import new_name, owner_of
+from nanonap.lab.quota.cgroup import is_left_behind, new_name
 from nanonap.lab.quota.cgroup1 import Cgroup1Group
 from nanonap.lab.quota.cgroup2 import Cgroup2Group
 from nanonap.lab.quota.foreign import DELEGATE, find_group
@@ -153,8 +152,7 @@ class SystemdBackend(Backend):
         listing = self._manager.systemctl("list-units", "--all", "--plain", "--no-legend", "--full", "--type=slice")
         for line in self._manager.must("listing slices", *listing, "nanonap_*.slice").splitlines():
             name = line.split()[0]
-            owner = owner_of(name.removesuffix(".slice").replace("_", "-"))
-            if owner is not None and not is_alive(owner):
+            if is_left_behind(name.removesuffix(".slice").replace("_", "-")):
                 # Another's start may stop it first.
                 with contextlib.suppress(QuotaUnavailable):
                     self._manager.must("stopping a slice", *self._manager.systemctl("stop", name))

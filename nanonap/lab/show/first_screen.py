@@ -11,18 +11,9 @@ from nanonap.base.terminal import command
 from nanonap.lab.judge.analysis import CellRow, Summary
 from nanonap.lab.judge.disturbance import Disturbed
 from nanonap.lab.plan.arms import CONTROL, PRECISE
+from nanonap.lab.show import tables
 from nanonap.lab.show.price_tables import by_workload
-from nanonap.lab.show.tables import (
-    NONE,
-    Section,
-    Table,
-    by_condition,
-    condition_title,
-    ratio_text,
-    share_text,
-    short_condition,
-    time_text,
-)
+from nanonap.lab.show.tables import NONE, Section, Table
 from nanonap.lab.show.terminal import print_limits, print_table, wide
 from nanonap.lab.stats.costs import CostRow
 
@@ -47,7 +38,7 @@ def print_first_screen(summary: Summary, disturbed: Disturbed, folder: Path, pag
     print_limits(summary.above)
     if mark := summary.bench.mark:
         console.print(f"[yellow]{escape(mark)}[/]")
-    groups = list(by_condition(summary).values())
+    groups = list(tables.by_condition(summary).values())
     prices = next(iter(by_workload(summary).values()), [])
     for table in (_sleeps(groups[:1]), _price(prices), _others(groups[1:])):
         if table is not None:
@@ -84,10 +75,10 @@ def _sleeps(groups: list[list[CellRow]]) -> Table | None:
     rows = []
     for arm in _chosen(list(dict.fromkeys(cell.arm for cell in cells)), _SHOWN):
         own = [cell for each in durations if (cell := known.get((arm, each)))]
-        medians = [time_text(cell.p50_ns) if (cell := known.get((arm, each))) else NONE for each in durations]
-        rows.append([arm, *medians, time_text(own[0].cpu_ns_per_sleep if own else None)])
+        medians = [tables.time_text(cell.p50_ns) if (cell := known.get((arm, each))) else NONE for each in durations]
+        rows.append([arm, *medians, tables.time_text(own[0].cpu_ns_per_sleep if own else None)])
     columns = ("a sleep lasts (median)", *map(asked, durations), "CPU per sleep")
-    return Table(condition_title(cells[0].condition), columns, [Section("", rows)])
+    return Table(tables.condition_title(cells[0].condition), columns, [Section("", rows)])
 
 
 def _price(costs: list[CostRow]) -> Table | None:
@@ -96,17 +87,17 @@ def _price(costs: list[CostRow]) -> Table | None:
     rows = [
         [
             arm,
-            time_text(row.late_p50_ns),
-            time_text(row.late_p99_ns),
-            time_text(row.cpu_ns_per_sleep),
-            ratio_text(row.cpu_over_stock),
-            share_text(row.cpu_share),
+            tables.time_text(row.late_p50_ns),
+            tables.time_text(row.late_p99_ns),
+            tables.time_text(row.cpu_ns_per_sleep),
+            tables.ratio_text(row.cpu_over_stock),
+            tables.share_text(row.cpu_share),
         ]
         for arm in _chosen(list(known), _PRICED)
         for row in (known[arm],)
     ]
     columns = ("what it costs", "late p50", "late p99", "CPU per sleep", "× stock", "of a core")
-    return Table(condition_title(costs[0].condition), columns, [Section("", rows)]) if rows else None
+    return Table(tables.condition_title(costs[0].condition), columns, [Section("", rows)]) if rows else None
 
 
 def _others(groups: list[list[CellRow]]) -> Table | None:
@@ -118,7 +109,7 @@ def _others(groups: list[list[CellRow]]) -> Table | None:
     rows = []
     for cells, known in shown[:_MOST_CONDITIONS]:
         figures = [figure for arm in arms for figure in _p50_p99(known.get(arm))]
-        rows.append([short_condition(cells[0].condition), *figures])
+        rows.append([tables.short_condition(cells[0].condition), *figures])
     columns = ["", *(f"{arm} {name}" for arm in arms for name in ("p50", "p99"))]
     more = len(groups) - _MOST_CONDITIONS
     inside = groups[0][0].condition.inside

@@ -7,17 +7,8 @@ from dataclasses import dataclass
 from nanonap.base.durations import asked
 from nanonap.lab.judge.analysis import Summary
 from nanonap.lab.plan.conditions import Load
-from nanonap.lab.show.tables import (
-    NONE,
-    Section,
-    Table,
-    condition_title,
-    ratio_text,
-    ratio_with,
-    share_text,
-    time_text,
-    time_with,
-)
+from nanonap.lab.show import tables
+from nanonap.lab.show.tables import NONE, Section, Table
 from nanonap.lab.stats.costs import CostRow
 from nanonap.lab.stats.effects import Interval
 
@@ -70,18 +61,18 @@ class _Column:
 
 
 _COLUMNS = (
-    _Column("late p50", "late_p50_ns", time_text),
-    _Column("late p99", "late_p99_ns", time_text),
-    _Column("CPU", "cpu_ns_per_sleep", time_text, time_with),
-    _Column("× stock", "cpu_over_stock", ratio_text, ratio_with),
-    _Column("× rebuilt", "cpu_over_rebuilt", ratio_text, ratio_with),
-    _Column("of a core", "cpu_share", share_text, wide=True),
+    _Column("late p50", "late_p50_ns", tables.time_text),
+    _Column("late p99", "late_p99_ns", tables.time_text),
+    _Column("CPU", "cpu_ns_per_sleep", tables.time_text, tables.time_with),
+    _Column("× stock", "cpu_over_stock", tables.ratio_text, tables.ratio_with),
+    _Column("× rebuilt", "cpu_over_rebuilt", tables.ratio_text, tables.ratio_with),
+    _Column("of a core", "cpu_share", tables.share_text, wide=True),
     _Column("wake-ups/s", "wakeups_per_second", _rate),
-    _Column("CPU/wake-up", "cpu_ns_per_wakeup", time_text, wide=True),
-    _Column("calls/sleep", "syscalls_per_sleep", ratio_text),
+    _Column("CPU/wake-up", "cpu_ns_per_wakeup", tables.time_text, wide=True),
+    _Column("calls/sleep", "syscalls_per_sleep", tables.ratio_text),
     _Column("epoll/s", "epoll_per_second", _rate),
-    _Column("switches/sleep", "switches_per_sleep", ratio_text, wide=True),
-    _Column("involuntary/sleep", "involuntary_per_sleep", ratio_text, wide=True),
+    _Column("switches/sleep", "switches_per_sleep", tables.ratio_text, wide=True),
+    _Column("involuntary/sleep", "involuntary_per_sleep", tables.ratio_text, wide=True),
     _Column("threads", "threads_peak", _rate),
 )
 
@@ -92,7 +83,7 @@ def _cost(rows: list[CostRow], narrow: bool) -> Table:
         filled.discard("epoll_per_second")
     columns = [each for each in _COLUMNS if each.field in filled and not (narrow and each.wide)]
     cells = [[row.arm, *(each.cell(row, narrow) for each in columns)] for row in rows]
-    title = f"The price: {condition_title(rows[0].condition)}"
+    title = f"The price: {tables.condition_title(rows[0].condition)}"
     return Table(title, ("arm", *(each.heading for each in columns)), [Section("", cells)], _notes(rows, filled))
 
 
@@ -120,8 +111,8 @@ def _idle(summary: Summary) -> list[Table]:
         return []
     groups: dict[str, list[list[str]]] = defaultdict(list)
     for row in rows:
-        cells = [str(row.runs), _rate(row.wakeups_per_second), time_text(row.cpu_ns_per_second)]
-        groups[condition_title(row.condition)].append([row.arm, *cells])
+        cells = [str(row.runs), _rate(row.wakeups_per_second), tables.time_text(row.cpu_ns_per_second)]
+        groups[tables.condition_title(row.condition)].append([row.arm, *cells])
     named = len(groups) > 1 or any(row.condition.inside for row in rows)
     sections = [Section(name if named else "", own) for name, own in groups.items()]
     notes = ["One sleeper of a second: what wakes, and what CPU time goes, when next to nothing is due."]

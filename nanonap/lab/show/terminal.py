@@ -80,12 +80,7 @@ def _rich(table: Table, width: int, lines: box.Box | None) -> RichTable:
     while sum(widths[number] + 1 for number in shown) > width and len(shown) > _LEAST_COLUMNS:
         shown.remove(next((each for each in shown if table.columns[each] in _FIRST_TO_GO), shown[-1]))
     drawn = RichTable(
-        title=table.title,
-        title_justify="left",
-        title_style="bold",
-        box=lines,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
+        title=table.title, title_justify="left", title_style="bold", box=lines, padding=(0, 1, 0, 0), pad_edge=False
     )
     for number in shown:
         justify: JustifyMethod = "right" if number else "left"

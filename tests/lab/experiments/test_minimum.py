@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from nanonap.lab.experiments.kit.base import Setting, Verdict
-from nanonap.lab.experiments.minimum import picture as minimum_picture
+from nanonap.lab.experiments.minimum import verdicts as minimum_verdicts
 from nanonap.lab.experiments.minimum.experiment import SCHEMA, Minimum
 from nanonap.lab.experiments.minimum.samples import (
     AFTER_IDLE,
@@ -236,8 +236,8 @@ def test_nothing_is_cut_in_the_terminal(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_the_picture_shows_the_claimed_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(minimum_picture, "CLAIMED_LEAST_NS", 1_300_000)
-    monkeypatch.setattr(minimum_picture, "CLAIMED_NS", 97_000)
+    monkeypatch.setattr(minimum_verdicts, "CLAIMED_LEAST_NS", 1_300_000)
+    monkeypatch.setattr(minimum_verdicts, "CLAIMED_NS", 97_000)
     figure = Minimum().draw(frame(*patched(180, 5)))
     assert figure is not None
     words = {each.get_text() for each in figure.findobj(matplotlib.text.Text)}

@@ -10,16 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from nanonap.lab.experiments.article_patch.runs import (
-    NUMBER,
-    RUN_S,
-    TABLE,
-    Plan,
-    Row,
-    edited,
-    how_it_ended,
-    run_bounded,
-)
+from nanonap.lab.experiments.article_patch import runs
 from nanonap.lab.experiments.kit.base import Setting
 from nanonap.lab.experiments.kit.blocks import shuffled
 from nanonap.lab.experiments.kit.copies import plain_arm
@@ -51,18 +42,18 @@ _TIMED_OUT = re.compile(r"128, [1-9]\d*, NULL, \d+\) += 0$", re.MULTILINE)  # ep
 _REQUESTED_NS, _WINDOW_NS, _SEED = 1_000_000, 150_000_000, 1
 
 
-def table_rows() -> Iterator[Row]:
+def table_rows() -> Iterator[runs.Row]:
     """The kernel's numbers, as its header for programs has them."""
     header = next((each for each in (Path("/usr/include", name) for name in _HEADERS) if each.is_file()), None)
     if header is None:
-        yield {"part": TABLE, "missing": "there is no asm/unistd_64.h here; apt-get install linux-libc-dev"}
+        yield {"part": runs.TABLE, "missing": "there is no asm/unistd_64.h here; apt-get install linux-libc-dev"}
         return
     names = {int(number): name for name, number in _DEFINED.findall(header.read_text(encoding="ascii"))}
     for number in ASKED:
-        yield {"part": TABLE, "subject": header.name, "number": number, "message": names.get(number, "none")}
+        yield {"part": runs.TABLE, "subject": header.name, "number": number, "message": names.get(number, "none")}
 
 
-def number_rows(setting: Setting, plan: Plan, folder: Path) -> Iterator[Row]:
+def number_rows(setting: Setting, plan: runs.Plan, folder: Path) -> Iterator[runs.Row]:
     """Stock and the copies in shuffled blocks, quiet and beside a goroutine that computes: traced, and not.
 
     A quiet program's monitor thread sleeps in futex as long as nothing runs; beside a goroutine that runs it calls
@@ -71,14 +62,14 @@ def number_rows(setting: Setting, plan: Plan, folder: Path) -> Iterator[Row]:
     functions = Functions(read_image(setting.program))
     files = {STOCK: setting.program}
     for number, (arm, text) in enumerate(_EDITS.items()):
-        files[arm] = edited(functions, text, folder / f"edited{number}")
+        files[arm] = runs.edited(functions, text, folder / f"edited{number}")
     tried = [(arm, BUSY, False) for arm in files]
     if missing := _missing(setting):
-        yield {"part": NUMBER, "missing": missing}
+        yield {"part": runs.NUMBER, "missing": missing}
     else:
         tried += [(arm, load, True) for arm in files for load in (QUIETLY, BUSY)]
     for block, (arm, load, traced) in shuffled(setting, plan.blocks, tried, lambda each: f"{each[0]}, {each[1]}"):
-        row = {"part": NUMBER, "subject": arm, "load": load, "block": block, "traced": traced}
+        row = {"part": runs.NUMBER, "subject": arm, "load": load, "block": block, "traced": traced}
         yield {**row, **ran(setting, files[arm], load, plan.sleeps, folder / "traced" if traced else None)}
 
 
@@ -86,13 +77,13 @@ def _missing(setting: Setting) -> str | None:
     """Why strace cannot be had, and what to do; None where it traces a harmless command."""
     if shutil.which("strace") is None:
         return "there is no strace here; apt-get install strace"
-    done = setting.stop.run(["strace", "-f", "-o", "/dev/null", "true"], RUN_S)
+    done = setting.stop.run(["strace", "-f", "-o", "/dev/null", "true"], runs.RUN_S)
     if done.status == 0:
         return None
     return f"strace may not trace ({' '.join(done.stderr.split())[:120]}); allow ptrace, as root or with CAP_SYS_PTRACE"
 
 
-def ran(setting: Setting, program: Path, load: str, sleeps: int, trace: Path | None) -> Row:
+def ran(setting: Setting, program: Path, load: str, sleeps: int, trace: Path | None) -> runs.Row:
     """The columns of one run, however it ended, which an edited copy is free to do. Raises Interrupted."""
     arm = plain_arm(program.name, program)
     condition = Condition(Quota(), QUIET if load == QUIETLY else parse_load(load))
@@ -102,17 +93,17 @@ def ran(setting: Setting, program: Path, load: str, sleeps: int, trace: Path | N
         trace.unlink(missing_ok=True)
         which = ",".join((*CALLS, "epoll_pwait"))
         argv = ["strace", "-f", "-qq", "-e", f"trace={which}", "-e", "signal=none", "-o", str(trace), *argv]
-    finished = run_bounded(setting, argv)
+    finished = runs.run_bounded(setting, argv)
     counted = {}
     if trace is not None and trace.exists():
         counted = counts(trace.read_text(encoding="utf-8", errors="replace"))
     return {"status": finished.status, **counted, **_measured(finished, run)}
 
 
-def _measured(finished: Finished, run: Run) -> Row:
+def _measured(finished: Finished, run: Run) -> runs.Row:
     """What the program measured; where it did not end well a ``message``, and no more than is known."""
     if finished.timed_out or finished.status:
-        return {"message": how_it_ended(finished) or f"exit status {finished.status}"}
+        return {"message": runs.how_it_ended(finished) or f"exit status {finished.status}"}
     try:
         output = parse(finished.stdout, run)
     except RunFailed as error:
@@ -123,7 +114,7 @@ def _measured(finished: Finished, run: Run) -> Row:
     return {**row, "shortest_late_ns": int((output.samples[1] - output.samples[0]).min())}
 
 
-def counts(text: str) -> Row:
+def counts(text: str) -> runs.Row:
     """What ``strace -f -qq`` wrote: entered calls, epoll_pwait that timed out, and mq_unlink's answers.
 
     A call during which another thread made one has two lines, ``unfinished`` and ``resumed`` (strace(1)). One that the

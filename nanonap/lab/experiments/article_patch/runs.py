@@ -28,34 +28,32 @@ Row = dict[str, Any]
 FUNCTION, SOURCE, OPTION, PATCHELF, TABLE, NUMBER, INSTRUCTION = (
     "function", "source", "patchelf option", "patchelf", "table", "number", "instruction",
 )  # fmt: skip
-SCHEMA = pl.Schema(
-    {
-        "part": pl.String,
-        "subject": pl.String,  # the program or tool that something was tried on or with
-        "go": pl.String,  # its Go release
-        "tried": pl.String,
-        "found": pl.Boolean,  # a function or source: there is one; an option: it edits code; an instruction: it builds
-        "status": pl.Int64,  # exit status, negative: the signal
-        "message": pl.String,  # of a run with number 241: why it did not end well
-        "changed": pl.Boolean,  # the file, by patchelf
-        "code_same": pl.Boolean,  # its .text; none where the file has no code at that address any more
-        "runs": pl.Boolean,  # the copy: it sleeps, and ends well
-        "number": pl.Int64,  # of a system call
-        "load": pl.String,
-        "traced": pl.Boolean,  # strace counted, and slowed the run
-        "block": pl.Int64,
-        "mq_unlink": pl.Int64,  # calls in the whole run
-        "nanosleep": pl.Int64,
-        "clock_nanosleep": pl.Int64,
-        "epoll_waits": pl.Int64,  # epoll_pwait that ended by its timeout
-        "results": pl.String,  # of mq_unlink: every one that was seen
-        "sleeps": pl.Int64,
-        "shortest_late_ns": pl.Int64,  # of the time.Sleep that ended earliest after its time; negative: before it
-        "wall_ns": pl.Int64,
-        "cpu_ns": pl.Int64,
-        "missing": pl.String,
-    }
-)
+SCHEMA = {
+    "part": pl.String,
+    "subject": pl.String,  # the program or tool that something was tried on or with
+    "go": pl.String,  # its Go release
+    "tried": pl.String,
+    "found": pl.Boolean,  # a function or source: there is one; an option: it edits code; an instruction: it builds
+    "status": pl.Int64,  # exit status, negative: the signal
+    "message": pl.String,  # of a run with number 241: why it did not end well
+    "changed": pl.Boolean,  # the file, by patchelf
+    "code_same": pl.Boolean,  # its .text; none where the file has no code at that address any more
+    "runs": pl.Boolean,  # the copy: it sleeps, and ends well
+    "number": pl.Int64,  # of a system call
+    "load": pl.String,
+    "traced": pl.Boolean,  # strace counted, and slowed the run
+    "block": pl.Int64,
+    "mq_unlink": pl.Int64,  # calls in the whole run
+    "nanosleep": pl.Int64,
+    "clock_nanosleep": pl.Int64,
+    "epoll_waits": pl.Int64,  # epoll_pwait that ended by its timeout
+    "results": pl.String,  # of mq_unlink: every one that was seen
+    "sleeps": pl.Int64,
+    "shortest_late_ns": pl.Int64,  # of the time.Sleep that ended earliest after its time; negative: before it
+    "wall_ns": pl.Int64,
+    "cpu_ns": pl.Int64,
+    "missing": pl.String,
+}
 CLAIMED = "runtime.nanosleep"
 CALL, SYSCALL = "CALL syscall(SB)", "SYSCALL"
 #: A limit of one byte keeps a crash from leaving a core file and from being piped to a program (fs/coredump.c).
@@ -106,10 +104,9 @@ def _built(setting: Setting, toolchain: Toolchain, folder: Path, instruction: st
     (folder / "go.mod").write_text(f"module calls\n\ngo {'.'.join(map(str, toolchain.language))}\n", encoding="ascii")
     (folder / "calls.go").write_text("package main\n\nfunc nap()\n\nfunc main() { nap() }\n", encoding="ascii")
     (folder / "calls_amd64.s").write_text(_ASSEMBLY.format(instruction), encoding="utf-8")
-    settings = [f"{name}={value}" for name, value in toolchain.environment().items() if name.startswith(("GO", "CGO_"))]
     # As the programs here are built, so that the standard library is found compiled.
-    command = [str(toolchain.go), "build", "-C", str(folder), "-trimpath", "-buildvcs=false", "-o", "nap", "."]
-    return setting.stop.run(["/usr/bin/env", *settings, *command], _BUILD_S)
+    command = toolchain.command("build", "-C", str(folder), "-trimpath", "-buildvcs=false", "-o", "nap", ".")
+    return setting.stop.run(command, _BUILD_S)
 
 
 def _assembled(instruction: str) -> Row:
@@ -130,11 +127,7 @@ def _called(setting: Setting, folder: Path) -> Iterator[Row]:
     bare = next((each for each in (f"{package}.Syscall6" for package in PACKAGES) if functions.all(each)), "Syscall6")
     for name in (bare, "syscall.Syscall"):
         found = functions.all(name)
-        row = {
-            "part": INSTRUCTION,
-            "subject": "usleep of a copy",
-            "tried": f"CALL {name.rpartition('/')[2]}",
-        }
+        row = {"part": INSTRUCTION, "subject": "usleep of a copy", "tried": f"CALL {name.rpartition('/')[2]}"}
         if not found:
             yield {**row, "missing": f"{setting.program.name} has no such function"}
             continue

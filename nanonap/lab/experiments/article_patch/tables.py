@@ -5,17 +5,9 @@ from typing import Any
 
 import polars as pl
 
+from nanonap.lab.experiments.article_patch import runs
 from nanonap.lab.experiments.article_patch.number import BUSY, CALLS, STOCK
 from nanonap.lab.experiments.article_patch.patchelf import EDITS
-from nanonap.lab.experiments.article_patch.runs import (
-    FUNCTION,
-    INSTRUCTION,
-    NUMBER,
-    OPTION,
-    PATCHELF,
-    SOURCE,
-    TABLE,
-)
 from nanonap.lab.experiments.article_patch.verdicts import per_second
 from nanonap.lab.show.tables import NONE, Section, Table
 
@@ -33,11 +25,11 @@ def _table(title: str, columns: Sequence[str], rows: list[list[str]], data: pl.D
 
 
 def _functions(data: pl.DataFrame) -> Table:
-    part = data.filter(pl.col("part").is_in([FUNCTION, SOURCE]))
+    part = data.filter(pl.col("part").is_in([runs.FUNCTION, runs.SOURCE]))
     rows = [
         [
             row["tried"],
-            f"{row['subject']}{' (source)' if row['part'] == SOURCE else ''}, Go {row['go']}",
+            f"{row['subject']}{' (source)' if row['part'] == runs.SOURCE else ''}, Go {row['go']}",
             "yes" if row["found"] else "no",
             f"{row['message']} ({row['number']})" if row["number"] is not None else NONE,
         ]
@@ -51,8 +43,8 @@ def _functions(data: pl.DataFrame) -> Table:
 
 
 def _patchelf(data: pl.DataFrame) -> Table:
-    part = data.filter(pl.col("part").is_in([PATCHELF, OPTION]))
-    tried = part.filter(pl.col("part") == PATCHELF, pl.col("missing").is_null())
+    part = data.filter(pl.col("part").is_in([runs.PATCHELF, runs.OPTION]))
+    tried = part.filter(pl.col("part") == runs.PATCHELF, pl.col("missing").is_null())
     subjects = tried["subject"].unique(maintain_order=True).to_list()
     by_option: dict[str, dict[str, str]] = {}
     for row in tried.to_dicts():
@@ -75,7 +67,7 @@ def _patchelf(data: pl.DataFrame) -> Table:
 
 def _not_tried(part: pl.DataFrame, tried: Collection[str]) -> list[str]:
     """Options that patchelf lists and that stand in no row."""
-    others = part.filter(pl.col("part") == OPTION, ~pl.col("tried").is_in(list(tried)))
+    others = part.filter(pl.col("part") == runs.OPTION, ~pl.col("tried").is_in(list(tried)))
     steer = others.filter(pl.col("message") == "")["tried"].to_list()
     unknown = others.filter(pl.col("message").is_null())["tried"].to_list()
     return [
@@ -94,21 +86,21 @@ def _happened(row: dict[str, Any]) -> str:
 
 
 def _numbers(data: pl.DataFrame) -> Table:
-    part = data.filter(pl.col("part") == TABLE)
+    part = data.filter(pl.col("part") == runs.TABLE)
     rows = [[str(row["number"]), row["message"]] for row in part.filter(pl.col("missing").is_null()).to_dicts()]
     return _table("System calls by number (x86-64)", ("number", "system call"), rows, part)
 
 
 def _runs(data: pl.DataFrame) -> Table:
-    part = data.filter(pl.col("part") == NUMBER)
+    part = data.filter(pl.col("part") == runs.NUMBER)
     traced = per_second(data, True).group_by("subject", "load").agg(
         pl.col(*CALLS).mean(),
         pl.col("results").drop_nulls().unique().sort().str.join(", "),
         waits=pl.col("epoll_waits").sum() / pl.col("sleeps").sum(),
     )  # fmt: skip
     cpu = per_second(data, False).group_by("subject", "load").agg(pl.col("cpu_ns").mean())
-    runs = part.filter(pl.col("missing").is_null())
-    both = runs.select("subject", "load").unique()
+    measured = part.filter(pl.col("missing").is_null())
+    both = measured.select("subject", "load").unique()
     for found in (traced, cpu):
         both = both.join(found, on=["subject", "load"], how="left")
     both = both.sort(pl.col("load") == BUSY, pl.col("subject") != STOCK, "subject")
@@ -129,19 +121,19 @@ def _runs(data: pl.DataFrame) -> Table:
         "busy: beside a goroutine that computes. /s: calls a second as strace saw them, which slows them",
         "answer: of mq_unlink. epoll: epoll_pwait that timed out, for each time.Sleep of 1 ms",
         "CPU: of runs without strace; 100 % is one processor",
-        *(f"left out, {subject}, {load}: {why}" for subject, load, why in _failed(runs)),
+        *(f"left out, {subject}, {load}: {why}" for subject, load, why in _failed(measured)),
     )
     return _table("What runtime.usleep calls, stock and with number 241", columns, rows, part, *notes)
 
 
-def _failed(runs: pl.DataFrame) -> list[tuple[str, str, str]]:
+def _failed(measured: pl.DataFrame) -> list[tuple[str, str, str]]:
     """What run did not end well, and why."""
-    failed = runs.filter(pl.col("message").is_not_null())
+    failed = measured.filter(pl.col("message").is_not_null())
     return failed.select("subject", "load", "message").unique(maintain_order=True).rows()
 
 
 def _instructions(data: pl.DataFrame) -> Table:
-    part = data.filter(pl.col("part") == INSTRUCTION)
+    part = data.filter(pl.col("part") == runs.INSTRUCTION)
     rows = [[row["tried"], row["subject"], _built(row)] for row in part.filter(pl.col("missing").is_null()).to_dicts()]
     note = "In a copy, usleep calls a function that exists, with nanosleep's number and arguments"
     return _table("What CALL syscall is", ("instruction", "given to", "what happened"), rows, part, note)

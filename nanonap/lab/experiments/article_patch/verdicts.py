@@ -6,18 +6,8 @@ from typing import Any
 
 import polars as pl
 
+from nanonap.lab.experiments.article_patch import runs
 from nanonap.lab.experiments.article_patch.number import AS_CLAIMED, BUSY, CALLS, ONLY_NUMBER, STOCK
-from nanonap.lab.experiments.article_patch.runs import (
-    CLAIMED,
-    FUNCTION,
-    INSTRUCTION,
-    NUMBER,
-    OPTION,
-    PATCHELF,
-    SOURCE,
-    SYSCALL,
-    TABLE,
-)
 from nanonap.lab.experiments.kit.base import Outcome, Verdict
 from nanonap.lab.experiments.kit.ratios import TOO_FEW, Ratio, json_of, ratio_by_block, ratio_of
 
@@ -70,30 +60,30 @@ def _lack(data: pl.DataFrame, *parts: str) -> str:
 
 
 def _function(data: pl.DataFrame) -> Finding:
-    looked = _part(data, FUNCTION, SOURCE).filter(pl.col("tried") == CLAIMED)
+    looked = _part(data, runs.FUNCTION, runs.SOURCE).filter(pl.col("tried") == runs.CLAIMED)
     if looked.is_empty():
-        return Finding(None, f"{CLAIMED}: {_lack(data, FUNCTION, SOURCE)}")
+        return Finding(None, f"{runs.CLAIMED}: {_lack(data, runs.FUNCTION, runs.SOURCE)}")
     found = looked.filter(pl.col("found"))
     releases = ", ".join(looked["go"].unique(maintain_order=True))
     figures = {"looked_at": looked.height, "found_in": found["subject"].to_list()}
     if found.height:
         where = ", ".join(found["subject"].unique(maintain_order=True))
-        return Finding(True, f"there is {CLAIMED} in {where} (Go {releases})", figures)
-    programs = looked.filter(pl.col("part") == FUNCTION).height
+        return Finding(True, f"there is {runs.CLAIMED} in {where} (Go {releases})", figures)
+    programs = looked.filter(pl.col("part") == runs.FUNCTION).height
     source = " and their runtime's source for linux/amd64" if programs < looked.height else ""
-    others = _part(data, FUNCTION).filter(pl.col("tried") != CLAIMED, pl.col("found"))
+    others = _part(data, runs.FUNCTION).filter(pl.col("tried") != runs.CLAIMED, pl.col("found"))
     told = others.select("tried", "message").unique(maintain_order=True).rows()
     calls = [f"{name} {f'calls {call}' if call else 'makes no system call'}" for name, call in told]
     instead = f" ({', '.join(calls)})" if calls else ""
-    return Finding(False, f"no {CLAIMED} in {programs} programs of Go {releases}{source}{instead}", figures)
+    return Finding(False, f"no {runs.CLAIMED} in {programs} programs of Go {releases}{source}{instead}", figures)
 
 
 def _patchelf(data: pl.DataFrame) -> Finding:
     """Not settled with an option that is not known: it might edit code. Nor by a tool that does nothing it is told."""
-    tried = _part(data, PATCHELF)
+    tried = _part(data, runs.PATCHELF)
     if tried.is_empty():
-        return Finding(None, f"patchelf: {_lack(data, PATCHELF)}")
-    options = _part(data, OPTION)
+        return Finding(None, f"patchelf: {_lack(data, runs.PATCHELF)}")
+    options = _part(data, runs.OPTION)
     unknown = options.filter(pl.col("found").is_null())["tried"].to_list()
     done, changed = tried.filter(pl.col("status") == 0), tried.filter(pl.col("changed"))
     touched, broken = changed.filter(~pl.col("code_same")), changed.filter(~pl.col("runs"))
@@ -126,13 +116,13 @@ def per_second(data: pl.DataFrame, traced: bool) -> pl.DataFrame:
 
     The few calls at a process's start and end count too.
     """
-    runs = _part(data, NUMBER).filter(pl.col("traced") == traced, pl.col("message").is_null())
-    return runs.with_columns(pl.col(*CALLS, "cpu_ns") / (pl.col("wall_ns") / 1e9))
+    measured = _part(data, runs.NUMBER).filter(pl.col("traced") == traced, pl.col("message").is_null())
+    return measured.with_columns(pl.col(*CALLS, "cpu_ns") / (pl.col("wall_ns") / 1e9))
 
 
-def ratio_to_stock(runs: pl.DataFrame, arm: str, column: str, base: str) -> Ratio | None:
+def ratio_to_stock(measured: pl.DataFrame, arm: str, column: str, base: str) -> Ratio | None:
     """``column`` of an arm over ``base`` of stock, beside a computing goroutine, by block."""
-    busy = runs.filter(pl.col("load") == BUSY)
+    busy = measured.filter(pl.col("load") == BUSY)
     above = busy.filter(pl.col("subject") == arm).select("block", above=column)
     below = busy.filter(pl.col("subject") == STOCK).select("block", below=base)
     both = above.join(below, on="block").sort("block")
@@ -140,14 +130,16 @@ def ratio_to_stock(runs: pl.DataFrame, arm: str, column: str, base: str) -> Rati
 
 
 def _number(data: pl.DataFrame) -> Finding:
-    names = dict(_part(data, TABLE).select("number", "message").iter_rows())
+    names = dict(_part(data, runs.TABLE).select("number", "message").iter_rows())
     meant = next((number for number, name in names.items() if name == MEANT), None)
-    table = f"{WRITTEN} is {names[WRITTEN]}, {MEANT} is {meant}" if names else f"number table: {_lack(data, TABLE)}"
-    edited = _part(data, NUMBER).filter(pl.col("subject").is_in([ONLY_NUMBER, AS_CLAIMED]))
+    table = (
+        f"{WRITTEN} is {names[WRITTEN]}, {MEANT} is {meant}" if names else f"number table: {_lack(data, runs.TABLE)}"
+    )
+    edited = _part(data, runs.NUMBER).filter(pl.col("subject").is_in([ONLY_NUMBER, AS_CLAIMED]))
     raw = edited.filter(pl.col("traced"))
     if raw.is_empty():
         does = names[WRITTEN] == MEANT if names else None
-        return Finding(does, f"{table}; {_lack(data, NUMBER)}", {"table": names[WRITTEN] if names else None})
+        return Finding(does, f"{table}; {_lack(data, runs.NUMBER)}", {"table": names[WRITTEN] if names else None})
     made = {name: int(raw[name].sum()) for name in CALLS}
     does = True if made[MEANT] else False if made["mq_unlink"] else None
     results = sorted({each for text in raw["results"].drop_nulls() for each in text.split(", ")})
@@ -195,10 +187,10 @@ def _sleeping(data: pl.DataFrame, raw: pl.DataFrame, figures: dict[str, Any]) ->
 
 def waits_per_sleep(data: pl.DataFrame) -> Ratio | None:
     """Waits in epoll_pwait that timed out for each time.Sleep: of the edited copies over stock, by block."""
-    runs = per_second(data, True).with_columns(
+    measured = per_second(data, True).with_columns(
         waits=pl.col("epoll_waits") / pl.col("sleeps"), edited=pl.col("subject") != STOCK
     )
-    return ratio_by_block(runs, "waits", {"edited": True}, {"edited": False})
+    return ratio_by_block(measured, "waits", {"edited": True}, {"edited": False})
 
 
 def _failures(edited: pl.DataFrame, figures: dict[str, Any]) -> list[str]:
@@ -216,20 +208,20 @@ def _instruction(data: pl.DataFrame) -> Finding:
 
     Not settled by a tool that builds nothing at all: it has to have built the plain instruction.
     """
-    tried = _part(data, INSTRUCTION)
+    tried = _part(data, runs.INSTRUCTION)
     calls = tried.filter(pl.col("tried").str.to_lowercase().str.starts_with("call "), pl.col("runs").is_null())
     if calls.is_empty():
-        return Finding(None, f"CALL syscall: {_lack(data, INSTRUCTION)}")
+        return Finding(None, f"CALL syscall: {_lack(data, runs.INSTRUCTION)}")
     built = calls.filter(pl.col("found"))
     said = "; ".join(f"{row['subject']} says: {row['message']}" for row in _first_of_each(calls))
     figures: dict[str, Any] = {"tried": calls.height, "built": built.height}
     real = tried.filter(pl.col("runs").is_not_null()).select("tried", "runs", "message").to_dicts()
     figures["real_calls_run"] = {row["tried"]: row["runs"] for row in real}
-    plain = tried.filter(pl.col("tried").str.to_uppercase() == SYSCALL, pl.col("found"))["subject"].to_list()
+    plain = tried.filter(pl.col("tried").str.to_uppercase() == runs.SYSCALL, pl.col("found"))["subject"].to_list()
     sentence = f"CALL syscall is built by {built.height} of {calls.height}{f' ({said})' if said else ''}"
-    sentence += f", the instruction {SYSCALL} by {' and '.join(plain)}" if plain else ""
+    sentence += f", the instruction {runs.SYSCALL} by {' and '.join(plain)}" if plain else ""
     useless = [each for each in calls["subject"].unique(maintain_order=True) if each not in plain]
-    sentence += f" (not settled by {' and '.join(useless)}: no {SYSCALL} either)" if useless else ""
+    sentence += f" (not settled by {' and '.join(useless)}: no {runs.SYSCALL} either)" if useless else ""
     ends = ", ".join(f"{row['tried']} {'runs' if row['runs'] else row['message']}" for row in real)
     does = True if built.height else None if useless else False
     return Finding(does, f"{sentence}{f'; in usleep {ends}' if ends else ''}", figures)

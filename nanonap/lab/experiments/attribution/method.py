@@ -11,15 +11,7 @@ from nanonap.lab.attribution.path import Part
 from nanonap.lab.attribution.recorder import COUNTERS, NOTHING, SCHEDSTAT
 from nanonap.lab.experiments.attribution.runs import CAUSES, run_known
 from nanonap.lab.experiments.kit.base import Experiment, Outcome, Setting, Verdict
-from nanonap.lab.show.plots.attribution import (
-    LABELS,
-    SECOND_NS,
-    draw_parts,
-    draw_timeline,
-    latest_second,
-    part_handles,
-    timeline_handles,
-)
+from nanonap.lab.show.plots import attribution
 from nanonap.lab.show.style import DPI, SMALL, headline
 from nanonap.lab.show.tables import Section, Table
 
@@ -77,7 +69,7 @@ class KnownAnswers(Experiment):
             late = _late(data.filter(pl.col("run") == name))
             means = [float(late[part].sum()) / max(late.height, 1) for part in ("overshoot_ns", *PARTS)]
             rows.append([name, f"{late.height}", *(format_ns(mean) for mean in means)])
-        columns = ("run", "late sleeps", "late", *(LABELS[part] for part in Part))
+        columns = ("run", "late sleeps", "late", *(attribution.LABELS[part] for part in Part))
         title = f"Sleeps later than {format_ns(LATE_NS)}: mean time late, and its parts"
         return [Table(title, columns, [Section("", rows)])]
 
@@ -85,14 +77,14 @@ class KnownAnswers(Experiment):
         """The parts of each run, and below one second of each."""
         figure = Figure(figsize=(10.0, 11.0), dpi=DPI, layout="constrained")
         panels = figure.subplots(1 + len(CAUSES), 1, height_ratios=(1, *(1.3 for _ in CAUSES)))
-        draw_parts(panels[0], {name: _late(data.filter(pl.col("run") == name)) for name in CAUSES})
+        attribution.draw_parts(panels[0], {name: _late(data.filter(pl.col("run") == name)) for name in CAUSES})
         headline(panels[0], f"Sleeps later than {format_ns(LATE_NS)}")
         for axes, name in zip(panels[1:], CAUSES, strict=True):
             run = data.filter(pl.col("run") == name)
             sleeps, states = run.filter(pl.col("kind") == "sleep"), run.filter(pl.col("kind") == "state")
-            draw_timeline(axes, sleeps, states, latest_second(sleeps))
+            attribution.draw_timeline(axes, sleeps, states, attribution.latest_second(sleeps))
             headline(axes, f"{name}: one second")
-        handles = [*part_handles(), *timeline_handles()]
+        handles = [*attribution.part_handles(), *attribution.timeline_handles()]
         figure.legend(handles=handles, loc="outside upper center", ncols=8, frameon=False, fontsize=SMALL)
         return figure
 
@@ -111,11 +103,11 @@ def _figures(sleeps: pl.DataFrame, cause: Part) -> dict[str, float]:
     return {"late": late.height, "explained": 1 - unexplained / lost, "right": right / late.height}
 
 
-def _rows(name: str, attribution: Attribution) -> pl.DataFrame:
-    start_ns = latest_second(attribution.sleeps)
-    inside = (pl.col("end_ns") > start_ns) & (pl.col("start_ns") < start_ns + SECOND_NS)
+def _rows(name: str, known: Attribution) -> pl.DataFrame:
+    start_ns = attribution.latest_second(known.sleeps)
+    inside = (pl.col("end_ns") > start_ns) & (pl.col("start_ns") < start_ns + attribution.SECOND_NS)
     about = (pl.lit(name).alias("run"), pl.lit(CAUSES[name].value).alias("cause"))
-    method = pl.lit(attribution.method).alias("method")
-    sleeps = attribution.sleeps.with_columns(*about, method, pl.lit("sleep").alias("kind"))
-    states = attribution.states.filter(inside).with_columns(*about, method, pl.lit("state").alias("kind"))
+    method = pl.lit(known.method).alias("method")
+    sleeps = known.sleeps.with_columns(*about, method, pl.lit("sleep").alias("kind"))
+    states = known.states.filter(inside).with_columns(*about, method, pl.lit("state").alias("kind"))
     return pl.concat([sleeps, states], how="diagonal")

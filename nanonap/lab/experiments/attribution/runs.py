@@ -29,7 +29,7 @@ _SPENT, _SPENT_IN_GUEST = ("5%", "20ms*1000000"), ("20%", "50ms*1000000")
 _QUICK, _FULL = "2s", "10s"
 
 
-def run_known(name: str, program: Path, backend: Backend, stop: Stop, quick: bool, mode: str = "auto") -> Attribution:
+def run_known(name: str, program: Path, backend: Backend, stop: Stop, quick: bool) -> Attribution:
     """One of the three runs, attributed. Raises as ``run_attributed``, and QuotaUnavailable where it cannot be had.
 
     Each is kept on one CPU: a group's weight is split over the CPUs by what it does on each (calc_group_shares in
@@ -53,7 +53,7 @@ def run_known(name: str, program: Path, backend: Backend, stop: Stop, quick: boo
             others = ends.enter_context(backend.open(Limits(weight=_HEAVY)))
             ends.enter_context(_burners([*pin, str(program), "-only-burn", "2"], others))
         group = ends.enter_context(backend.open(limits.get(name, Limits(weight=_HEAVY))))
-        return run_attributed(argv, group, stop, mode, program.name)
+        return run_attributed(argv, group, stop, name=program.name)
 
 
 def _check(backend: Backend) -> None:

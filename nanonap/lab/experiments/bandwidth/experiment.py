@@ -10,25 +10,23 @@ from nanonap.lab.experiments.bandwidth.verdicts import changed, counts, grows_at
 from nanonap.lab.experiments.kit.base import Experiment, Row, Setting
 
 #: A row a sample; those of a scene and a trial belong together. ``quota`` is the group's own at the beginning.
-SCHEMA = pl.Schema(
-    {
-        "scene": pl.String,  # change, nested, burn, quiet
-        "quota": pl.String,
-        "other_quota": pl.String,  # what it is changed to, or that of the group around it
-        "trial": pl.Int64,
-        "source": pl.String,  # sampler: the project's; watch: the trial's own process
-        "begun_ns": pl.Int64,  # change: when the period was seen to begin,
-        "written_ns": pl.Int64,  # … when the new quota was written,
-        "wrote_ns": pl.Int64,  # … and how long that took
-        "refused": pl.String,  # errno's name, where the kernel does not take it
-        **dict.fromkeys(FIELDS, pl.Int64),
-    }
-)
+SCHEMA = {
+    "scene": pl.String,  # change, nested, burn, quiet
+    "quota": pl.String,
+    "other_quota": pl.String,  # what it is changed to, or that of the group around it
+    "trial": pl.Int64,
+    "source": pl.String,  # sampler: the project's; watch: the trial's own process
+    "begun_ns": pl.Int64,  # change: when the period was seen to begin,
+    "written_ns": pl.Int64,  # … when the new quota was written,
+    "wrote_ns": pl.Int64,  # … and how long that took
+    "refused": pl.String,  # errno's name, where the kernel does not take it
+    **dict.fromkeys(FIELDS, pl.Int64),
+}
 _PROBE = "nanonap.lab.experiments.bandwidth.probe"
 _CHANGES = (("20%", "80%"), ("80%", "20%"))
 _NESTED = (("80%", "50%"), ("none", "50%"), ("20%", "80%"))  # (child, parent)
 _LIVE = (("burn", "20%"), ("burn", "150%"), ("quiet", "20%"))
-_PERIOD_S, _OVERHEAD_S = 0.1, 20.0
+_OVERHEAD_S = 20.0
 
 
 class Bandwidth(Experiment):

@@ -14,15 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nanonap.lab.experiments.kit.cgroup_files import (
-    entering,
-    folder_of,
-    nested,
-    prepared,
-    quota_us,
-    refusal_of,
-    write_quota,
-)
+from nanonap.lab.experiments.kit import cgroup_files
 from nanonap.lab.ground.errors import QuotaUnavailable
 from nanonap.lab.ground.groups import processes_in
 from nanonap.lab.quota.base import Group
@@ -81,11 +73,11 @@ def live(backend: str, quota: str, load: str, trials: int, seconds: float) -> li
     it}. Raises QuotaUnavailable.
     """
     found = []
-    with prepared(backend) as ready:
+    with cgroup_files.prepared(backend) as ready:
         for _ in range(trials):
             with ready.open(Limits(parse_quota(quota), WEIGHT)) as group:
                 argv = group.command(BURN if load == "burn" else QUIET)
-                with _running([argv], folder_of(group, backend), backend) as pids:
+                with _running([argv], cgroup_files.folder_of(group, backend), backend) as pids:
                     for pid in pids:
                         os.sched_setaffinity(pid, {max(os.sched_getaffinity(0))})
                     time.sleep(_SETTLE_S)
@@ -124,17 +116,19 @@ def change(backend: str, before: str, after: str, trials: int) -> list[Trial]:
     """
     old, new = parse_quota(before), parse_quota(after)
     found = []
-    with prepared(backend) as ready:
+    with cgroup_files.prepared(backend) as ready:
         for _ in range(trials):
             with ready.open(Limits(old, WEIGHT)) as group:
-                folder = folder_of(group, backend)
+                folder = cgroup_files.folder_of(group, backend)
                 with _running([group.command(BURN)], folder, backend) as pids:
                     time.sleep(_SETTLE_S)
                     watch = _Watch(group, pids)
                     begun_ns = _next_period(watch, backend)
                     watch.until(begun_ns + old.period_ns * 2 // 5)
                     written_ns = time.monotonic_ns()
-                    write_quota(folder, quota_us(new, folder), new.period_ns // 1_000, only_quota=True)
+                    cgroup_files.write_quota(
+                        folder, cgroup_files.quota_us(new, folder), new.period_ns // 1_000, only_quota=True
+                    )
                     wrote_ns = time.monotonic_ns() - written_ns
                     watch.until(written_ns + 2 * old.period_ns)
             moment = {"begun_ns": begun_ns, "written_ns": written_ns, "wrote_ns": wrote_ns}
@@ -162,16 +156,16 @@ def within(backend: str, parent: str, child: str, trials: int, seconds: float) -
     """
     outer, inner = parse_quota(parent), parse_quota(child)
     found: list[Trial] = []
-    with prepared(backend) as ready:
+    with cgroup_files.prepared(backend) as ready:
         for _ in range(trials):
             with ready.open(Limits(outer, WEIGHT)) as group, ExitStack() as stack:
                 try:
-                    folder = stack.enter_context(nested(folder_of(group, backend)))
-                    write_quota(folder, quota_us(inner, folder), inner.period_ns // 1_000)
+                    folder = stack.enter_context(cgroup_files.nested(cgroup_files.folder_of(group, backend)))
+                    cgroup_files.write_quota(folder, cgroup_files.quota_us(inner, folder), inner.period_ns // 1_000)
                 except OSError as error:
-                    found.append({"samples": [], "refused": refusal_of(error)})
+                    found.append({"samples": [], "refused": cgroup_files.refusal_of(error)})
                     continue
-                argv = entering(folder, list(BURN))
+                argv = cgroup_files.entering(folder, list(BURN))
                 pids = stack.enter_context(_running([argv, argv], folder, backend))
                 time.sleep(_SETTLE_S)
                 watch = _Watch(group, pids)

@@ -3,19 +3,7 @@
 import numpy as np
 import polars as pl
 
-from nanonap.lab.experiments.bandwidth.read import (
-    accounted,
-    at_boundary,
-    at_once,
-    changes,
-    count_all,
-    nested_shares,
-    quotas_of,
-    refusals,
-    sampling_rate,
-    stalls_of,
-    trials,
-)
+from nanonap.lab.experiments.bandwidth import read
 from nanonap.lab.experiments.kit.base import Verdict
 from nanonap.lab.experiments.kit.ratios import outcome_of
 from nanonap.lab.quota.limits import parse_quota
@@ -31,37 +19,30 @@ def changed(data: pl.DataFrame) -> Verdict:
     says = (
         "a new quota counts from the next period on; used-up time comes back at a period's beginning; a child borrows"
     )
-    moments = {quota: at_once(changes(data, quota)) for quota in quotas_of(data, "change")}
+    moments = {quota: read.at_once(read.changes(data, quota)) for quota in read.quotas_of(data, "change")}
     waits = [None if ratio is None else ratio.within(-np.inf, 0.5) for ratio in moments.values()]
-    refilled, stalls = at_boundary(data)
-    shares = nested_shares(data)
+    refilled, stalls = read.at_boundary(data)
+    shares = read.nested_shares(data)
     borrowed = [share.value > (1 + _SAME) * _limit(child, parent) for (child, parent), share in shares.items()]
     parts = [
         None if None in waits or not waits else all(waits),
         refilled >= _MOST if stalls else None,
         any(borrowed) if borrowed else None,
     ]
-    sentence = "; ".join(
-        [
-            "of the CPU time by which an immediate effect and a later one differ, the group gets, from a change in "
-            + (", ".join(f"{quota} {ratio}" for quota, ratio in moments.items() if ratio) or "no data"),
-            f"{refilled:.0%} of {stalls} stalls end at a period's beginning" if stalls else "no stalls were seen",
-            "a child gets "
-            + (
-                ", ".join(
-                    f"{share.value:.0%} of a CPU with {child} in {parent}" for (child, parent), share in shares.items()
-                )
-                or "no data"
-            )
-            + "".join(f"; {child} in {parent} is refused ({name})" for child, parent, name in refusals(data)),
-        ]
-    )
+    gets = [f"{share.value:.0%} of a CPU with {child} in {parent}" for (child, parent), share in shares.items()]
+    told = [
+        "of the CPU time by which an immediate effect and a later one differ, the group gets, from a change in "
+        + (", ".join(f"{quota} {ratio}" for quota, ratio in moments.items() if ratio) or "no data"),
+        f"{refilled:.0%} of {stalls} stalls end at a period's beginning" if stalls else "no stalls were seen",
+        f"a child gets {', '.join(gets) or 'no data'}",
+        *(f"{child} in {parent} is refused ({name})" for child, parent, name in read.refusals(data)),
+    ]
     figures = {
         "at_once": {quota: ratio.to_json() for quota, ratio in moments.items() if ratio},
         "stalls_ending_at_a_boundary": refilled if stalls else None,
         "nested": {f"{child} in {parent}": share.to_json() for (child, parent), share in shares.items()},
     }
-    return Verdict("Q2", says, outcome_of(parts), sentence, figures)
+    return Verdict("Q2", says, outcome_of(parts), "; ".join(told), figures)
 
 
 def _limit(child: str, parent: str) -> float:
@@ -72,19 +53,19 @@ def _limit(child: str, parent: str) -> float:
 def grows_at_the_end(data: pl.DataFrame) -> Verdict:
     """Q3: at the end, by the stall's length, and seen live."""
     says = "throttled time grows by a stall's length when the stall ends, and can be sampled live"
-    burning = list(trials(data, "burn", "20%"))
-    stalls = sum(stalls_of(each, data).height for each in burning)
+    burning = list(read.trials(data, "burn", "20%"))
+    stalls = sum(read.stalls_of(each, data).height for each in burning)
     throttled = sum(int(each["nr_throttled"][-1] - each["nr_throttled"][0]) for each in burning)
     amid = [grows_while_throttled(each.select(SERIES_SCHEMA.names())) for each in burning]
-    length = accounted(data)
+    length = read.accounted(data)
     parts = [
         not any(amid) if stalls else None,
         None if length is None else length.within(1 - _SAME, 1 + _SAME),
         stalls >= _MOST * (throttled - len(burning)) if throttled > len(burning) else None,
     ]
     sentence = (
-        f"{stalls} whole stalls were seen for {throttled} throttled periods, at {sampling_rate(data):.0f} samples a "
-        f"second; throttled time grew {'during stalls too' if any(amid) else 'only at their ends'}, to "
+        f"{stalls} whole stalls were seen for {throttled} throttled periods, at {read.sampling_rate(data):.0f} samples "
+        f"a second; throttled time grew {'during stalls too' if any(amid) else 'only at their ends'}, to "
         f"{length or 'an unknown part'} of the time in which the busy thread did not run"
     )
     return Verdict("Q3", says, outcome_of(parts), sentence, {"accounted": length.to_json() if length else None})
@@ -96,7 +77,7 @@ def counts(data: pl.DataFrame) -> Verdict:
     kept = data.filter(pl.col("source").is_not_null())
     found = [check(each.sort("monotonic_ns").select(SERIES_SCHEMA.names())) for _, each in
              kept.group_by(["scene", "quota", "other_quota", "trial", "source"], maintain_order=True)]  # fmt: skip
-    rows = [row for row in count_all(data) if row.counted is not None]
+    rows = [row for row in read.count_all(data) if row.counted is not None]
     busy = [row for row in rows if row.throttled >= _MOST and row.used is not None]
     parts = [
         all(each.holds for each in found) if found else None,

@@ -31,7 +31,7 @@ READABLE = ("tsc", "kvm-clock", "xen", "hyperv_clocksource_tsc_page")
 #: What a guest is switched to.
 UNREADABLE = ("hpet", "acpi_pm")
 NOT_TOLD = "not told"
-_COLUMNS: dict[str, Any] = {
+SCHEMA: dict[str, Any] = {
     "kind": pl.String,  # run; count: system calls of a run apart; clocksource: one that is not had
     "clocksource": pl.String,
     "available": pl.String,
@@ -56,7 +56,6 @@ _COLUMNS: dict[str, Any] = {
     "counted": pl.Int64,  # clock_gettime(2), as the kernel saw it
     "missing": pl.String,
 }
-SCHEMA = pl.Schema(_COLUMNS)
 _SCHEMA = 1
 _LACKS = 3
 _SEED = 1

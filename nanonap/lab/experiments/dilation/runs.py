@@ -23,25 +23,23 @@ from nanonap.toolchain.releases import release_toolchain
 from nanonap.toolchain.wheels import DEFAULT_GO
 
 QUOTAS = ("none", "50%")
-SCHEMA = pl.Schema(
-    {
-        "part": pl.String,  # sleep, gosched, go run
-        "load": pl.String,  # of go run: what of it is compiled
-        "quota": pl.String,
-        "block": pl.Int64,
-        "requested_ns": pl.Int64,
-        "elapsed_ns": pl.Int64,  # of the sleep or the loop, by the program's own clock
-        "whole_ns": pl.Int64,  # of the whole command, from outside
-        "iterations": pl.Int64,
-        "goroutines": pl.Int64,
-        "nr_periods": pl.Int64,
-        "nr_throttled": pl.Int64,
-        "throttled_ns": pl.Int64,  # of the run's own group
-        "parent_throttled_ns": pl.Int64,  # of the group above it, meanwhile
-        "root_throttled_ns": pl.Int64,  # of the topmost group, meanwhile
-        "missing": pl.String,
-    }
-)
+SCHEMA = {
+    "part": pl.String,  # sleep, gosched, go run
+    "load": pl.String,  # of go run: what of it is compiled
+    "quota": pl.String,
+    "block": pl.Int64,
+    "requested_ns": pl.Int64,
+    "elapsed_ns": pl.Int64,  # of the sleep or the loop, by the program's own clock
+    "whole_ns": pl.Int64,  # of the whole command, from outside
+    "iterations": pl.Int64,
+    "goroutines": pl.Int64,
+    "nr_periods": pl.Int64,
+    "nr_throttled": pl.Int64,
+    "throttled_ns": pl.Int64,  # of the run's own group
+    "parent_throttled_ns": pl.Int64,  # of the group above it, meanwhile
+    "root_throttled_ns": pl.Int64,  # of the topmost group, meanwhile
+    "missing": pl.String,
+}
 #: Two, so that burners have a processor each where there are two CPUs, and none waits for another.
 _GOMAXPROCS = 2
 #: Of each group, with and without quota: other work on the machine is not to keep burners from using their quota up.
@@ -137,15 +135,12 @@ def go_run_rows(setting: Setting, plan: Plan) -> Iterator[Row]:
 
 def _go_run(setting: Setting, folder: Path, kind: str, quota_text: str, requested_ns: int) -> Row:
     """The columns of one command. Raises RunFailed, QuotaUnavailable, Interrupted."""
-    toolchain, quota = release_toolchain(DEFAULT_GO), parse_quota(quota_text)
+    quota = parse_quota(quota_text)
     source = folder / f"sleeps{'' if kind == UNCHANGED else time.monotonic_ns()}.go"
     source.write_text(_SOURCE % (requested_ns, source.name), encoding="utf-8")
-    environment = toolchain.environment()
-    if kind == COLD:
-        environment["GOCACHE"] = tempfile.mkdtemp(prefix="cache-", dir=folder)
-    settings = [f"{name}={value}" for name, value in environment.items() if name.startswith(("GO", "CGO_"))]
+    own = {"GOCACHE": tempfile.mkdtemp(prefix="cache-", dir=folder)} if kind == COLD else {}
     # As the programs here are built, so that the standard library is found compiled.
-    command = ["/usr/bin/env", *settings, str(toolchain.go), "run", "-trimpath", str(source)]
+    command = release_toolchain(DEFAULT_GO).command("run", "-trimpath", str(source), **own)
     with setting.backend.open(Limits(quota, WEIGHT)) as group:
         before, start_ns = group.counters(), time.monotonic_ns()
         done = setting.stop.run(group.command(command), _GO_RUN_TIMEOUT_S)

@@ -11,20 +11,18 @@ from nanonap.lab.ground.errors import QuotaUnavailable
 from nanonap.lab.quota.choose import BACKEND_NAMES, backend_class, working
 from nanonap.lab.show.tables import Section, Table
 
-SCHEMA = pl.Schema(
-    {
-        "backend": pl.String,
-        "ability": pl.String,  # null where the backend does not work at all
-        "asked": pl.String,
-        "read_back": pl.String,  # from the kernel's files
-        "version": pl.Int64,  # of the cgroup
-        "accepted": pl.Boolean,
-        "reason": pl.String,
-        "remedy": pl.String,
-        "mark": pl.String,
-        "driver": pl.String,  # that Docker makes cgroups by: systemd, cgroupfs
-    }
-)
+SCHEMA = {
+    "backend": pl.String,
+    "ability": pl.String,  # null where the backend does not work at all
+    "asked": pl.String,
+    "read_back": pl.String,  # from the kernel's files
+    "version": pl.Int64,  # of the cgroup
+    "accepted": pl.Boolean,
+    "reason": pl.String,
+    "remedy": pl.String,
+    "mark": pl.String,
+    "driver": pl.String,  # that Docker makes cgroups by: systemd, cgroupfs
+}
 _TIMEOUT_S = 180.0
 _CLAIMED = ("quota", "weight", "memory", CHANGED)
 #: Where a backend does not work: what shows the same elsewhere.

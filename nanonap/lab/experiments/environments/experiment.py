@@ -4,34 +4,24 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from nanonap.lab.experiments.environments.verdicts import (
-    BURST,
-    FAKE_BURST,
-    LIMITED,
-    LIMITED_BY,
-    NONE,
-    picture,
-    table,
-    verdicts,
-)
+from nanonap.lab.experiments.environments import verdicts
+from nanonap.lab.experiments.environments.verdicts import BURST, FAKE_BURST, LIMITED, LIMITED_BY, NONE
 from nanonap.lab.experiments.kit.base import Experiment, Row, Setting
 from nanonap.lab.experiments.kit.counted import COUNTERS
 from nanonap.lab.ground.errors import QuotaUnavailable
 from nanonap.lab.quota.limits import Limits, parse_quota
 
-SCHEMA = pl.Schema(
-    {
-        "environment": pl.String,
-        "load": pl.String,  # quiet, busy
-        "block": pl.Int64,
-        "requested_ns": pl.Int64,
-        "elapsed_ns": pl.Int64,
-        "nr_periods": pl.Int64,  # of the group, over all of its sleeps
-        "nr_throttled": pl.Int64,
-        "throttled_ns": pl.Int64,
-        "missing": pl.String,
-    }
-)
+SCHEMA = {
+    "environment": pl.String,
+    "load": pl.String,  # quiet, busy
+    "block": pl.Int64,
+    "requested_ns": pl.Int64,
+    "elapsed_ns": pl.Int64,
+    "nr_periods": pl.Int64,  # of the group, over all of its sleeps
+    "nr_throttled": pl.Int64,
+    "throttled_ns": pl.Int64,
+    "missing": pl.String,
+}
 _PROBE = "nanonap.lab.experiments.environments.probe"
 _QUIET, _BUSY = "quiet", "busy"
 _OTHER = {
@@ -50,7 +40,7 @@ class Environments(Experiment):
         "a busy process it starts or ends in a stall half of the time, and is late by up to 50 ms for each; burst "
         "changes nothing there, since a busy group has nothing left over. `max 100000` is no burst but no limit at all"
     )
-    shown = (table,)
+    shown = (verdicts.table,)
 
     schema = SCHEMA
 
@@ -75,8 +65,8 @@ class Environments(Experiment):
                 setting.say(f"block {block + 1} of {blocks}, busy, {name}")
                 yield from _block(setting, {name: quotas[name]}, _BUSY, block, seconds, sleeps)
 
-    judge = staticmethod(verdicts)
-    draw = staticmethod(picture)
+    judge = staticmethod(verdicts.verdicts)
+    draw = staticmethod(verdicts.picture)
 
 
 def _refusal(setting: Setting, quota: str) -> str | None:

@@ -28,9 +28,7 @@ def ratio(data: pl.DataFrame, environment: str, load: str) -> Ratio | None:
 
 def _late(data: pl.DataFrame, environment: str, load: str, by_ns: float = LATE_NS) -> bool | None:
     found = ratio(data, environment, load)
-    if found is None:
-        return None
-    return found.within(1 + by_ns / int(data["requested_ns"][0]), float("inf"))
+    return None if found is None else found.within(1 + by_ns / int(data["requested_ns"][0]), float("inf"))
 
 
 def _used_up(data: pl.DataFrame, environment: str) -> bool:

@@ -6,41 +6,29 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nanonap.base.durations import format_ns
-from nanonap.lab.experiments.handoff.runs import (
-    CALL,
-    DIRECT,
-    HAND,
-    HANDED,
-    IDLE,
-    LIMITED,
-    LOCKED,
-    METHODS,
-    NETPOLL,
-    NONE,
-    SLEEP,
-)
+from nanonap.lab.experiments.handoff import runs
 from nanonap.lab.experiments.handoff.verdicts import gap, share
 from nanonap.lab.show.style import DPI, FAINT, SMALL, colour, dress, duration_ticks, headline
 
 _COLOURS = {
-    SLEEP: colour("stock"),
-    LOCKED: colour("usleep"),
-    CALL: colour("nanosleep"),
-    DIRECT: colour("sleep"),
-    NETPOLL: colour("netpoll"),
+    runs.SLEEP: colour("stock"),
+    runs.LOCKED: colour("usleep"),
+    runs.CALL: colour("nanosleep"),
+    runs.DIRECT: colour("sleep"),
+    runs.NETPOLL: colour("netpoll"),
 }
 _LABELS = {
-    SLEEP: "time.Sleep",
-    LOCKED: "time.Sleep,\nlocked to its thread",
-    CALL: "blocking\nsystem call",
-    DIRECT: "patched:\nsleep (blocks)",
-    NETPOLL: "patched:\nnetpoll",
+    runs.SLEEP: "time.Sleep",
+    runs.LOCKED: "time.Sleep,\nlocked to its thread",
+    runs.CALL: "blocking\nsystem call",
+    runs.DIRECT: "patched:\nsleep (blocks)",
+    runs.NETPOLL: "patched:\nnetpoll",
 }
 
 
 def picture(data: pl.DataFrame) -> Figure | None:
     """Three panels: until the P runs another goroutine; threads of many sleepers; what neighbours get of a quota."""
-    if data.filter(pl.col("part") == HAND).is_empty():
+    if data.filter(pl.col("part") == runs.HAND).is_empty():
         return None
     figure = Figure(figsize=(9.6, 7.2), dpi=DPI, layout="constrained")
     grid = figure.add_gridspec(2, 2, height_ratios=(5, 4))
@@ -54,8 +42,8 @@ def picture(data: pl.DataFrame) -> Figure | None:
 
 def _gaps(axes: Axes, data: pl.DataFrame) -> None:
     dice = np.random.default_rng(1)
-    own = data.filter(pl.col("part") == HAND, pl.col("quota") == NONE)
-    for place, method in enumerate(HANDED):
+    own = data.filter(pl.col("part") == runs.HAND, pl.col("quota") == runs.NONE)
+    for place, method in enumerate(runs.HANDED):
         for same, marker in ((True, "o"), (False, "^")):
             gaps = own.filter(pl.col("method") == method, pl.col("same_thread") == same)["gap_ns"].to_numpy()
             height = place + dice.uniform(-0.2, 0.2, gaps.size)
@@ -75,8 +63,8 @@ def _gaps(axes: Axes, data: pl.DataFrame) -> None:
     axes.set_xscale("log")
     duration_ticks(axes, "x", [1e3, 1e4, 1e5, 1e6, 1e7, 1e8])
     axes.set_xlim(5e2, 1e8)
-    axes.set_yticks(range(len(HANDED)), [_LABELS[each] for each in HANDED])
-    axes.set_ylim(len(HANDED) - 0.4, -0.75)
+    axes.set_yticks(range(len(runs.HANDED)), [_LABELS[each] for each in runs.HANDED])
+    axes.set_ylim(len(runs.HANDED) - 0.4, -0.75)
     axes.set_xlabel(
         "from falling asleep until the next goroutine ran on the sleeper's P (GOMAXPROCS 1)", fontsize=SMALL
     )
@@ -85,8 +73,8 @@ def _gaps(axes: Axes, data: pl.DataFrame) -> None:
 
 
 def _threads(axes: Axes, data: pl.DataFrame) -> None:
-    own = data.filter(pl.col("part") == IDLE, pl.col("quota") == NONE, pl.col("sleepers") > 1)
-    for place, method in enumerate(METHODS):
+    own = data.filter(pl.col("part") == runs.IDLE, pl.col("quota") == runs.NONE, pl.col("sleepers") > 1)
+    for place, method in enumerate(runs.METHODS):
         seen = own.filter(pl.col("method") == method)
         if seen.is_empty():
             continue
@@ -95,8 +83,8 @@ def _threads(axes: Axes, data: pl.DataFrame) -> None:
         text = f"{threads} threads; {idle} of {seen['gomaxprocs'][0]} Ps idle"
         axes.annotate(text, (threads, place), (5, 0), textcoords="offset points", va="center", fontsize=SMALL)
     sleepers = max(own["sleepers"].to_list(), default=0)
-    axes.set_yticks(range(len(METHODS)), [_LABELS[each] for each in METHODS])
-    axes.set_ylim(len(METHODS) - 0.4, -0.6)
+    axes.set_yticks(range(len(runs.METHODS)), [_LABELS[each] for each in runs.METHODS])
+    axes.set_ylim(len(runs.METHODS) - 0.4, -0.6)
     axes.set_xlim(0, 2 * (sleepers + 5))
     axes.set_xticks(range(0, sleepers + 6, 5))
     axes.set_axisbelow(True)
@@ -105,9 +93,9 @@ def _threads(axes: Axes, data: pl.DataFrame) -> None:
 
 
 def _shares(axes: Axes, data: pl.DataFrame) -> None:
-    measured = [method for method in METHODS if share(data, method, LIMITED) is not None]
+    measured = [method for method in runs.METHODS if share(data, method, runs.LIMITED) is not None]
     for place, method in enumerate(measured):
-        for quota, offset, face in ((NONE, -0.13, "white"), (LIMITED, 0.13, _COLOURS[method])):
+        for quota, offset, face in ((runs.NONE, -0.13, "white"), (runs.LIMITED, 0.13, _COLOURS[method])):
             ratio = share(data, method, quota)
             if ratio is None:
                 continue
@@ -117,7 +105,7 @@ def _shares(axes: Axes, data: pl.DataFrame) -> None:
             axes.annotate(f"{ratio.value:.2f} ×", (high, place + offset), (7, 0), textcoords="offset points",
                           va="center", fontsize=SMALL)  # fmt: skip
     axes.plot([], [], "o", color="black", markerfacecolor="white", label="no quota")
-    axes.plot([], [], "o", color="black", label=f"quota {LIMITED} of a CPU")
+    axes.plot([], [], "o", color="black", label=f"quota {runs.LIMITED} of a CPU")
     axes.axvline(1, color=FAINT, linewidth=1, linestyle=":")
     axes.axvline(2, color=FAINT, linewidth=1, linestyle=":")
     axes.set_yticks(range(len(measured)), [_LABELS[each] for each in measured])

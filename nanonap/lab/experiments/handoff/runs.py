@@ -32,41 +32,39 @@ LOCKED = "time.Sleep, locked"
 HANDED = (SLEEP, LOCKED, CALL, DIRECT, NETPOLL)
 COMPUTE, PARK = "computing", "parked"
 HAND, IDLE, SHARE, QUIET = "hand", "idle", "share", "quiet"
-SCHEMA = pl.Schema(
-    {
-        "part": pl.String,  # hand, idle, share, quiet
-        "method": pl.String,  # of sleeping; in share also what the other goroutine does instead
-        "quota": pl.String,
-        "block": pl.Int64,
-        "gomaxprocs": pl.Int64,
-        "sleepers": pl.Int64,
-        "number": pl.Int64,  # of the sleep in its process
-        "requested_ns": pl.Int64,
-        "threads": pl.Int64,  # of the process: at the end (hand, quiet), or at the sample (idle)
-        # hand: one row per sleep
-        "gap_ns": pl.Int64,  # from just before the sleep until the P's other goroutine ran
-        "same_thread": pl.Boolean,  # whether it ran on the sleeper's thread
-        "actual_ns": pl.Int64,
-        "base_ns": pl.Int64,  # computing with nobody asleep, and the rounds done
-        "base_count": pl.Int64,
-        "sleep_ns": pl.Int64,  # computing while the other sleeps, from the moment that it fell asleep
-        "sleep_count": pl.Int64,
-        "not_in_go": pl.Int64,  # goroutines in system calls during the sleep (runtime/metrics)
-        # idle: a row a sample of the scheduler's trace
-        "idle_ps": pl.Int64,
-        "idle_threads": pl.Int64,
-        "syscall_ticks": pl.Int64,
-        # share and quiet: one row per run
-        "window_ns": pl.Int64,
-        "count": pl.Int64,
-        "other_count": pl.Int64,
-        "cpu_ns": pl.Int64,  # of the process in the window
-        "usage_ns": pl.Int64,  # of the group, the process's start included
-        "nr_periods": pl.Int64,
-        "nr_throttled": pl.Int64,
-        "throttled_ns": pl.Int64,
-    }
-)
+SCHEMA = {
+    "part": pl.String,  # hand, idle, share, quiet
+    "method": pl.String,  # of sleeping; in share also what the other goroutine does instead
+    "quota": pl.String,
+    "block": pl.Int64,
+    "gomaxprocs": pl.Int64,
+    "sleepers": pl.Int64,
+    "number": pl.Int64,  # of the sleep in its process
+    "requested_ns": pl.Int64,
+    "threads": pl.Int64,  # of the process: at the end (hand, quiet), or at the sample (idle)
+    # hand: one row per sleep
+    "gap_ns": pl.Int64,  # from just before the sleep until the P's other goroutine ran
+    "same_thread": pl.Boolean,  # whether it ran on the sleeper's thread
+    "actual_ns": pl.Int64,
+    "base_ns": pl.Int64,  # computing with nobody asleep, and the rounds done
+    "base_count": pl.Int64,
+    "sleep_ns": pl.Int64,  # computing while the other sleeps, from the moment that it fell asleep
+    "sleep_count": pl.Int64,
+    "not_in_go": pl.Int64,  # goroutines in system calls during the sleep (runtime/metrics)
+    # idle: a row a sample of the scheduler's trace
+    "idle_ps": pl.Int64,
+    "idle_threads": pl.Int64,
+    "syscall_ticks": pl.Int64,
+    # share and quiet: one row per run
+    "window_ns": pl.Int64,
+    "count": pl.Int64,
+    "other_count": pl.Int64,
+    "cpu_ns": pl.Int64,  # of the process in the window
+    "usage_ns": pl.Int64,  # of the group, the process's start included
+    "nr_periods": pl.Int64,
+    "nr_throttled": pl.Int64,
+    "throttled_ns": pl.Int64,
+}
 #: Of each group: other work on the machine is not to keep the program from its quota.
 _WEIGHT = 1_000
 _SEED = 1

@@ -3,19 +3,7 @@
 import numpy as np
 import polars as pl
 
-from nanonap.lab.experiments.handoff.runs import (
-    COMPUTE,
-    HAND,
-    HANDED,
-    IDLE,
-    LIMITED,
-    METHODS,
-    NONE,
-    PARK,
-    QUIET,
-    QUOTAS,
-    SHARE,
-)
+from nanonap.lab.experiments.handoff import runs
 from nanonap.lab.experiments.handoff.verdicts import progress, share
 from nanonap.lab.experiments.kit.ratios import cell
 from nanonap.lab.show.tables import NONE as ABSENT
@@ -31,15 +19,15 @@ def tables(data: pl.DataFrame) -> list[Table]:
 
 def _hand(data: pl.DataFrame) -> Table:
     sections = []
-    for quota in QUOTAS:
+    for quota in runs.QUOTAS:
         cells = []
-        for method in HANDED:
-            own = data.filter(pl.col("part") == HAND, pl.col("method") == method, pl.col("quota") == quota)
+        for method in runs.HANDED:
+            own = data.filter(pl.col("part") == runs.HAND, pl.col("method") == method, pl.col("quota") == quota)
             if own.is_empty():
                 continue
             gaps = [quantile(np.sort(own["gap_ns"].to_numpy()), q) for q in (0.5, 0.9, 1.0)]
             other = int((~own["same_thread"]).sum())
-            speed = cell(progress(data, method)) if quota == NONE else ABSENT
+            speed = cell(progress(data, method)) if quota == runs.NONE else ABSENT
             counts = [_most(own, "not_in_go"), _most(own, "threads")]
             cells.append([method, f"{other} of {own.height}", *map(time_text, gaps), speed, *counts])
         if cells:
@@ -57,14 +45,14 @@ def _hand(data: pl.DataFrame) -> Table:
 
 
 def _idle(data: pl.DataFrame) -> Table:
-    traced = data.filter(pl.col("part") == IDLE)
+    traced = data.filter(pl.col("part") == runs.IDLE)
     shapes = sorted(
-        traced.select("quota", "gomaxprocs", "sleepers").unique().rows(), key=lambda row: (row[0] != NONE, row)
+        traced.select("quota", "gomaxprocs", "sleepers").unique().rows(), key=lambda row: (row[0] != runs.NONE, row)
     )
     sections = []
     for quota, ps, sleepers in shapes:
         of_shape = pl.col("quota") == quota, pl.col("gomaxprocs") == ps, pl.col("sleepers") == sleepers
-        cells = [_idle_row(method, traced.filter(*of_shape, pl.col("method") == method)) for method in METHODS]
+        cells = [_idle_row(method, traced.filter(*of_shape, pl.col("method") == method)) for method in runs.METHODS]
         sections.append(Section(f"{sleepers} asleep, GOMAXPROCS {ps}, quota {quota}", [row for row in cells if row]))
     notes = [
         "Samples of the scheduler's own trace (GODEBUG=schedtrace) while all sleepers sleep and nothing else is to be "
@@ -95,15 +83,15 @@ def _idle_row(method: str, own: pl.DataFrame) -> list[str]:
 
 def _share(data: pl.DataFrame) -> Table:
     sections = []
-    for quota in QUOTAS:
+    for quota in runs.QUOTAS:
         cells = []
-        for beside in (COMPUTE, PARK, *METHODS):
-            own = data.filter(pl.col("part") == SHARE, pl.col("method") == beside, pl.col("quota") == quota)
+        for beside in (runs.COMPUTE, runs.PARK, *runs.METHODS):
+            own = data.filter(pl.col("part") == runs.SHARE, pl.col("method") == beside, pl.col("quota") == quota)
             if own.is_empty():
                 continue
             cpu = float(own["cpu_ns"].sum()) / float(own["window_ns"].sum())
             ratios = ["1", "1"]
-            if beside != COMPUTE:
+            if beside != runs.COMPUTE:
                 ratios = [cell(share(data, beside, quota, column)) for column in ("own", "group")]
             cells.append([beside, str(own.height), *ratios, f"{cpu:.2f}", _periods(own)])
         sections.append(Section(f"quota {quota}", cells))
@@ -118,8 +106,8 @@ def _share(data: pl.DataFrame) -> Table:
 
 def _quiet(data: pl.DataFrame) -> Table:
     cells = []
-    for method in METHODS:
-        own = data.filter(pl.col("part") == QUIET, pl.col("method") == method)
+    for method in runs.METHODS:
+        own = data.filter(pl.col("part") == runs.QUIET, pl.col("method") == method)
         if own.is_empty():
             continue
         used = float(own["cpu_ns"].sum()) / float(own["window_ns"].sum())
@@ -133,7 +121,7 @@ def _quiet(data: pl.DataFrame) -> Table:
         "included (mean). throttled: periods with a stop, of those counted, and the time stopped, all runs together."
     ]
     columns = ("asleep by", "runs", "used asleep", "whole run", "throttled", "time stopped")
-    return Table(f"A process that only sleeps, quota {LIMITED}", columns, [Section("", cells)], notes)
+    return Table(f"A process that only sleeps, quota {runs.LIMITED}", columns, [Section("", cells)], notes)
 
 
 def _periods(own: pl.DataFrame) -> str:

@@ -6,22 +6,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from nanonap.lab.experiments.handoff.runs import (
-    CALL,
-    COMPUTE,
-    DIRECT,
-    HAND,
-    HANDED,
-    LIMITED,
-    LOCKED,
-    METHODS,
-    NETPOLL,
-    NONE,
-    QUIET,
-    QUOTAS,
-    SHARE,
-    SLEEP,
-)
+from nanonap.lab.experiments.handoff import runs
 from nanonap.lab.experiments.kit.base import Verdict
 from nanonap.lab.experiments.kit.counted import used_up
 from nanonap.lab.experiments.kit.ratios import TOO_FEW, Ratio, json_of, outcome_of, ratio_by_block
@@ -65,8 +50,8 @@ class Moved:
             return True
         return False if self._bounds(self.few)[0] > MAJORITY else None
 
-    def _bounds(self, runs: int) -> list[float]:
-        bounds = stats.binomtest(runs, self.runs).proportion_ci(CONFIDENCE, "exact")
+    def _bounds(self, count: int) -> list[float]:
+        bounds = stats.binomtest(count, self.runs).proportion_ci(CONFIDENCE, "exact")
         return [float(bounds.low), float(bounds.high)]
 
     def __str__(self) -> str:
@@ -80,9 +65,9 @@ class Moved:
         return {**counts, "interval": self.interval}
 
 
-def moved(data: pl.DataFrame, method: str, quota: str = NONE) -> Moved | None:
+def moved(data: pl.DataFrame, method: str, quota: str = runs.NONE) -> Moved | None:
     """Of the sleeps under one quota, as ``gap``; None where there are none."""
-    own = data.filter(pl.col("part") == HAND, pl.col("method") == method, pl.col("quota") == quota)
+    own = data.filter(pl.col("part") == runs.HAND, pl.col("method") == method, pl.col("quota") == quota)
     if own.is_empty():
         return None
     shares = own.group_by("block").agg(share=1 - pl.col("same_thread").mean())["share"]
@@ -98,17 +83,17 @@ def hands_over(data: pl.DataFrame, method: str) -> bool | None:
 
 def gap(data: pl.DataFrame, method: str) -> tuple[float, Interval] | None:
     """The median time until the P ran the other goroutine, without a quota, and its 95 % interval over runs; ns."""
-    own = data.filter(pl.col("part") == HAND, pl.col("method") == method, pl.col("quota") == NONE)
+    own = data.filter(pl.col("part") == runs.HAND, pl.col("method") == method, pl.col("quota") == runs.NONE)
     if own.is_empty():
         return None
-    runs = [part["gap_ns"].to_numpy() for part in own.partition_by("block", maintain_order=True)]
+    gaps = [part["gap_ns"].to_numpy() for part in own.partition_by("block", maintain_order=True)]
     middle = quantile(np.sort(own["gap_ns"].to_numpy()), 0.5)
-    return middle, interval(median_distribution(runs, _SEED))
+    return middle, interval(median_distribution(gaps, _SEED))
 
 
 def progress(data: pl.DataFrame, method: str) -> Ratio | None:
     """How fast the other goroutine got on during the sleeps, over the same with nobody asleep, without a quota."""
-    own = data.filter(pl.col("part") == HAND, pl.col("quota") == NONE).with_columns(
+    own = data.filter(pl.col("part") == runs.HAND, pl.col("quota") == runs.NONE).with_columns(
         during=pl.col("sleep_count") / pl.col("sleep_ns"), base=pl.col("base_count") / pl.col("base_ns")
     )
     long = own.unpivot(["during", "base"], index=["block", "method"], variable_name="when", value_name="rate")
@@ -120,27 +105,27 @@ def share(data: pl.DataFrame, beside: str, quota: str, column: str = "own") -> R
 
     ``column``: ``own`` of the goroutine, ``group`` of both together.
     """
-    rates = data.filter(pl.col("part") == SHARE).with_columns(
+    rates = data.filter(pl.col("part") == runs.SHARE).with_columns(
         own=pl.col("count") / pl.col("window_ns"),
         group=(pl.col("count") + pl.col("other_count")) / pl.col("window_ns"),
     )
-    return ratio_by_block(rates, column, {"method": beside, "quota": quota}, {"method": COMPUTE, "quota": quota})
+    return ratio_by_block(rates, column, {"method": beside, "quota": quota}, {"method": runs.COMPUTE, "quota": quota})
 
 
 def put_to_the_test(data: pl.DataFrame) -> bool:
     """Whether the quota stopped the goroutines that compute beside each other. Where nothing counts, it is taken to."""
-    own = data.filter(pl.col("part") == SHARE, pl.col("method") == COMPUTE, pl.col("quota") == LIMITED)
+    own = data.filter(pl.col("part") == runs.SHARE, pl.col("method") == runs.COMPUTE, pl.col("quota") == runs.LIMITED)
     return not own.is_empty() and used_up(own)
 
 
 def verdict(data: pl.DataFrame) -> Verdict:
     """T4: does a sleep hand the P over, of a goroutine locked to its thread and of others, and who gets the quota?"""
     says = "a sleeping goroutine's thread hands its P to another thread, and others get its share of the quota"
-    shares = {each: share(data, each, LIMITED) for each in METHODS}
+    shares = {each: share(data, each, runs.LIMITED) for each in runs.METHODS}
     tested = put_to_the_test(data)
-    ratio = shares[SLEEP]
+    ratio = shares[runs.SLEEP]
     gets = ratio.within(GETS_THE_SHARE, float("inf")) if ratio is not None and tested else None
-    parts = [hands_over(data, SLEEP), hands_over(data, LOCKED), gets]
+    parts = [hands_over(data, runs.SLEEP), hands_over(data, runs.LOCKED), gets]
     told = [_handing(data), _sharing(data, shares)]
     if not tested:
         told.append("the quota did not stop two computing goroutines in half of its periods: too much else runs here")
@@ -152,7 +137,7 @@ def verdict(data: pl.DataFrame) -> Verdict:
 
 def _handing(data: pl.DataFrame) -> str:
     parts = []
-    for method in HANDED:
+    for method in runs.HANDED:
         found, after = moved(data, method), gap(data, method)
         if found is not None and after is not None:
             parts.append(f"{_named(method)} in {found}, {time_with(*after)} later")
@@ -163,11 +148,11 @@ def _handing(data: pl.DataFrame) -> str:
 
 def _named(method: str) -> str:
     return {
-        SLEEP: "after time.Sleep",
-        LOCKED: "after time.Sleep of a goroutine locked to its thread",
-        CALL: "after a blocking system call",
-        DIRECT: "after the sleep patched to block",
-        NETPOLL: "after time.Sleep with the netpoll patch",
+        runs.SLEEP: "after time.Sleep",
+        runs.LOCKED: "after time.Sleep of a goroutine locked to its thread",
+        runs.CALL: "after a blocking system call",
+        runs.DIRECT: "after the sleep patched to block",
+        runs.NETPOLL: "after time.Sleep with the netpoll patch",
     }[method]
 
 
@@ -175,15 +160,15 @@ def _sharing(data: pl.DataFrame, shares: dict[str, Ratio | None]) -> str:
     known = [f"{method} {ratio}" for method, ratio in shares.items() if ratio is not None]
     if not known:
         return "no data of the quota"
-    group = share(data, SLEEP, LIMITED, "group")
+    group = share(data, runs.SLEEP, runs.LIMITED, "group")
     return (
-        f"under {LIMITED} of a CPU the work of a computing goroutine beside a sleeping one is, by the way it sleeps, "
-        f"{', '.join(known)} that beside a computing one, and with time.Sleep the work of both together {group}"
+        f"under {runs.LIMITED} of a CPU the work of a computing goroutine beside a sleeping one is, by the way it "
+        f"sleeps, {', '.join(known)} that beside a computing one, and with time.Sleep the work of both together {group}"
     )
 
 
 def _alone(data: pl.DataFrame) -> str:
-    own = data.filter(pl.col("part") == QUIET, pl.col("nr_throttled").is_not_null())
+    own = data.filter(pl.col("part") == runs.QUIET, pl.col("nr_throttled").is_not_null())
     if own.is_empty():
         return ""
     used = float(own["cpu_ns"].sum()) / float(own["window_ns"].sum())
@@ -194,8 +179,8 @@ def _alone(data: pl.DataFrame) -> str:
 
 def _figures(data: pl.DataFrame, shares: dict[str, Ratio | None]) -> dict[str, object]:
     figures: dict[str, object] = {}
-    for method in HANDED:
-        handed = {quota: moved(data, method, quota) for quota in QUOTAS}
+    for method in runs.HANDED:
+        handed = {quota: moved(data, method, quota) for quota in runs.QUOTAS}
         after = gap(data, method)
         figures[method] = {
             "other_thread": {quota: None if found is None else found.to_json() for quota, found in handed.items()},

@@ -1,6 +1,6 @@
 """The one face of every experiment: run it, judge its data, show and draw them. Judging never looks at the machine."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -79,7 +79,7 @@ class Experiment:
     shown: ClassVar[Sequence[Callable[[pl.DataFrame], Table]]] = ()
 
     #: The columns of the raw data, units in their names.
-    schema: ClassVar[pl.Schema]
+    schema: ClassVar[Mapping[str, pl.DataType | type[pl.DataType]]]
 
     def rows(self, setting: Setting) -> Iterable[Row]:
         """The raw data, a row per observation. Raises QuotaUnavailable, RunFailed, Interrupted."""

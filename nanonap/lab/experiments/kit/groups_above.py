@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nanonap.base.errors import NanonapError
-from nanonap.lab.quota.base import Backend
+from nanonap.lab.quota.base import Backend, grown
 from nanonap.lab.quota.cgroup import throttled_ns_of
 from nanonap.lab.quota.limits import Limits
 
@@ -45,8 +45,4 @@ class GroupsAbove:
     def since(self, before: Pair) -> Pair:
         """How much they grew."""
         now = self.throttled_ns()
-        return _grown(now[0], before[0]), _grown(now[1], before[1])
-
-
-def _grown(now: int | None, before: int | None) -> int | None:
-    return None if now is None or before is None else now - before
+        return grown(now[0], before[0]), grown(now[1], before[1])

@@ -20,16 +20,14 @@ from nanonap.lab.quota.limits import Quota
 from nanonap.lab.quota.none import NoBackend
 from nanonap.lab.run.runner import Output, measure
 
-SCHEMA = pl.Schema(
-    {
-        "state": pl.String(),  # what the process did before and beside the sleep: see minimum_samples
-        "arm": pl.String(),
-        "block": pl.Int64(),
-        "process": pl.Int64(),  # of the block and state: several where a process has only one such sleep
-        "requested_ns": pl.Int64(),
-        "actual_ns": pl.List(pl.Int64),  # ascending
-    }
-)
+SCHEMA = {
+    "state": pl.String(),  # what the process did before and beside the sleep: see minimum_samples
+    "arm": pl.String(),
+    "block": pl.Int64(),
+    "process": pl.Int64(),  # of the block and state: several where a process has only one such sleep
+    "requested_ns": pl.Int64(),
+    "actual_ns": pl.List(pl.Int64),  # ascending
+}
 _US, _MS = 1_000, 1_000_000
 _GOMAXPROCS = 2
 _SEED = 1

@@ -11,14 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
+from nanonap.lab.experiments.minimum import verdicts
 from nanonap.lab.experiments.minimum.samples import STEADY, STRATEGIES, arms_there, by_run, chosen, requested
-from nanonap.lab.experiments.minimum.verdicts import (
-    ASKED_NS,
-    CLAIMED_LEAST_NS,
-    CLAIMED_LEAST_SIGMA_NS,
-    CLAIMED_NS,
-    CLAIMED_SIGMA_NS,
-)
 from nanonap.lab.show.style import DPI, SMALL, colour, dress, duration_ticks, legend_above, short
 from nanonap.lab.stats.resampling import quantile
 
@@ -86,20 +80,20 @@ def _actual(axes: Axes, data: pl.DataFrame, strategy: str, durations: Sequence[i
 def _claims(axes: Axes, strategy: str) -> None:
     if strategy == "stock":
         axes.axhspan(
-            CLAIMED_LEAST_NS - CLAIMED_LEAST_SIGMA_NS,
-            CLAIMED_LEAST_NS + CLAIMED_LEAST_SIGMA_NS,
+            verdicts.CLAIMED_LEAST_NS - verdicts.CLAIMED_LEAST_SIGMA_NS,
+            verdicts.CLAIMED_LEAST_NS + verdicts.CLAIMED_LEAST_SIGMA_NS,
             color=_CLAIM,
             alpha=0.12,
             linewidth=0,
         )
-        axes.axhline(CLAIMED_LEAST_NS, color=_CLAIM, linewidth=1)
-        words = f"claimed: ≥ {short(CLAIMED_LEAST_NS)}, ± {short(CLAIMED_LEAST_SIGMA_NS)}"
+        axes.axhline(verdicts.CLAIMED_LEAST_NS, color=_CLAIM, linewidth=1)
+        words = f"claimed: ≥ {short(verdicts.CLAIMED_LEAST_NS)}, ± {short(verdicts.CLAIMED_LEAST_SIGMA_NS)}"
         axes.text(0.03, 0.9, words, transform=axes.transAxes, color=_CLAIM, fontsize=8, bbox=_PLATE)
     if strategy == "sleep":
-        axes.plot(ASKED_NS, CLAIMED_NS, "X", color=_CLAIM, markersize=8, zorder=5)
+        axes.plot(verdicts.ASKED_NS, verdicts.CLAIMED_NS, "X", color=_CLAIM, markersize=8, zorder=5)
         axes.annotate(
-            f"claimed: {short(CLAIMED_NS)} ± {short(CLAIMED_SIGMA_NS)}",
-            (ASKED_NS, CLAIMED_NS),
+            f"claimed: {short(verdicts.CLAIMED_NS)} ± {short(verdicts.CLAIMED_SIGMA_NS)}",
+            (verdicts.ASKED_NS, verdicts.CLAIMED_NS),
             (0.98, 0.38),
             textcoords="axes fraction",
             ha="right",
@@ -115,7 +109,7 @@ def _sigma(axes: Axes, data: pl.DataFrame, durations: Sequence[int]) -> None:
         if points:
             style = "--" if arm.endswith("+slack1") else "-"
             axes.plot(*zip(*points, strict=True), style, color=colour(arm), linewidth=1.2)
-    for claimed_ns in (CLAIMED_LEAST_SIGMA_NS, CLAIMED_SIGMA_NS):
+    for claimed_ns in (verdicts.CLAIMED_LEAST_SIGMA_NS, verdicts.CLAIMED_SIGMA_NS):
         axes.axhline(claimed_ns, color=_CLAIM, linewidth=1)
         axes.text(
             durations[0], claimed_ns * 1.08, f"claimed: {short(claimed_ns)}", color=_CLAIM, fontsize=8, bbox=_PLATE

@@ -4,34 +4,22 @@ import polars as pl
 
 from nanonap.base.durations import asked
 from nanonap.lab.experiments.kit.ratios import cell
-from nanonap.lab.experiments.minimum.samples import (
-    MILLISECOND_NS,
-    STEADY,
-    STOCK,
-    arms_there,
-    by_run,
-    chosen,
-    early,
-    requested,
-    shares_below,
-    sleeps,
-    states_there,
-)
+from nanonap.lab.experiments.minimum import samples
 from nanonap.lab.experiments.minimum.verdicts import ASKED_NS, CLAIMED_LEAST_NS
 from nanonap.lab.show.tables import NONE, Section, Table, time_text
 
 #: Ascending. Below the first no idle program can wait; the second is claimed.
-_LIMITS = (MILLISECOND_NS, CLAIMED_LEAST_NS)
+_LIMITS = (samples.MILLISECOND_NS, CLAIMED_LEAST_NS)
 
 
 def claimed_table(data: pl.DataFrame) -> Table:
     """The claimed sleep, with intervals."""
     rows = []
-    for arm in arms_there(data):
-        found = sleeps(chosen(data, STEADY, arm, ASKED_NS))
+    for arm in samples.arms_there(data):
+        found = samples.sleeps(samples.chosen(data, samples.STEADY, arm, ASKED_NS))
         if found is None:
             continue
-        too_short, count = early(data, [arm])
+        too_short, count = samples.early(data, [arm])
         figures = [time_text(found.least.value_ns), *map(str, (found.p50, found.p99, found.sigma))]
         rows.append([arm, *figures, f"{too_short:,} of {count:,}"])
     columns = ("arm", "min", "p50 [95 %]", "p99 [95 %]", "σ [95 %]", "too short")
@@ -45,10 +33,10 @@ def claimed_table(data: pl.DataFrame) -> Table:
 
 def duration_table(data: pl.DataFrame) -> Table:
     """Every duration, without intervals."""
-    durations = requested(data, STEADY)
+    durations = samples.requested(data, samples.STEADY)
     sections = []
-    for arm in arms_there(data):
-        found = [sleeps(chosen(data, STEADY, arm, each)) for each in durations]
+    for arm in samples.arms_there(data):
+        found = [samples.sleeps(samples.chosen(data, samples.STEADY, arm, each)) for each in durations]
         if not any(found):
             continue
         kinds = {"min": "least", "p50": "p50", "p99": "p99", "σ": "sigma"}
@@ -63,11 +51,11 @@ def duration_table(data: pl.DataFrame) -> Table:
 def short_table(data: pl.DataFrame) -> Table:
     """Stock's short sleeps."""
     sections = []
-    for state in states_there(data):
+    for state in samples.states_there(data):
         rows = []
-        limits = [shares_below(data, state, limit_ns) for limit_ns in _LIMITS]
+        limits = [samples.shares_below(data, state, limit_ns) for limit_ns in _LIMITS]
         for each in limits[-1]:
-            runs = by_run(chosen(data, state, STOCK, each))
+            runs = samples.by_run(samples.chosen(data, state, samples.STOCK, each))
             count, least = sum(run.size for run in runs), min(int(run[0]) for run in runs)
             rows.append(
                 [asked(each), f"{count:,}", time_text(least), *(cell(shares.get(each), ".1%") for shares in limits)]

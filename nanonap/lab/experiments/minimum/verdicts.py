@@ -11,22 +11,7 @@ from nanonap.base.durations import asked
 from nanonap.lab.experiments.kit.base import Verdict
 from nanonap.lab.experiments.kit.claim_parts import Parts, all_hold, any_holds, tell_parts
 from nanonap.lab.experiments.kit.ratios import Ratio, outcome_of
-from nanonap.lab.experiments.minimum.samples import (
-    IDLE,
-    MILLISECOND_NS,
-    RAW,
-    STEADY,
-    STOCK,
-    Estimate,
-    Sleeps,
-    arms_there,
-    chosen,
-    early,
-    median_over,
-    shares_below,
-    sleeps,
-    states_there,
-)
+from nanonap.lab.experiments.minimum import samples
 
 CLAIMED_LEAST_NS, CLAIMED_LEAST_SIGMA_NS = 1_200_000, 320_000
 ASKED_NS, CLAIMED_NS, CLAIMED_SIGMA_NS = 100_000, 98_000, 8_000
@@ -46,17 +31,17 @@ _P2 = (
 )
 #: Of shares.
 _FORM = ".1%"
-_WHOSE = {STOCK: "stock's", "floor": "the raw call's", "floor+slack1": "the raw call's"}
+_WHOSE = {samples.STOCK: "stock's", "floor": "the raw call's", "floor+slack1": "the raw call's"}
 
 
 def shortest(data: pl.DataFrame) -> Verdict:
     """P1: whatever less is asked for, and σ where the claims ask for it, at 100 µs."""
-    if data.filter(pl.col("arm") == STOCK).is_empty():
+    if data.filter(pl.col("arm") == samples.STOCK).is_empty():
         return Verdict("P1", _P1, "cannot be tested here", "no sleep of stock was measured")
-    found = sleeps(chosen(data, STEADY, STOCK, ASKED_NS))
-    below = {state: shares_below(data, state, CLAIMED_LEAST_NS) for state in states_there(data)}
-    sooner = {state: shares_below(data, state, MILLISECOND_NS) for state in states_there(data)}
-    idle = {state: shares for state, shares in below.items() if state in IDLE}
+    found = samples.sleeps(samples.chosen(data, samples.STEADY, samples.STOCK, ASKED_NS))
+    below = {state: samples.shares_below(data, state, CLAIMED_LEAST_NS) for state in samples.states_there(data)}
+    sooner = {state: samples.shares_below(data, state, samples.MILLISECOND_NS) for state in samples.states_there(data)}
+    idle = {state: shares for state, shares in below.items() if state in samples.IDLE}
     parts: Parts = {
         f"no sleep of an idle program ends before {asked(CLAIMED_LEAST_NS)}": all_hold(
             share.within(0, RARE) for shares in idle.values() for share in shares.values()
@@ -68,7 +53,8 @@ def shortest(data: pl.DataFrame) -> Verdict:
     said = [
         f"asked for {asked(ASKED_NS)}, one sleep after the other: {_told(found)}",
         f"of an idle program's sleeps that ask for less than {asked(CLAIMED_LEAST_NS)} end before it: {_range(idle)}",
-        f"beside the claim, of those that ask for less than {asked(MILLISECOND_NS)} end before it {_shares(sooner)}",
+        f"beside the claim, of those that ask for less than {asked(samples.MILLISECOND_NS)} end before it "
+        + _shares(sooner),
         tell_parts(parts),
     ]
     figures = {
@@ -82,15 +68,17 @@ def shortest(data: pl.DataFrame) -> Verdict:
 
 def direct(data: pl.DataFrame) -> Verdict:
     """P2."""
-    found = {arm: sleeps(chosen(data, STEADY, arm, ASKED_NS)) for arm in arms_there(data)}
+    found = {
+        arm: samples.sleeps(samples.chosen(data, samples.STEADY, arm, ASKED_NS)) for arm in samples.arms_there(data)
+    }
     known = {arm: each for arm, each in found.items() if each is not None}
     own = [arm for arm in DIRECT if arm in known]
     if not own:
         nothing = f"no sleep of {asked(ASKED_NS)} of a program so patched was measured"
         return Verdict("P2", _P2, "cannot be tested here", nothing)
-    too_short, count = early(data, [arm for arm in known if arm not in (STOCK, *RAW)])
+    too_short, count = samples.early(data, [arm for arm in known if arm not in (samples.STOCK, *samples.RAW)])
     parts: Parts = {
-        "a sleep can end before the time asked for": early(data, own)[0] > 0,
+        "a sleep can end before the time asked for": samples.early(data, own)[0] > 0,
         f"the median is near {asked(CLAIMED_NS)}": any_holds(
             known[arm].p50.over(CLAIMED_NS).within(1 / MEDIAN_WITHIN, MEDIAN_WITHIN) for arm in own
         ),
@@ -103,9 +91,9 @@ def direct(data: pl.DataFrame) -> Verdict:
     deciding = centre if set(centre) == {False} else list(parts.values())
     said = [
         f"{too_short:,} of {count:,} sleeps of patched programs ended before their time",
-        *(f"{arm}: {_told(known[arm])}, its median {_over(data, arm, STOCK, _raw(arm))}" for arm in own),
-        *(f"{arm}: p50 {known[arm].p50}" for arm in ("netpoll", "netpoll+slack1", *RAW) if arm in known),
-        f"usleep, which patches the runtime's only nanosleep: its median {_over(data, 'usleep', STOCK)}",
+        *(f"{arm}: {_told(known[arm])}, its median {_over(data, arm, samples.STOCK, _raw(arm))}" for arm in own),
+        *(f"{arm}: p50 {known[arm].p50}" for arm in ("netpoll", "netpoll+slack1", *samples.RAW) if arm in known),
+        f"usleep, which patches the runtime's only nanosleep: its median {_over(data, 'usleep', samples.STOCK)}",
         tell_parts(parts),
     ]
     figures = {
@@ -124,14 +112,14 @@ def _raw(arm: str) -> str:
 
 def _over(data: pl.DataFrame, arm: str, *bases: str) -> str:
     """The median of an arm over those of others, or that there is none to compare."""
-    ratios = {base: median_over(data, arm, base, ASKED_NS) for base in bases}
+    ratios = {base: samples.median_over(data, arm, base, ASKED_NS) for base in bases}
     return ", ".join(
         f"not measured beside {_WHOSE[base]}" if ratio is None else f"{ratio} {_WHOSE[base]}"
         for base, ratio in ratios.items()
     )
 
 
-def _told(found: Sleeps | None) -> str:
+def _told(found: samples.Sleeps | None) -> str:
     if found is None:
         return "not measured"
     return f"minimum {found.least}, p50 {found.p50}, σ {found.sigma} ({found.count:,} sleeps)"
@@ -164,11 +152,11 @@ def _json(by_state: Mapping[str, Mapping[int, Ratio]]) -> dict[str, object]:
     }
 
 
-def _figures(found: Sleeps | None) -> dict[str, object]:
+def _figures(found: samples.Sleeps | None) -> dict[str, object]:
     if found is None:
         return {"sleeps": 0}
     made: dict[str, object] = {"sleeps": found.count, "least_ns": found.least.value_ns}
     for name in ("p1", "p50", "p99", "sigma"):
-        figure: Estimate = getattr(found, name)
+        figure: samples.Estimate = getattr(found, name)
         made[f"{name}_ns"], made[f"{name}_interval_ns"] = figure.value_ns, figure.interval_ns
     return made

@@ -155,9 +155,7 @@ def _plain(axes: Axes, sleep: _Sleep) -> None:
     title = f"{sleep.arm}: runs again after {format_ns(sleep.actual_ns)}"
     axes.set_title(title, fontsize=10, loc="left", fontweight="bold", pad=20)
     axes.set_xlabel(
-        "since the request; both sleeps to one scale, recorded under tracing",
-        fontsize=SMALL,
-        color=FOOTNOTE,
+        "since the request; both sleeps to one scale, recorded under tracing", fontsize=SMALL, color=FOOTNOTE
     )
     late = format_ns(sleep.actual_ns - sleep.requested_ns)
     for at, words, colour, side in (

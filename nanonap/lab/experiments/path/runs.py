@@ -185,9 +185,7 @@ def _tracer(stop: Stop) -> str:
 
     ``go tool -n`` says what it would run, and running that is quicker. Raises RunFailed.
     """
-    toolchain = release_toolchain(DEFAULT_GO)
-    kept = [f"{name}={value}" for name, value in toolchain.environment().items() if name.startswith(("GO", "CGO_"))]
-    done = stop.run(["/usr/bin/env", *kept, str(toolchain.go), "tool", "-n", "trace"], _BUILD_S)
+    done = stop.run(release_toolchain(DEFAULT_GO).command("tool", "-n", "trace"), _BUILD_S)
     if done.status != 0:
         raise RunFailed(f"`go tool -n trace`: exit status {done.status}; its stderr: {done.stderr[-300:]}")
     return done.stdout.decode().strip()

@@ -3,22 +3,9 @@
 import polars as pl
 
 from nanonap.base.durations import asked, format_ns
+from nanonap.lab.experiments.path import shares
 from nanonap.lab.experiments.path.calls import EPOLL
 from nanonap.lab.experiments.path.data import MANY, PERFED, RUNTIME, SHOWN_NS, STRACED, TRACEPOINTS
-from nanonap.lab.experiments.path.shares import (
-    NEAR_NS,
-    SHORT_NS,
-    arms_of,
-    by_rule,
-    calls_of,
-    mean,
-    near,
-    quantile,
-    share,
-    sleeps_of,
-    states_of,
-    usual,
-)
 from nanonap.lab.experiments.path.trace import ASLEEP
 from nanonap.lab.show.style import short
 from nanonap.lab.show.tables import NONE, Section, Table
@@ -28,17 +15,17 @@ _SLOWED = "Tracing slows a program down: this tells where sleeps wait, not how l
 
 def call_table(data: pl.DataFrame) -> Table:
     """The calls of every arm and duration."""
-    best = sleeps_of(data, TRACEPOINTS, STRACED, PERFED)
-    others = {source: sleeps_of(data, source) for source in (STRACED, PERFED)}
+    best = shares.sleeps_of(data, TRACEPOINTS, STRACED, PERFED)
+    others = {source: shares.sleeps_of(data, source) for source in (STRACED, PERFED)}
     sections = []
-    for arm in arms_of(best):
+    for arm in shares.arms_of(best):
         rows = []
         for (requested_ns,), of_best in best.filter(pl.col("arm") == arm).group_by("requested_ns"):
             own = {
                 source: each.filter(pl.col("arm") == arm, pl.col("requested_ns") == requested_ns)
                 for source, each in others.items()
             }
-            call = usual(of_best["call"])
+            call = shares.usual(of_best["call"])
             in_it = pl.when(pl.col("call") == call).then(pl.col("inside_ns")).otherwise(0)
             nano = [_part(each, pl.col("nanosleep_ns")) for each in (of_best, own[PERFED])]
             parts = [_part(of_best, in_it), *nano, _part(of_best, pl.col("monitor_ns"))]
@@ -63,22 +50,22 @@ def call_table(data: pl.DataFrame) -> Table:
 
 def limit_table(data: pl.DataFrame) -> Table:
     """The limits against the time left."""
-    calls, sleeps = calls_of(data), sleeps_of(data, TRACEPOINTS, STRACED, PERFED)
+    calls, sleeps = shares.calls_of(data), shares.sleeps_of(data, TRACEPOINTS, STRACED, PERFED)
     every = pl.col("timeout_ns").is_not_null()
     rows = []
-    for arm in arms_of(calls):
-        if usual(sleeps.filter(pl.col("arm") == arm)["call"]) not in EPOLL:
+    for arm in shares.arms_of(calls):
+        if shares.usual(sleeps.filter(pl.col("arm") == arm)["call"]) not in EPOLL:
             continue  # what epoll calls there are wait for something else
         own = calls.filter(pl.col("arm") == arm)
-        whole, close = share(calls, arm, by_rule(), every), share(calls, arm, near(), every)
+        whole, close = shares.share(calls, arm, shares.by_rule(), every), shares.share(calls, arm, shares.near(), every)
         spread = [_time(own["past_ns"], q) for q in (0.05, 0.5, 0.95)]
         rule = NONE if whole is None or not own["call"].is_in(["epoll_pwait"]).all() else f"{whole.value:.1%}"
         rows.append([arm, str(own.height), rule, NONE if close is None else f"{close.value:.1%}", *spread])
-    columns = ("arm", "calls", "whole ms left", f"within {short(NEAR_NS)}", "past it: p5", "p50", "p95")
+    columns = ("arm", "calls", "whole ms left", f"within {short(shares.NEAR_NS)}", "past it: p5", "p50", "p95")
     notes = [
-        f"Of the epoll calls that sleeps up to {asked(SHORT_NS)} wait in. whole ms left: given the time left to the "
-        "sleep's deadline, cut to whole milliseconds, and at least one. within: the limit reaches to the deadline, so "
-        "near. past it: how far the limit reaches past the deadline (−: short of it; the scheduler then waits once "
+        f"Of the epoll calls that sleeps up to {asked(shares.SHORT_NS)} wait in. whole ms left: given the time left to "
+        "the sleep's deadline, cut to whole milliseconds, and at least one. within: the limit reaches to the deadline, "
+        "so near. past it: how far the limit reaches past the deadline (−: short of it; the scheduler then waits once "
         "more).",
         "netpoll asks for 1/128 less than is left, because epoll adds slack to long waits. sleep is not here: its "
         "sleeps wait elsewhere.",
@@ -88,14 +75,14 @@ def limit_table(data: pl.DataFrame) -> Table:
 
 def state_table(data: pl.DataFrame) -> Table:
     """The states of the goroutine."""
-    traced = states_of(data, TRACEPOINTS, RUNTIME)
+    traced = shares.states_of(data, TRACEPOINTS, RUNTIME)
     runs = data.filter(pl.col("kind") == "run")
     rows = []
-    for arm in arms_of(traced):
+    for arm in shares.arms_of(traced):
         own, of_arm = traced.filter(pl.col("arm") == arm), runs.filter(pl.col("arm") == arm)
-        most = usual(own["states"])
+        most = shares.usual(own["states"])
         agree = own.filter(pl.col("states") == most).height / own.height
-        by_goroutine = mean(own["by_goroutine"].cast(pl.Int64))
+        by_goroutine = shares.mean(own["by_goroutine"].cast(pl.Int64))
         by = NONE if by_goroutine is None else f"{1 - by_goroutine:.1%}"
         one, many = (of_arm.filter(pl.col("sleepers") == count) for count in (1, MANY))
         counts = [_mean(one, "traced_threads"), _mean(one, "processors"), _mean(many, "threads")]
@@ -113,9 +100,9 @@ def state_table(data: pl.DataFrame) -> Table:
 
 def duration_table(data: pl.DataFrame) -> Table:
     """How long the states last."""
-    traced = states_of(data, TRACEPOINTS, RUNTIME).filter(pl.col("requested_ns") == SHOWN_NS)
+    traced = shares.states_of(data, TRACEPOINTS, RUNTIME).filter(pl.col("requested_ns") == SHOWN_NS)
     rows = []
-    for arm in arms_of(traced):
+    for arm in shares.arms_of(traced):
         own = traced.filter(pl.col("arm") == arm)
         columns = ("actual_ns", "running_ns", "waiting_ns", "syscall_ns", "runnable_ns")
         rows.append([arm, *(_time(own[column], 0.5) for column in columns)])
@@ -150,10 +137,10 @@ def _part(sleeps: pl.DataFrame, time_ns: pl.Expr) -> str:
 
 
 def _time(values: pl.Series, q: float) -> str:
-    value = quantile(values, q)
+    value = shares.quantile(values, q)
     return NONE if value is None else format_ns(value)
 
 
 def _mean(runs: pl.DataFrame, column: str) -> str:
-    value = mean(runs[column])
+    value = shares.mean(runs[column])
     return NONE if value is None else f"{value:.1f}"

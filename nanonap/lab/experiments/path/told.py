@@ -36,10 +36,7 @@ class Teller:
 TELLERS = (
     Teller(STRACED, (STRACE,), read_strace, "install strace, where ptrace is permitted"),
     Teller(
-        PERFED,
-        ((*PRIVATE_TRACEFS, *PERF), PERF),
-        read_perf,
-        "run as root with perf installed (Debian: linux-perf)",
+        PERFED, ((*PRIVATE_TRACEFS, *PERF), PERF), read_perf, "run as root with perf installed (Debian: linux-perf)"
     ),
 )
 

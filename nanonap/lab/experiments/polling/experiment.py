@@ -18,19 +18,17 @@ from nanonap.lab.quota.limits import Quota
 from nanonap.lab.quota.none import NoBackend
 from nanonap.lab.run.runner import measure
 
-SCHEMA = pl.Schema(
-    {
-        "way": pl.String,  # stock, netpoll+slack1: the runtime's timers; poll1ms, poll10ms, busy
-        "sleepers": pl.Int64,
-        "interval_ns": pl.Int64,  # from one deadline of a sleeper to its next, in the middle: see schedule
-        "block": pl.Int64,
-        "deadlines": pl.Int64,  # of all sleepers
-        "wall_ns": pl.Int64,
-        "cpu_ns": pl.Int64,  # of the process, by getrusage
-        "late_p50_ns": pl.Int64,
-        "late_p99_ns": pl.Int64,
-    }
-)
+SCHEMA = {
+    "way": pl.String,  # stock, netpoll+slack1: the runtime's timers; poll1ms, poll10ms, busy
+    "sleepers": pl.Int64,
+    "interval_ns": pl.Int64,  # from one deadline of a sleeper to its next, in the middle: see schedule
+    "block": pl.Int64,
+    "deadlines": pl.Int64,  # of all sleepers
+    "wall_ns": pl.Int64,
+    "cpu_ns": pl.Int64,  # of the process, by getrusage
+    "late_p50_ns": pl.Int64,
+    "late_p99_ns": pl.Int64,
+}
 _US, _MS = 1_000, 1_000_000
 #: Who was woken runs where the waiting was done: what is compared is the waiting, not how work spreads over threads.
 _GOMAXPROCS = 1

@@ -23,23 +23,21 @@ from nanonap.lab.run.runner import measure
 from nanonap.toolchain.patched import patch_quanta
 from patcher import RECOMMENDED_DENSE_NS
 
-SCHEMA = pl.Schema(
-    {
-        "arm": pl.String,
-        "quantum_ns": pl.Int64,  # null: the program as built; 0: patched, no quantum
-        "dense_ns": pl.Int64,  # only waits shorter than this are rounded up; null: all shorter than the quantum
-        "load": pl.String,
-        "block": pl.Int64,
-        "requested_ns": pl.Int64,
-        "sleeps": pl.Int64,
-        "wall_ns": pl.Int64,
-        "cpu_ns": pl.Int64,
-        "nvcsw": pl.Int64,
-        "late_p50_ns": pl.Int64,
-        "late_p99_ns": pl.Int64,
-        "epoll_per_second": pl.Float64,  # of one run apart, the same in every row of the arm and load
-    }
-)
+SCHEMA = {
+    "arm": pl.String,
+    "quantum_ns": pl.Int64,  # null: the program as built; 0: patched, no quantum
+    "dense_ns": pl.Int64,  # only waits shorter than this are rounded up; null: all shorter than the quantum
+    "load": pl.String,
+    "block": pl.Int64,
+    "requested_ns": pl.Int64,
+    "sleeps": pl.Int64,
+    "wall_ns": pl.Int64,
+    "cpu_ns": pl.Int64,
+    "nvcsw": pl.Int64,
+    "late_p50_ns": pl.Int64,
+    "late_p99_ns": pl.Int64,
+    "epoll_per_second": pl.Float64,  # of one run apart, the same in every row of the arm and load
+}
 DENSE_NS = RECOMMENDED_DENSE_NS
 """About what a thread takes to wake up; a power of two is the cheapest to test for."""
 LONE, FEW, MANY = "quiet", "sleepers:10", "sleepers:50"

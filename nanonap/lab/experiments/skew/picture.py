@@ -7,19 +7,8 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from nanonap.lab.experiments.skew import shares
 from nanonap.lab.experiments.skew.rows import SLEEP
-from nanonap.lab.experiments.skew.shares import (
-    CLAIMED,
-    CLASSES,
-    EDGES,
-    FROM_DEADLINE,
-    FROM_EXPIRY,
-    delays,
-    is_covered,
-    primary,
-    seen_whole,
-    shares,
-)
 from nanonap.lab.experiments.skew.tables import arms_of, median
 from nanonap.lab.show.style import DPI, FAINT, SMALL, dress, duration_ticks
 
@@ -52,7 +41,7 @@ def picture(data: pl.DataFrame) -> Figure | None:
     title = "share of wake-ups of which\na stage took at most …"
     panels[-1].legend(handles, labels, loc="center", fontsize=SMALL, frameon=False, title=title)
     above.suptitle(_headline(data), x=0.01, ha="left", fontsize=11, fontweight="bold")
-    for axes, reading in zip(below.subplots(1, 2), (FROM_EXPIRY, FROM_DEADLINE), strict=True):
+    for axes, reading in zip(below.subplots(1, 2), (shares.FROM_EXPIRY, shares.FROM_DEADLINE), strict=True):
         _bars(axes, data, arms, reading)
     handles, labels = below.axes[0].get_legend_handles_labels()
     below.legend(handles, labels, loc="outside upper right", fontsize=SMALL, ncols=3, frameon=False)
@@ -60,21 +49,23 @@ def picture(data: pl.DataFrame) -> Figure | None:
 
 
 def _headline(data: pl.DataFrame) -> str:
-    if not is_covered(data, "stock"):
-        whole, ended = seen_whole(data, "stock")
+    if not shares.is_covered(data, "stock"):
+        whole, ended = shares.seen_whole(data, "stock")
         return f"Too few of stock's wake-ups were seen until the thread ran: {whole:,} of {ended:,}"
-    short, long = (median(delays(data, "stock", reading)["ns"]) for reading in (FROM_EXPIRY, FROM_DEADLINE))
+    short, long = (
+        median(shares.delays(data, "stock", reading)["ns"]) for reading in (shares.FROM_EXPIRY, shares.FROM_DEADLINE)
+    )
     return f"Stock's timers: {short} from expiry until the thread runs, {long} from the deadline (medians)"
 
 
 def _distributions(axes: Axes, data: pl.DataFrame, arm: str) -> None:
-    own = data.filter(pl.col("part") == SLEEP, pl.col("arm") == arm, pl.col("method") == primary(data))
-    covered = is_covered(data, arm)
+    own = data.filter(pl.col("part") == SLEEP, pl.col("arm") == arm, pl.col("method") == shares.primary(data))
+    covered = shares.is_covered(data, arm)
     for column, name, colour in _STAGES if covered else _STAGES[:2]:
         _steps(axes, own[column].drop_nulls(), colour, name, 1.3)
     if covered:
-        _steps(axes, delays(data, arm, FROM_EXPIRY)["ns"], "#000000", FROM_EXPIRY, 2.2)
-    for edge in EDGES:
+        _steps(axes, shares.delays(data, arm, shares.FROM_EXPIRY)["ns"], "#000000", shares.FROM_EXPIRY, 2.2)
+    for edge in shares.EDGES:
         axes.axvline(edge, color=FAINT, linewidth=1, linestyle=":")
     axes.set_xscale("log")
     axes.set_xlim(_LEAST_NS, _MOST_NS)
@@ -93,12 +84,12 @@ def _steps(axes: Axes, values: pl.Series, colour: str, label: str, width: float)
 
 
 def _bars(axes: Axes, data: pl.DataFrame, arms: Sequence[str], reading: str) -> None:
-    rows: list[tuple[str, Sequence[float]]] = [("claimed", CLAIMED)]
+    rows: list[tuple[str, Sequence[float]]] = [("claimed", shares.CLAIMED)]
     for arm in arms:
-        found = shares(data, arm, reading)
-        rows.append((arm, [share.value for share in found] if found else [0.0] * len(CLASSES)))
+        found = shares.by_class(data, arm, reading)
+        rows.append((arm, [share.value for share in found] if found else [0.0] * len(shares.CLASSES)))
     left = np.zeros(len(rows))
-    for place, (name, colour) in enumerate(zip(CLASSES, _BARS, strict=True)):
+    for place, (name, colour) in enumerate(zip(shares.CLASSES, _BARS, strict=True)):
         widths = np.array([values[place] for _, values in rows])
         axes.barh(range(len(rows)), widths, left=left, color=colour, height=0.7, label=name)
         for row, (start, width) in enumerate(zip(left, widths, strict=True)):

@@ -11,35 +11,33 @@ from nanonap.lab.experiments.skew.events import Wake, Wakes
 from nanonap.lab.plan.schedule import Run
 
 Row = dict[str, Any]
-SCHEMA = pl.Schema(
-    {
-        # sleep: one row per recorded sleep; unrecorded: per sleep that was not; timerfd: per wait; recording: its
-        # counts; lack: what is missing
-        "part": pl.String,
-        "method": pl.String,  # bpftrace, tracefs (whole microseconds)
-        "arm": pl.String,
-        "block": pl.Int64,
-        "requested_ns": pl.Int64,
-        "late_ns": pl.Int64,  # of the sleep, by the program's own clock: the stages below make it up
-        "rounding_ns": pl.Int64,  # from the sleep's end as asked for to the deadline that the kernel was given
-        "expiry_ns": pl.Int64,  # from there to the expired timer's handler
-        "wakeup_ns": pl.Int64,  # from there until the thread is put on a run queue
-        "running_ns": pl.Int64,  # until it has a CPU; null with the next: it kept its CPU, or the switch was not seen
-        "exit_ns": pl.Int64,  # until its system call returns
-        "goroutine_ns": pl.Int64,  # until the sleeping goroutine reads the clock
-        "slack_ns": pl.Int64,  # how much later than its deadline the kernel may let the timer expire
-        "slept_ns": pl.Int64,  # what sched_stat_sleep says
-        "pair_ns": pl.Int64,  # from the timer's setting (timerfd: the call) to sched_stat_sleep, or to the wake-up
-        "sleeps": pl.Int64,  # of a recording: in it
-        "timerfd": pl.Int64,  # of a recording: calls of timerfd_settime by the program
-        "stats": pl.Int64,  # of a recording: how often sched_stat_sleep came
-        "otherwise": pl.Int64,  # of a recording: armed waits that something else than the timer ended
-        "lost": pl.Int64,  # of a recording: events that there was no room for
-        "mark": pl.String,  # of a recording: what is to be said of the place, as that it is emulated
-        "what": pl.String,
-        "missing": pl.String,
-    }
-)
+SCHEMA = {
+    # sleep: one row per recorded sleep; unrecorded: per sleep that was not; timerfd: per wait; recording: its
+    # counts; lack: what is missing
+    "part": pl.String,
+    "method": pl.String,  # bpftrace, tracefs (whole microseconds)
+    "arm": pl.String,
+    "block": pl.Int64,
+    "requested_ns": pl.Int64,
+    "late_ns": pl.Int64,  # of the sleep, by the program's own clock: the stages below make it up
+    "rounding_ns": pl.Int64,  # from the sleep's end as asked for to the deadline that the kernel was given
+    "expiry_ns": pl.Int64,  # from there to the expired timer's handler
+    "wakeup_ns": pl.Int64,  # from there until the thread is put on a run queue
+    "running_ns": pl.Int64,  # until it has a CPU; null with the next: it kept its CPU, or the switch was not seen
+    "exit_ns": pl.Int64,  # until its system call returns
+    "goroutine_ns": pl.Int64,  # until the sleeping goroutine reads the clock
+    "slack_ns": pl.Int64,  # how much later than its deadline the kernel may let the timer expire
+    "slept_ns": pl.Int64,  # what sched_stat_sleep says
+    "pair_ns": pl.Int64,  # from the timer's setting (timerfd: the call) to sched_stat_sleep, or to the wake-up
+    "sleeps": pl.Int64,  # of a recording: in it
+    "timerfd": pl.Int64,  # of a recording: calls of timerfd_settime by the program
+    "stats": pl.Int64,  # of a recording: how often sched_stat_sleep came
+    "otherwise": pl.Int64,  # of a recording: armed waits that something else than the timer ended
+    "lost": pl.Int64,  # of a recording: events that there was no room for
+    "mark": pl.String,  # of a recording: what is to be said of the place, as that it is emulated
+    "what": pl.String,
+    "missing": pl.String,
+}
 SLEEP, UNRECORDED, TIMERFD = "sleep", "unrecorded", "timerfd"
 STAT = "sched_stat_sleep"
 _REMEDY = "--backend guest has it"

@@ -56,7 +56,7 @@ def delays(data: pl.DataFrame, arm: str, reading: str, method: str | None = None
     return recorded(data, arm, method).select(pl.col("block").fill_null(0), ns.alias("ns")).drop_nulls()
 
 
-def shares(data: pl.DataFrame, arm: str, reading: str, less_ns: float = 0) -> list[Ratio] | None:
+def by_class(data: pl.DataFrame, arm: str, reading: str, less_ns: float = 0) -> list[Ratio] | None:
     """Of each class its share, each delay ``less_ns`` shorter, with an interval over the runs.
 
     None where there is nothing, and where too few were seen whole.
@@ -112,7 +112,7 @@ def as_claimed(data: pl.DataFrame, arm: str, reading: str, cost: Ratio | None) -
     steps = min(2 + int(most / _STEP_NS), _MOST_STEPS)
     answers = set()
     for less_ns in np.linspace(0, most, steps).tolist():
-        answers.add(_are_claimed(shares(data, arm, reading, less_ns)))
+        answers.add(_are_claimed(by_class(data, arm, reading, less_ns)))
         if len(answers) > 1:
             return None
     return answers.pop()

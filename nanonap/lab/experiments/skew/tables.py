@@ -3,21 +3,9 @@
 import polars as pl
 
 from nanonap.base.durations import asked, format_ns
+from nanonap.lab.experiments.skew import shares
 from nanonap.lab.experiments.skew.recorder import BPFTRACE, TRACEFS
 from nanonap.lab.experiments.skew.rows import SLEEP, TIMERFD, UNRECORDED
-from nanonap.lab.experiments.skew.shares import (
-    CLAIMED,
-    CLASSES,
-    COVERAGE,
-    FROM_EXPIRY,
-    READINGS,
-    delays,
-    is_covered,
-    primary,
-    seen_whole,
-    share_text,
-    shares,
-)
 from nanonap.lab.plan.arms import in_order
 from nanonap.lab.show.tables import NONE, Section, Table
 
@@ -39,31 +27,33 @@ def arms_of(data: pl.DataFrame) -> list[str]:
 
 def share_table(data: pl.DataFrame) -> Table:
     """Shares by reading."""
-    rows = {reading: [["claimed", *(f"{each:.0%}" for each in CLAIMED), NONE, NONE]] for reading in READINGS}
+    rows = {
+        reading: [["claimed", *(f"{each:.0%}" for each in shares.CLAIMED), NONE, NONE]] for reading in shares.READINGS
+    }
     for reading, own in rows.items():
         for arm in [*arms_of(data), TIMERFD]:
-            found, times = shares(data, arm, reading), delays(data, arm, reading)["ns"]
-            whole, ended = seen_whole(data, arm)
+            found, times = shares.by_class(data, arm, reading), shares.delays(data, arm, reading)["ns"]
+            whole, ended = shares.seen_whole(data, arm)
             if found is not None:
-                own.append([arm, *(share_text(each) for each in found), median(times), f"{times.len():,}"])
+                own.append([arm, *(shares.share_text(each) for each in found), median(times), f"{times.len():,}"])
             elif ended:
                 own.append([arm, *[NONE] * 4, f"{whole:,} of {ended:,}"])
     notes = [
         "Share of the wake-ups whose delay is in the class, with its 95 % interval over runs; n: wake-ups in all. No "
-        f"shares where fewer than {COVERAGE:.0%} of them were seen until the thread ran. What recording costs is in "
-        "these delays, too.",
+        f"shares where fewer than {shares.COVERAGE:.0%} of them were seen until the thread ran. What recording costs "
+        "is in these delays, too.",
         "expiry: the expired timer's handler begins; deadline: what the kernel was asked for, without timer slack. "
         "running: the thread has a CPU.",
-        f"Recorded by {primary(data)}; {TIMERFD} (a Python program, one run, kept on the first CPU) by {TRACEFS}, in "
-        "whole microseconds.",
+        f"Recorded by {shares.primary(data)}; {TIMERFD} (a Python program, one run, kept on the first CPU) by "
+        f"{TRACEFS}, in whole microseconds.",
     ]
     sections = [Section(reading, own) for reading, own in rows.items()]
-    return Table("How long wake-ups take", ("arm", *CLASSES, "p50", "n"), sections, notes)
+    return Table("How long wake-ups take", ("arm", *shares.CLASSES, "p50", "n"), sections, notes)
 
 
 def stage_table(data: pl.DataFrame) -> Table:
     """Medians by stage."""
-    own = data.filter(pl.col("part") == SLEEP, pl.col("method") == primary(data))
+    own = data.filter(pl.col("part") == SLEEP, pl.col("method") == shares.primary(data))
     apart = data.filter(pl.col("part") == UNRECORDED)
     sections = []
     for requested_ns in sorted(set(own["requested_ns"])):
@@ -110,7 +100,7 @@ def count_table(data: pl.DataFrame) -> Table:
             rows.append([f"Go, by {method}", *seen, *_sums(counted), *_typical(data, "stock", method)])
     probe = recordings.filter(pl.col("arm") == TIMERFD)
     if probe.height:
-        whole, ended = seen_whole(data, TIMERFD)
+        whole, ended = shares.seen_whole(data, TIMERFD)
         seen = [_sum(probe, "sleeps"), f"{ended:,}", f"{whole:,}"]
         rows.append([f"{TIMERFD}, by {TRACEFS}", *seen, *_sums(probe), *_typical(data, TIMERFD, TRACEFS)])
     lacks = data.filter(pl.col("part") == "lack")
@@ -120,18 +110,18 @@ def count_table(data: pl.DataFrame) -> Table:
         "next two: calls of timerfd_settime and events of sched_stat_sleep; lost: events without room.",
         "Neither way sees all: a script of bpftrace misses the events that interrupt it (such a wait counts as ended "
         "otherwise), and tracefs on some kernels what idle tasks do, but on the first CPU. They record one after the "
-        f"other. {FROM_EXPIRY}: the median of n of stock's sleeps, or of the waits on a {TIMERFD}; none where fewer "
-        f"than {COVERAGE:.0%} of these were seen whole.",
+        f"other. {shares.FROM_EXPIRY}: the median of n of stock's sleeps, or of the waits on a {TIMERFD}; none where "
+        f"fewer than {shares.COVERAGE:.0%} of these were seen whole.",
         *(f"{what}: {missing}" for what, missing in lacks.select("what", "missing").iter_rows()),
     ]
-    columns = ("", "sleeps", "by timer", "whole", "otherwise", "timerfd", "stat_sleep", "lost", FROM_EXPIRY, "n")
+    columns = ("", "sleeps", "by timer", "whole", "otherwise", "timerfd", "stat_sleep", "lost", shares.FROM_EXPIRY, "n")
     return Table("What was recorded", columns, [Section("", rows)], notes)
 
 
 def _typical(data: pl.DataFrame, arm: str, method: str) -> list[str]:
-    if not is_covered(data, arm, method):
+    if not shares.is_covered(data, arm, method):
         return [NONE, NONE]
-    times = delays(data, arm, FROM_EXPIRY, method)["ns"]
+    times = shares.delays(data, arm, shares.FROM_EXPIRY, method)["ns"]
     return [median(times), f"{times.len():,}"]
 
 

@@ -7,22 +7,9 @@ import polars as pl
 from nanonap.base.durations import format_ns
 from nanonap.lab.experiments.kit.base import Outcome, Verdict
 from nanonap.lab.experiments.kit.ratios import TOO_FEW, Ratio, outcome_of
+from nanonap.lab.experiments.skew import shares
 from nanonap.lab.experiments.skew.recorder import BPFTRACE
 from nanonap.lab.experiments.skew.rows import SLEEP, STAT, TIMERFD
-from nanonap.lab.experiments.skew.shares import (
-    CLAIMED,
-    COVERAGE,
-    EDGES,
-    FROM_EXPIRY,
-    READINGS,
-    as_claimed,
-    cost_of_recording,
-    is_covered,
-    primary,
-    seen_whole,
-    share_text,
-    shares,
-)
 
 #: The claim is of Go as it is.
 _JUDGED = "stock"
@@ -32,14 +19,14 @@ _SAYS = "a sleep's wake-up is delayed by at most 10 µs in 68 %, by 10 to 50 µs
 def verdict(data: pl.DataFrame) -> Verdict:
     """E2, of stock's sleeps, from expiry and from the deadline; the literal pair is told beside it."""
     marks = data["mark"].drop_nulls().to_list()
-    whole, ended = seen_whole(data, _JUDGED)
+    whole, ended = shares.seen_whole(data, _JUDGED)
     if not ended:
         return Verdict("E2", _SAYS, "cannot be tested here", "no wake-up of a sleep was recorded", {})
-    if not is_covered(data, _JUDGED):
+    if not shares.is_covered(data, _JUDGED):
         sentence = ". ".join([*marks[:1], _uncovered(data, whole, ended), _literal(data)])
         return Verdict("E2", _SAYS, "not settled", sentence, {"seen_whole": [whole, ended]})
-    cost = cost_of_recording(data)
-    parts = [as_claimed(data, _JUDGED, reading, cost) for reading in READINGS]
+    cost = shares.cost_of_recording(data)
+    parts = [shares.as_claimed(data, _JUDGED, reading, cost) for reading in shares.READINGS]
     # What is emulated has no microseconds to speak of.
     outcome: Outcome = outcome_of(parts) if not marks else "cannot be tested here"
     sentence = f"of {whole} wake-ups of stock sleeps, {_told(data)} (≤ 10, 10–50, > 50 µs; claimed 68, 27, 5 %)"
@@ -55,18 +42,18 @@ def _uncovered(data: pl.DataFrame, whole: int, ended: int) -> str:
     lacks = data.filter(pl.col("part") == "lack", pl.col("what") == BPFTRACE)["missing"].to_list()
     remedy = f"bpftrace sees nearly all: {lacks[0]}" if lacks else "bpftrace sees nearly all"
     return (
-        f"by {primary(data)} {whole} of {ended} wake-ups of stock sleeps were seen until the thread ran, fewer than "
-        f"{COVERAGE:.0%} of them, and which these are is no matter of chance; {remedy}"
+        f"by {shares.primary(data)} {whole} of {ended} wake-ups of stock sleeps were seen until the thread ran, fewer "
+        f"than {shares.COVERAGE:.0%} of them, and which these are is no matter of chance; {remedy}"
     )
 
 
 def _told(data: pl.DataFrame, less_ns: float = 0) -> str:
-    found = {reading: shares(data, _JUDGED, reading, less_ns) for reading in READINGS}
+    found = {reading: shares.by_class(data, _JUDGED, reading, less_ns) for reading in shares.READINGS}
     return "; ".join(f"{reading}: {_three(each)}" for reading, each in found.items() if each is not None)
 
 
 def _three(found: Sequence[Ratio]) -> str:
-    return ", ".join(share_text(share) for share in found)
+    return ", ".join(shares.share_text(share) for share in found)
 
 
 def _costs(data: pl.DataFrame, cost: Ratio | None) -> str:
@@ -78,8 +65,8 @@ def _costs(data: pl.DataFrame, cost: Ratio | None) -> str:
     if cost.value <= 0:
         return told
     return (
-        f"{told}; how much of that lies in these delays is not known, so the share ≤ {EDGES[0] // 1_000} µs is a lower "
-        f"bound. With all of it taken off: {_told(data, cost.value)}"
+        f"{told}; how much of that lies in these delays is not known, so the share ≤ {shares.EDGES[0] // 1_000} µs is "
+        f"a lower bound. With all of it taken off: {_told(data, cost.value)}"
     )
 
 
@@ -88,7 +75,7 @@ def _by_chance(data: pl.DataFrame, cost: Ratio | None) -> bool:
     if cost is None or cost.interval is None:
         return True
     nothing = Ratio(0.0, [0.0, 0.0])
-    return any(as_claimed(data, _JUDGED, reading, nothing) is None for reading in READINGS)
+    return any(shares.as_claimed(data, _JUDGED, reading, nothing) is None for reading in shares.READINGS)
 
 
 def _literal(data: pl.DataFrame) -> str:
@@ -118,14 +105,16 @@ def _median(data: pl.DataFrame, column: str) -> float | None:
 
 def _figures(data: pl.DataFrame, cost: Ratio | None) -> dict[str, object]:
     arms = data.filter(pl.col("part") == SLEEP)["arm"].unique(maintain_order=True).to_list()
-    beside = {arm: shares(data, arm, FROM_EXPIRY) for arm in arms if arm != _JUDGED}
+    beside = {arm: shares.by_class(data, arm, shares.FROM_EXPIRY) for arm in arms if arm != _JUDGED}
     less_ns = 0.0 if cost is None else max(cost.value, 0.0)
     return {
-        "method": primary(data),
-        "claimed": list(CLAIMED),
-        "shares": {reading: _json(shares(data, _JUDGED, reading)) for reading in READINGS},
+        "method": shares.primary(data),
+        "claimed": list(shares.CLAIMED),
+        "shares": {reading: _json(shares.by_class(data, _JUDGED, reading)) for reading in shares.READINGS},
         "recording_costs_ns": None if cost is None else cost.to_json(),
-        "shares_without_it": {reading: _json(shares(data, _JUDGED, reading, less_ns)) for reading in READINGS},
+        "shares_without_it": {
+            reading: _json(shares.by_class(data, _JUDGED, reading, less_ns)) for reading in shares.READINGS
+        },
         "expiry_to_running_of_others": {arm: _json(each) for arm, each in beside.items()},
     }
 

@@ -19,25 +19,23 @@ from nanonap.lab.quota.limits import parse_quota
 from nanonap.lab.run.runner import Measured, measure
 from nanonap.lab.stats.resampling import quantile
 
-SCHEMA = pl.Schema(
-    {
-        "mode": pl.String,  # time: as many sleeps as fit; count: the same number for every arm
-        "quota": pl.String,
-        "arm": pl.String,
-        "block": pl.Int64,
-        "requested_ns": pl.Int64,
-        "sleeps": pl.Int64,
-        "wall_ns": pl.Int64,  # of the measured time
-        "cpu_ns": pl.Int64,  # in the measured time
-        "mean_ns": pl.Float64,  # of a sleep, as the p50 and p99
-        "p50_ns": pl.Int64,
-        "p99_ns": pl.Int64,
-        "stalled": pl.Int64,  # sleeps that were late by more than a tenth of a period
-        "nr_periods": pl.Int64,  # of the whole process, its start included, as the next two
-        "nr_throttled": pl.Int64,
-        "throttled_ns": pl.Int64,
-    }
-)
+SCHEMA = {
+    "mode": pl.String,  # time: as many sleeps as fit; count: the same number for every arm
+    "quota": pl.String,
+    "arm": pl.String,
+    "block": pl.Int64,
+    "requested_ns": pl.Int64,
+    "sleeps": pl.Int64,
+    "wall_ns": pl.Int64,  # of the measured time
+    "cpu_ns": pl.Int64,  # in the measured time
+    "mean_ns": pl.Float64,  # of a sleep, as the p50 and p99
+    "p50_ns": pl.Int64,
+    "p99_ns": pl.Int64,
+    "stalled": pl.Int64,  # sleeps that were late by more than a tenth of a period
+    "nr_periods": pl.Int64,  # of the whole process, its start included, as the next two
+    "nr_throttled": pl.Int64,
+    "throttled_ns": pl.Int64,
+}
 #: As many as a run of seconds can hold; -max-time ends it.
 _ENDLESS = 60_000
 _LATE_SHARE = 10

@@ -31,18 +31,16 @@ _WEIGHT = 1_000
 #: A sleeper is not stretched if its sleeps last the same within so much.
 SAME_WITHIN = 0.02
 _ENOUGH_THROTTLED = 0.8
-SCHEMA = pl.Schema(
-    {
-        "load": pl.String,
-        "quota": pl.String,
-        "block": pl.Int64,
-        "busy_cpus": pl.Int64,
-        "requested_ns": pl.Int64,
-        "actual_ns": pl.Int64,
-        "nr_periods": pl.Int64,
-        "nr_throttled": pl.Int64,
-    }
-)
+SCHEMA = {
+    "load": pl.String,
+    "quota": pl.String,
+    "block": pl.Int64,
+    "busy_cpus": pl.Int64,
+    "requested_ns": pl.Int64,
+    "actual_ns": pl.Int64,
+    "nr_periods": pl.Int64,
+    "nr_throttled": pl.Int64,
+}
 
 
 class Stretch(Experiment):
@@ -87,7 +85,7 @@ class Stretch(Experiment):
         quiet = _stretch(data, QUIET)
         rows = [["quiet: length of a sleep", "1 ×", str(quiet) if quiet else "–", "–"]]
         for each in _comparisons(data):
-            show = _percent if each.quantity.startswith("share") else format_ns
+            show = "{:.1%}".format if each.quantity.startswith("share") else format_ns
             between = each.measured_interval
             bounds = f" [{show(between[0])}, {show(between[1])}]" if between else ""
             predicted = show(each.predicted)
@@ -125,10 +123,6 @@ class Stretch(Experiment):
         return figure
 
 
-def _percent(value: float) -> str:
-    return f"{value:.1%}"
-
-
 def _quiet(data: pl.DataFrame) -> Verdict:
     says = "a quota does not stretch the sleeps of a quiet program"
     ratio = _stretch(data, QUIET)
@@ -146,18 +140,12 @@ def _loaded(data: pl.DataFrame) -> Verdict:
         why = f"the group was stopped in {share:.0%} of its periods only: others want the CPUs; take a quiet machine"
         return Verdict("M2", says, "not settled", why)
     found = _comparisons(data)
-    outcomes = [each.outcome for each in found]
+    outcomes, sentence = [each.outcome for each in found], "; ".join(each.sentence for each in found)
     if "not settled" in outcomes:
-        return Verdict("M2", says, "not settled", "; ".join(each.sentence for each in found))
+        return Verdict("M2", says, "not settled", sentence)
     agree = outcomes.count("agrees")
     outcome: Outcome = "holds" if agree == len(found) else "holds in part" if agree else "refuted"
-    return Verdict(
-        "M2",
-        says,
-        outcome,
-        "; ".join(each.sentence for each in found),
-        {each.quantity: each.to_json() for each in found},
-    )
+    return Verdict("M2", says, outcome, sentence, {each.quantity: each.to_json() for each in found})
 
 
 def _stretch(data: pl.DataFrame, load: Load) -> Ratio | None:

@@ -3,18 +3,8 @@
 import numpy as np
 
 from nanonap.base.durations import asked, format_ns
-from nanonap.lab.judge.verdicts.judging import (
-    QUIET,
-    Figure,
-    Outcome,
-    Verdict,
-    in_range,
-    judge,
-    not_measured,
-    pairs,
-    say,
-    weakest,
-)
+from nanonap.lab.judge.verdicts import judging
+from nanonap.lab.judge.verdicts.judging import Figure, Outcome, Verdict
 from nanonap.lab.plan.arms import PRECISE, floor_of
 from nanonap.lab.stats.cells import Cell, Cells, Key
 from nanonap.lab.stats.effects import Interval, difference_of, ratio_of
@@ -36,14 +26,14 @@ _WHY_NO_CHANGE = (
 def floor_gone(cells: Cells) -> Verdict:
     """Whether stock's sleep of 100 µs lasts at least 6 × that of netpoll with 1 ns slack."""
     name, question = "floor-gone", f"Is stock's sleep floor gone at {asked(_GONE_AT_NS)}?"
-    stock, precise = (cells.get(Key(arm, *QUIET, _GONE_AT_NS)) for arm in ("stock", PRECISE))
+    stock, precise = (cells.get(Key(arm, *judging.QUIET, _GONE_AT_NS)) for arm in ("stock", PRECISE))
     if stock is None or precise is None:
-        return not_measured(name, question, f"stock and {PRECISE}, quiet, without quota, at 100us", "yes")
+        return judging.not_measured(name, question, f"stock and {PRECISE}, quiet, without quota, at 100us", "yes")
     ratio, low_high = ratio_of(stock, precise)
-    outcome = judge(low_high, least=LEAST_RATIO)
+    outcome = judging.judge(low_high, least=LEAST_RATIO)
     figure = Figure("stock_over_netpoll_slack1", PRECISE, _GONE_AT_NS, ratio, low_high, outcome)
     sentence = (
-        f"{say(outcome)}: a sleep of {asked(_GONE_AT_NS)} takes {format_ns(precise.p50_ns)} with {PRECISE}; "
+        f"{judging.say(outcome)}: a sleep of {asked(_GONE_AT_NS)} takes {format_ns(precise.p50_ns)} with {PRECISE}; "
         f"in stock {format_ns(stock.p50_ns)}, {figure.times} as long (asked for: at least {LEAST_RATIO:g} ×)"
     )
     return Verdict(name, question, outcome, sentence, "yes", [figure])
@@ -57,17 +47,17 @@ def near_the_floor(cells: Cells) -> Verdict:
     name = "near-the-floor"
     question = f"Is {PRECISE} within {asked(MOST_ABOVE_FLOOR_NS)} of what the kernel can do ({_FLOOR})?"
     figures = []
-    for key, cell, base in pairs(cells, PRECISE, _FLOOR):
-        if in_range(key.requested_ns) or key.requested_ns == _TOLD_UP_TO_NS:
+    for key, cell, base in judging.pairs(cells, PRECISE, _FLOOR):
+        if judging.in_range(key.requested_ns) or key.requested_ns == _TOLD_UP_TO_NS:
             above_ns, low_high = difference_of(cell, base)
-            outcome = judge(low_high, most=MOST_ABOVE_FLOOR_NS) if in_range(key.requested_ns) else None
+            outcome = judging.judge(low_high, most=MOST_ABOVE_FLOOR_NS) if judging.in_range(key.requested_ns) else None
             figures.append(Figure("above_floor_ns", PRECISE, key.requested_ns, above_ns, low_high, outcome))
     judged = [figure for figure in figures if figure.outcome is not None]
     if not judged:
-        return not_measured(name, question, f"{PRECISE} and {_FLOOR}, quiet, without quota, 50us to 1ms", "yes")
+        return judging.not_measured(name, question, f"{PRECISE} and {_FLOOR}, quiet, without quota, 50us to 1ms", "yes")
     each = ", ".join(f"{figure.duration} at {asked(figure.requested_ns)}" for figure in judged)
-    sentence = f"{say(weakest(judged))}: the median is above the floor by {each}"
-    return Verdict(name, question, weakest(judged), sentence, "yes", figures)
+    sentence = f"{judging.say(judging.weakest(judged))}: the median is above the floor by {each}"
+    return Verdict(name, question, judging.weakest(judged), sentence, "yes", figures)
 
 
 def tail_near_the_floor(cells: Cells) -> Verdict:
@@ -75,19 +65,19 @@ def tail_near_the_floor(cells: Cells) -> Verdict:
     name = "tail-near-the-floor"
     question = f"Is the spread of {PRECISE} (p90 − p50) at most {MOST_TAIL_RATIO:g} × that of {_FLOOR}?"
     figures, tails = [], []
-    for key, cell, base in pairs(cells, PRECISE, _FLOOR):
-        if in_range(key.requested_ns):
+    for key, cell, base in judging.pairs(cells, PRECISE, _FLOOR):
+        if judging.in_range(key.requested_ns):
             ratio, low_high = _tail_ratio(cell, base)
-            outcome = judge(low_high, most=MOST_TAIL_RATIO)
+            outcome = judging.judge(low_high, most=MOST_TAIL_RATIO)
             figures.append(Figure("tail_over_floor", PRECISE, key.requested_ns, ratio, low_high, outcome))
             for arm, one in ((PRECISE, cell), (_FLOOR, base)):
                 p99_ns, p99_ci = quantile(one.ordered, 0.99), interval(one.distribution(0.99))
                 tails.append(Figure("p99_ns", arm, key.requested_ns, p99_ns, p99_ci))
     if not figures:
-        return not_measured(name, question, f"{PRECISE} and {_FLOOR}, quiet, without quota, 50us to 1ms", "yes")
+        return judging.not_measured(name, question, f"{PRECISE} and {_FLOOR}, quiet, without quota, 50us to 1ms", "yes")
     each = ", ".join(f"{figure.times} at {asked(figure.requested_ns)}" for figure in figures)
-    sentence = f"{say(weakest(figures))}: it is {each}"
-    return Verdict(name, question, weakest(figures), sentence, "yes", [*figures, *tails])
+    sentence = f"{judging.say(judging.weakest(figures))}: it is {each}"
+    return Verdict(name, question, judging.weakest(figures), sentence, "yes", [*figures, *tails])
 
 
 def _tail_ratio(cell: Cell, base: Cell) -> tuple[float, Interval]:
@@ -102,16 +92,16 @@ def usleep_changes_nothing(cells: Cells) -> Verdict:
     """Whether time.Sleep lasts as long with the usleep strategy as without (within 5 %)."""
     name, question = "usleep-no-change", "Does patching runtime.usleep change time.Sleep?"
     figures = []
-    for key, cell, stock in pairs(cells, "usleep", "stock"):
+    for key, cell, stock in judging.pairs(cells, "usleep", "stock"):
         ratio, low_high = ratio_of(cell, stock)
-        same = judge(low_high, least=1 - SAME_WITHIN, most=1 + SAME_WITHIN)
+        same = judging.judge(low_high, least=1 - SAME_WITHIN, most=1 + SAME_WITHIN)
         figures.append(Figure("usleep_over_stock", "usleep", key.requested_ns, ratio, low_high, same))
     if not figures:
-        return not_measured(name, question, "stock and usleep, quiet, without quota", "no")
+        return judging.not_measured(name, question, "stock and usleep, quiet, without quota", "no")
     furthest = max(figures, key=lambda figure: abs(figure.value - 1))
     where = f"the furthest from stock's median is {furthest.times} at {asked(furthest.requested_ns)}"
     outcomes: dict[Outcome, Outcome] = {"yes": "no", "no": "yes"}
-    outcome = outcomes.get(weakest(figures), "not settled")
+    outcome = outcomes.get(judging.weakest(figures), "not settled")
     expectation = "" if outcome == "no" else "; no change is expected"
-    sentence = f"{say(outcome)}: {where} (no change is within 5 %){expectation}: {_WHY_NO_CHANGE}"
+    sentence = f"{judging.say(outcome)}: {where} (no change is within 5 %){expectation}: {_WHY_NO_CHANGE}"
     return Verdict(name, question, outcome, sentence, "no", figures)

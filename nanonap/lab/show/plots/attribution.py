@@ -107,13 +107,13 @@ def _mean(frame: pl.DataFrame, column: str) -> float:
     return float(frame[column].sum()) / max(frame.height, 1)
 
 
-def timeline_plot(attribution: Attribution, title: str, start_ns: int | None = None) -> Figure:
-    """One second of a run, from ``start_ns`` (CLOCK_MONOTONIC) or where most time was lost: sleeps and threads."""
-    start = latest_second(attribution.sleeps) if start_ns is None else start_ns
-    threads = _busy_threads(attribution.states, start)
+def timeline_plot(attribution: Attribution, title: str) -> Figure:
+    """One second of a run, where most time was lost: sleeps and threads."""
+    start_ns = latest_second(attribution.sleeps)
+    threads = _busy_threads(attribution.states, start_ns)
     figure = Figure(figsize=(10.0, 0.34 * (len(threads) + 1) + 2.1), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    draw_timeline(axes, attribution.sleeps, attribution.states, start)
+    draw_timeline(axes, attribution.sleeps, attribution.states, start_ns)
     handles = [*timeline_handles(), *part_handles((Part.THROTTLED, Part.RUNQUEUE))]
     legend_above(figure, handles, title, len(handles))
     return figure

@@ -16,18 +16,7 @@ _PERIODS_NS = (5_000_000, 10_000_000, 20_000_000, 50_000_000, DEFAULT_PERIOD_NS)
 # Okabe and Ito's, dark to light enough for lines.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _POINTS = 200
-_TICKS_NS = (
-    200_000,
-    500_000,
-    1_000_000,
-    2_000_000,
-    5_000_000,
-    10_000_000,
-    20_000_000,
-    50_000_000,
-    100_000_000,
-    1_000_000_000,
-)
+_TICKS_NS = tuple(round(ms * 1_000_000) for ms in (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 1_000))
 
 
 def draw_predictions(predictions: Sequence[Prediction], path: Path) -> Path:

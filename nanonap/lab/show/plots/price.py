@@ -71,13 +71,7 @@ def _sleepers(load: str) -> int:
     return int(load.partition(":")[2].partition("@")[0] or 0)
 
 
-def _panel(
-    axes: Axes,
-    panel: _Panel,
-    rows: Sequence[Row],
-    arms: Sequence[str],
-    loads: Sequence[str],
-) -> None:
+def _panel(axes: Axes, panel: _Panel, rows: Sequence[Row], arms: Sequence[str], loads: Sequence[str]) -> None:
     name, key, interval, shown = panel
     ends: list[float] = []
     for place, arm in enumerate(arms):
