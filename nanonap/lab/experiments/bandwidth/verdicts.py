@@ -43,7 +43,7 @@ def changed(data: pl.DataFrame) -> Verdict:
     ]
     sentence = "; ".join(
         [
-            "of the CPU time by which an immediate effect and a later one differ, the group gets, from a change in "
+            "of the change in CPU time that a new quota makes if it counts at once, the group got, by the old quota: "
             + (", ".join(f"{quota} {ratio}" for quota, ratio in moments.items() if ratio) or "no data"),
             f"{refilled:.0%} of {stalls} stalls end at a period's beginning" if stalls else "no stalls were seen",
             "a child gets "
@@ -83,7 +83,7 @@ def grows_at_the_end(data: pl.DataFrame) -> Verdict:
         stalls >= _MOST * (throttled - len(burning)) if throttled > len(burning) else None,
     ]
     sentence = (
-        f"{stalls} whole stalls were seen for {throttled} throttled periods, at {sampling_rate(data):.0f} samples a "
+        f"{stalls} whole stalls were seen for {throttled} throttled periods, at {sampling_rate(data):.0f} samples per "
         f"second; throttled time grew {'during stalls too' if any(amid) else 'only at their ends'}, to "
         f"{length or 'an unknown part'} of the time in which the busy thread did not run"
     )

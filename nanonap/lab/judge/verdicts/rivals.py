@@ -79,7 +79,7 @@ def no_more_cpu_than_rebuilt(costs: Costs) -> Verdict:
         what = f"{PRECISE} and {REBUILT}, quiet and under sleepers:50, without quota"
         return not_measured(name, question, what, "yes")
     outcome = weakest(figures)
-    sentence = f"{say(outcome)}: it takes {', '.join(parts)} (no more: up to {MOST_CPU_RATIO:g} ×)"
+    sentence = f"{say(outcome)}: it takes {', '.join(parts)} (no more means at most {MOST_CPU_RATIO:g} ×)"
     return Verdict(name, question, outcome, sentence, "yes", figures)
 
 
