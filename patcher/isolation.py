@@ -155,8 +155,8 @@ def _check_end(path: Path, status: int, limits: Limits) -> None:
         )
     if code == -signal.SIGKILL:
         raise NotEnoughMemory(
-            f"{path}: the reader of the file was killed (SIGKILL), as the kernel does where memory runs out; "
-            "nothing was written"
+            f"{path}: the reader of the file was killed (SIGKILL), as the kernel does when memory runs out; "
+            "nothing was written; free some memory, then try again"
         )
     if code == GAVE_UP:
         raise InternalFault(

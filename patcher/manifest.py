@@ -93,14 +93,16 @@ def read_manifest(path: Path) -> Manifest:
         text = path.read_bytes()[: _LARGEST + 1]
     except OSError as error:
         raise ManifestMissing(
-            f"{path}: no readable manifest beside the binary; it is written by patch, put it back beside its binary"
+            f"{path}: no readable manifest beside the binary; `patch` wrote it: put it back beside its binary"
         ) from error
     try:
         if len(text) > _LARGEST:
             raise ValueError(f"larger than {_LARGEST} bytes")
         document = json.loads(text)
         if document["schema"] != SCHEMA:
-            raise ManifestMismatch(f"{path}: schema {document['schema']}, this version reads schema {SCHEMA}")
+            raise ManifestMismatch(
+                f"{path}: schema {document['schema']}, this version reads {SCHEMA}; use the version that wrote it"
+            )
         return checked(decode(Manifest, {**document, "wait": wait_of(document).to_json()}, "the manifest"))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError, WrongShape) as error:
         raise ManifestMismatch(f"{path}: not a manifest of a patch ({type(error).__name__}: {error})") from error

@@ -124,7 +124,7 @@ def _check_asked(name: str, strategy: str, slack_ns: int | None, wait: Wait, acc
     cost = STRATEGIES[strategy].cost
     if cost is not None and not accept_thread_cost:
         raise ThreadCost(
-            f"{name}: strategy {strategy} {cost}; use {DEFAULT_STRATEGY}, or accept that",
+            f"{name}: strategy {strategy} {cost}; use {DEFAULT_STRATEGY}, or accept this cost",
             parameters=("accept_thread_cost",),
         )
 
@@ -172,7 +172,7 @@ def check_options(strategy: str, slack_ns: int | None, wait: Wait = PRECISE) -> 
     if slack_ns is not None and not 1 <= slack_ns <= MOST_NS:
         raise UsageError(
             f"a timer slack of {slack_ns} ns: must be at least 1 (the kernel takes 0 for “back to the default”) and "
-            f"at most {MOST_NS}; ask for none to keep the slack",
+            f"at most {MOST_NS}; give none to keep the slack",
             parameters=("slack_ns",),
         )
     STRATEGIES[strategy].check(Options(slack_ns, wait))

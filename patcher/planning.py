@@ -52,7 +52,7 @@ def refuse_unfit(functions: Functions) -> None:
     image = functions.image
     refuse_patched(functions)
     if "faketime" in image.build.tags:
-        raise FakeTime(f"{image.path}: built with the faketime tag; its clock is simulated, there is nothing to mend")
+        raise FakeTime(f"{image.path}: built with the faketime tag; its clock is simulated: there is nothing to patch")
     release = image.build.release
     if functions.table.before_119 if release is None else release < _OLDEST:
         version = "Go 1.18, by its function table" if release is None else image.build.version
@@ -80,7 +80,8 @@ def _refuse_unknown(functions: Functions) -> None:
         raise FakeTime(f"{image.path}: its runtime has a simulated clock (runtime/time_fake.go)")
     if not any(functions.all(name) for name in EPOLL_WAITS):
         raise UnsupportedGo(
-            f"{image.path}: no build information says for which system it was built, and its runtime has no epoll"
+            f"{image.path}: no build information names its system, and its runtime has no epoll; only programs for "
+            "linux/amd64 can be patched"
         )
 
 

@@ -39,7 +39,7 @@ def _check_output(source: Path, out: Path, force: bool) -> None:
         )
     if out.exists() and not force:
         raise OutputExists(
-            f"{out}: exists already; choose another output, or have it overwritten", parameters=("out", "force")
+            f"{out}: exists already; choose another output, or allow to overwrite it", parameters=("out", "force")
         )
     if not out.parent.is_dir():
         raise OutputNotWritable(f"{out.parent}: no such folder; make it, or choose another output", parameters=("out",))
@@ -115,7 +115,8 @@ def check_difference(written: Path, source: Path, changes: Iterable[Change]) -> 
     for expected, found in itertools.zip_longest(edited(_pieces(source), changes), _pieces(written), fillvalue=b""):
         if expected != found:
             raise ProofFailed(
-                f"{written}: differs from what it is made of, or lacks an edit, at offset {size:#x} or behind it"
+                f"{written}: differs from what it is made of, or lacks an edit, at or after offset {size:#x}; please "
+                "report this"
             )
         size += len(found)
 

@@ -33,7 +33,7 @@ def show_patched(done: Patched) -> None:
     say(f"  changed       {len(manifest.edits)} places, {changed} bytes; the file's size is unchanged")
     for edit in manifest.edits:
         say(f"                {edit.address:#x} {edit.function}: {edit.purpose}")
-    say(f"  newly calls   {', '.join(manifest.new_syscalls)} (a seccomp filter that kills on them kills the program)")
+    say(f"  newly calls   {', '.join(manifest.new_syscalls)} (a seccomp filter that kills for them kills the program)")
     if done.filters:
         say(f"  warning       {_own_filter(done.filters, ', '.join(manifest.new_syscalls))}")
     say(f"  proof         {manifest.proof.passed} of {manifest.proof.cases} cases hold")
@@ -52,7 +52,7 @@ def show_patched(done: Patched) -> None:
 def _own_filter(filters: Filters, calls: str) -> str:
     """What it may mean that the program can set a filter itself."""
     return (
-        f"may set a seccomp filter itself ({filters}); one made for the stock program's calls may kill it on {calls}: "
+        f"the program may set a seccomp filter itself ({filters}), and that may kill it at {calls}: "
         "let it do its real work and see whether it ends by SIGSYS"
     )
 

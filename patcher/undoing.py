@@ -92,10 +92,12 @@ def verified(path: Path) -> Verified:
     with opened(path) as descriptor:
         undone = _undone(path, descriptor)
         if undone.manifest and undone.found != undone.manifest.output:
-            raise ManifestMismatch(f"{path}: not the file that its manifest describes: its SHA-256 differs")
+            raise ManifestMismatch(
+                f"{path}: not the file that its manifest describes: its SHA-256 differs; put its own there"
+            )
         strategy = STRATEGIES.get(undone.strategy)
         if strategy is None:
-            raise ManifestMismatch(f"{path}: its {undone.by} names no known strategy ({undone.strategy})")
+            raise ManifestMismatch(f"{path}: its {undone.by} names an unknown strategy ({undone.strategy})")
         try:
             strategy.check(Options(undone.slack_ns, undone.wait))
         except UsageError as error:
@@ -181,7 +183,7 @@ def _by_manifest(path: Path, descriptor: int, manifest: Manifest) -> _Undone:
         if edit.offset > found.size or os.pread(descriptor, len(edit.new), edit.offset) != edit.new:
             raise ManifestMismatch(
                 f"{path}: {edit.function} at offset {edit.offset:#x}: expected the manifest's bytes, found others; "
-                "this file was changed after it was patched, or the manifest is another's"
+                "this file was changed after it was patched, or the manifest belongs to another file"
             )
     changes = tuple(each.undone for each in manifest.edits)
     original = _with(descriptor, changes)
@@ -203,8 +205,8 @@ def _by_record(path: Path, descriptor: int, missing: ManifestMissing) -> _Undone
     if not records:
         raise ManifestMissing(f"{missing}; the binary itself carries no undo record") from missing
     raise ManifestMismatch(
-        f"{path}: no manifest beside it; the binary carries an undo record, but with that undone its SHA-256 is not "
-        "the input's: the file was changed after it was patched"
+        f"{path}: no manifest beside it; the undo record in the binary does not give back the original (its SHA-256 "
+        "differs): the file was changed after it was patched"
     ) from missing
 
 

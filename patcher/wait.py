@@ -17,7 +17,7 @@ RECOMMENDED_QUANTUM_NS = 800_000
 RECOMMENDED_DENSE_NS = 32_768
 
 FIELDS = ("quantum_ns", "dense_ns", "spin_ns")
-_WORDS = {"quantum_ns": "a quantum", "dense_ns": "a bound for dense waits", "spin_ns": "a time to spin"}
+_WORDS = {"quantum_ns": "a quantum", "dense_ns": "a limit for dense waits", "spin_ns": "a time to spin"}
 
 
 class WaitFields(TypedDict):
@@ -89,8 +89,8 @@ def check_wait(strategy: str, wait: Wait) -> None:
         )
     if wait.quantum_ns is not None and wait.spin_ns is not None:
         raise UsageError(
-            "a time to spin and a quantum exclude each other: every short rest that is spun through would be rounded "
-            "up; choose one",
+            "a time to spin and a quantum exclude each other: the quantum would lengthen each short wait before a "
+            "deadline; choose one",
             parameters=("spin_ns", "quantum_ns"),
         )
     if wait.dense_ns is not None and wait.quantum_ns is None:

@@ -147,7 +147,9 @@ def _take_name(temporary: Path, target: Path) -> None:
             target.touch(exist_ok=False)
             temporary.replace(target)
     except FileExistsError as error:
-        raise OutputExists(f"{target}: exists already, made by another meanwhile; choose another --out") from error
+        raise OutputExists(
+            f"{target}: exists already: another process made it meanwhile; choose another --out"
+        ) from error
 
 
 def write_text(target: Path, text: str) -> None:

@@ -42,5 +42,5 @@ def _check_values(options: dict[str, Any]) -> None:
             raise UnreadableCommandLine(f"nanonap: {option} is empty: give it a value, or leave it out")
         if name in OUTPUTS and value == "-":
             raise UnreadableCommandLine(
-                f"nanonap: {option} -: stdout is for the answer; name a file, ./- for one of that name"
+                f"nanonap: {option} -: stdout is for the answer; name a file (./- for a file named -)"
             )

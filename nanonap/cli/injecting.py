@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 _NONE = "0"  # no process has this number: Invoke takes a positional argument without a value for one that is missing
 _CHOICE = {
-    "pid": "the process, by its number",
+    "pid": "one process, by its number",
     "all": "every process here that runs a Go program",
-    "match": "those whose executable's path or command line a regular expression matches",
-    "container": "those of a container, by its name (docker, podman)",
+    "match": "every Go process whose executable's path or command line matches this regular expression",
+    "container": "every Go process of this container, by its name (docker, podman)",
 }
 
 
@@ -28,13 +28,13 @@ _CHOICE = {
     positional=["pid"],
     help=_CHOICE
     | {
-        "slack-ns": "also set the timer slack of its threads, in nanoseconds, at least 1 (default: keep it)",
-        "quantum": "as patch's: waits shorter than this last this long, in ns",
-        "dense": "as patch's: with --quantum, only waits shorter than this, in ns",
-        "spin": "as patch's: end waits this much early, in ns, and poll until the deadline",
-        "for_": "eject after this long, as in 30s; on Ctrl-C and SIGTERM, too",
-        "dry-run": "do all but write",
-        "accept-seccomp": "inject though its system call filter may not be read",
+        "slack-ns": "also set the timer slack of its threads, in ns, at least 1 (default: keep it)",
+        "quantum": "as for `patch`: a wait shorter than this, in ns, lasts this long",
+        "dense": "as for `patch`: with --quantum, only waits shorter than this, in ns, last a quantum",
+        "spin": "as for `patch`: end each wait this early, in ns, and poll until the deadline",
+        "for_": "wait this long, as in 30s, then eject; also at Ctrl-C and SIGTERM",
+        "dry-run": "do everything except write",
+        "accept-seccomp": "inject even if its system call filter cannot be read",
         "json": JSON_HELP,
     },
 )
@@ -84,7 +84,7 @@ def inject(
 
 @task(
     positional=["pid"],
-    help=_CHOICE | {"dry-run": "do all but write", "json": JSON_HELP},
+    help=_CHOICE | {"dry-run": "do everything except write", "json": JSON_HELP},
 )
 @front_door
 def eject(
@@ -120,7 +120,7 @@ def status(
 
     single = _is_single(pid)
     if single and (all or match or container):
-        raise UsageError(f"{pid}: a process, --all, --match and --container exclude each other")
+        raise UsageError(f"process {pid}, --all, --match and --container exclude each other: name one")
     found = [patcher.status(_number(pid))] if single else chosen(match=match, container=container)
     if json:
         show_json(found[0].to_json() if single else {"processes": [each.to_json() for each in found]})
@@ -135,7 +135,7 @@ def _is_single(pid: str) -> bool:
 def _number(pid: str) -> int:
     number = whole("pid", pid)
     if number is None or number < 1:
-        raise UsageError(f"{pid}: not a process's number")
+        raise UsageError(f"{pid}: not the number of a process")
     return number
 
 
@@ -146,12 +146,12 @@ def _numbers(pid: str, states: tuple[str, ...], *, all: bool, match: str | None,
 
     given = [_is_single(pid), all, match is not None, container is not None]
     if sum(given) != 1:
-        raise UsageError("name one: a process by its number, --all, --match REGEX or --container NAME")
+        raise UsageError("name exactly one of: a process by its number, --all, --match REGEX, --container NAME")
     if _is_single(pid):
         return [_number(pid)]
     found = [each.pid for each in chosen(match=match, container=container) if each.state in states]
     if not found:
-        raise NoSuchProcess(f"no such process is {' or '.join(states)}; `{command('status')}` tells which there are")
+        raise NoSuchProcess(f"no such process is {' or '.join(states)}; `{command('status')}` lists the processes")
     return found
 
 
@@ -187,7 +187,7 @@ def _each(
     if json:
         show_json({"processes": told})
     if failed:
-        raise SomeFailed(f"{failed} of {len(numbers)} processes failed")
+        raise SomeFailed(f"{failed} of {len(numbers)} processes failed; the answer says why, process by process")
 
 
 def _take_out(numbers: list[int], *, json: bool) -> None:

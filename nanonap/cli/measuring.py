@@ -8,30 +8,31 @@ from invoke.tasks import task
 from nanonap.base.errors import UsageError
 from nanonap.cli.shared import JSON_HELP, front_door, show_json, whole
 
-INSIDE_HELP = "measure also inside a CPU limit that others set (a container's), and name it beside every figure"
+INSIDE_HELP = "measure even inside a CPU limit that others set (a container's), and name it beside every figure"
 
 
 @task(
     help={
         "quick": "at most 30 seconds",
-        "full": "for publication: every arm, more blocks, every cost workload (a quarter of an hour)",
-        "arms": "only these arms, comma-separated, or all (default: the strategies, the floors, the rebuilt runtime)",
+        "full": "for publication: every arm, more runs, every load that shows costs (a quarter of an hour)",
+        "arms": "only these arms (ways to run the program), comma-separated, or all (default: stock, the strategies, "
+        "the floors, the rebuilt runtime)",
         "requested": "only these durations, comma-separated, as in 50us,1ms (default: 50us … 100ms)",
         "quota": "only these quotas, comma-separated: none, 50% of a CPU, 500m, 2cpu, 20%/10ms (with its period), "
         "50%+burst=50ms (default: none,50%)",
         "load": "only these loads, comma-separated: quiet, burn:1, sibling:1, gc:1, sleepers:50 (none in step), "
         "aligned:50 (all in step), idle (default: quiet,burn:1 and, without quota, sleepers:50)",
-        "gomaxprocs": "only these GOMAXPROCS, comma-separated (default: the CPUs there are)",
+        "gomaxprocs": "only these values of GOMAXPROCS, comma-separated (default: the number of CPUs)",
         "conditions": "a named set of quotas and loads: article, kubernetes, cost",
         "backend": "how to set the quota: auto, cgroup2, cgroup1, systemd, systemd-user, docker, podman, guest, "
         "guest-systemd (default: auto; `invoke quota` shows what works here)",
-        "cpu-weight": "the group's cpu.weight, 1 to 10000",
-        "memory-max": "the group's memory.max: bytes, or with K, M, G",
+        "cpu-weight": "cpu.weight of the group that is measured, 1 to 10000",
+        "memory-max": "memory.max of the group that is measured: bytes, or with K, M, G",
         "inside-limit": INSIDE_HELP,
-        "seed": "seed of the order of runs (default: drawn, and recorded)",
+        "seed": "seed of the order of runs (default: drawn at random, and recorded)",
         "out": "folder for the result (default: artifacts/results/<UTC>-<id>)",
         "go": "the Go release whose arms are compared (default 1.27.3)",
-        "tables": "print all tables when it ends, not the first screen alone",
+        "tables": "print all tables at the end, not only the first screen",
         "json": JSON_HELP,
     }
 )
@@ -56,11 +57,11 @@ def bench(
     tables: bool = False,
     json: bool = False,
 ) -> None:
-    """Measure patched against stock, interleaved (3 minutes)."""
+    """Measure patched against stock programs, in turns (3 minutes)."""
     from nanonap.lab.main import run_bench
 
     if quick and full:
-        raise UsageError("--quick and --full exclude each other")
+        raise UsageError("--quick and --full exclude each other: name one")
     run_bench(
         size="quick" if quick else "full" if full else "default",
         arms=arms,
@@ -83,14 +84,14 @@ def bench(
 
 @task(
     help={
-        "quota": "quotas comma-separated: 50%, 20%/10ms, 500m, 50%+burst=50ms",
+        "quota": "quotas, comma-separated: 50%, 20%/10ms, 500m, 50%+burst=50ms",
         "threads": "numbers of busy threads, comma-separated (default 1)",
         "cpus": "CPUs they may run on (default: those of this process)",
         "gomaxprocs": "GOMAXPROCS of the process that they are in (default: no limit)",
-        "sleep": "with --wake-cpu: what sleepers alone need; how long a sleep lasts without a quota",
+        "sleep": "how long a sleep lasts without a quota; with --wake-cpu: also predict what sleepers alone need",
         "wake-cpu": "CPU time of one wake-up, as in 15us",
         "sleepers": "how many sleepers (default 1)",
-        "plot": "also draw it over quotas and periods, into this PNG",
+        "plot": "also draw the prediction over quotas and periods, to this PNG file",
         "json": JSON_HELP,
     }
 )
@@ -123,7 +124,7 @@ def predict(
     show_json(predictions_json(made)) if json else show_predictions(made)
 
 
-@task(help={"all": "also those that boot a machine (a minute)", "json": JSON_HELP})
+@task(help={"all": "also try the ways that boot a machine (a minute)", "json": JSON_HELP})
 @front_door
 def quota(_: Context, all: bool = False, json: bool = False) -> None:
     """Show which ways to limit CPU work on this machine, and what the others need."""
@@ -140,7 +141,7 @@ def quota(_: Context, all: bool = False, json: bool = False) -> None:
     help={
         "folder": "a result folder, as bench wrote it, or a bundle of one",
         "format": "html (default), json, markdown or benchfmt",
-        "out": "of a bundle: the folder that html unpacks it into and draws in (default: its name without .zip)",
+        "out": "for a bundle and html: the folder to unpack it into and to draw in (default: its name without .zip)",
     },
 )
 @front_door
@@ -152,7 +153,7 @@ def report(_: Context, folder: str, format: str = "html", out: str | None = None
     if Path(folder).is_file():
         redraw_bundle(Path(folder), format, Path(out) if out else None)
     elif out:
-        raise UsageError("--out is for bundles; a result folder is redrawn in its place")
+        raise UsageError("--out is for bundles; a result folder is redrawn in its place: leave --out out")
     else:
         redraw(Path(folder), format)
 
@@ -181,7 +182,7 @@ def bundle(_: Context, folder: str, out: str | None = None, json: bool = False) 
 
 @task(
     positional=["first", "second"],
-    help={"first": "a result folder", "second": "another", "json": JSON_HELP},
+    help={"first": "a result folder", "second": "another result folder", "json": JSON_HELP},
 )
 @front_door
 def compare(_: Context, first: str, second: str, json: bool = False) -> None:
@@ -199,9 +200,9 @@ def compare(_: Context, first: str, second: str, json: bool = False) -> None:
         "name": "which one: stretch, dilation, bandwidth, quota-limits, environments, small-quotas, engines, "
         "attribution, quantum, clocks, path, handoff, skew, minimum, polling, article-patch",
         "quick": "a few seconds: the same questions, wider intervals",
-        "backend": "how to set the quota, as bench's (default: auto)",
+        "backend": "how to set the quota, as for `bench` (default: auto)",
         "inside-limit": INSIDE_HELP,
-        "folder": "show kept data again instead of running",
+        "folder": "run nothing: judge the data in this folder again and show them",
         "out": "folder for the data (default: artifacts/results/experiments/<name>/<UTC>-<id>)",
         "json": JSON_HELP,
     },
@@ -232,10 +233,10 @@ def experiment(
 
 @task(
     help={
-        "rerun": "run every experiment anew (some 35 minutes); default: only those that take seconds",
-        "redraw": "run nothing: compute the verdicts anew from the recorded data and write the page again",
+        "rerun": "run every experiment again (about 35 minutes); default: only those that take seconds",
+        "redraw": "run nothing: compute the verdicts again from the recorded data and write the page",
         "only": "run only what answers these claims, or these experiments, comma-separated: D1,clocks,clocks-guest",
-        "quick": "quick forms; needs --out",
+        "quick": "run the quick forms; needs --out",
         "inside-limit": f"{INSIDE_HELP}; needs --out",
         "out": "folder for page and data (default: the project's docs/)",
         "json": JSON_HELP,

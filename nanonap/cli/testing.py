@@ -12,13 +12,13 @@ from nanonap.cli.shared import front_door
 
 @task(
     help={
-        "only": "a pytest expression to choose tests by name, long ones too",
-        "long": "instead those that boot machines, start container engines, or are a large part of a campaign",
+        "only": "run the tests whose names match this pytest expression, long ones too",
+        "long": "run the other tests: they boot machines, start container engines, or are a large part of a campaign",
     }
 )
 @front_door
 def test(_: Context, only: str | None = None, long: bool = False) -> None:
-    """Run the tests, setting up what they need; with --long the other part of them."""
+    """Run the tests, and set up what they need; with --long the long ones."""
     chosen = ["-k", only] if only else ["-m", "long" if long else "not long"]
     # One worker more than CPUs, since tests wait now and then for what they started; of the long ones, which boot a
     # machine in each worker, none more. A worker that has no test left takes some of another's.

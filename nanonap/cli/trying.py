@@ -12,7 +12,7 @@ from nanonap.cli.shared import JSON_HELP, front_door, show_json, whole
     help={
         "go": "Go releases, comma-separated, or `all` (default)",
         "mode": "build modes, comma-separated, or `all` (default; the large program in two releases only)",
-        "again": "run the cells that ran before and whose program and patcher are the same, too",
+        "again": "also run again what ran before with the same program and patcher",
         "markdown": "also write the table to this file, as a page",
         "json": JSON_HELP,
     }
@@ -34,11 +34,11 @@ def matrix(
 
 @task(
     help={
-        "go": "Go releases by commas, or `all` (default)",
-        "mode": "build modes by commas; `crossing` is one whose wait lies in two pages (default: default,pie,crossing)",
-        "count": "how often each is injected and ejected (default 2000)",
-        "kills": "how often the agent is killed in the midst of it (default 200)",
-        "seed": "seed of the kills' moments (default 1)",
+        "go": "Go releases, comma-separated, or `all` (default)",
+        "mode": "build modes, comma-separated; `crossing`: its wait lies in two pages (default: default,pie,crossing)",
+        "count": "how often each process is injected and ejected (default 2000)",
+        "kills": "how often the agent is killed while it changes a process (default 200)",
+        "seed": "seed of the moments at which it is killed (default 1)",
         "markdown": "also write the table to this file, as a page",
         "json": JSON_HELP,
     }
@@ -54,7 +54,7 @@ def cycles(
     markdown: str | None = None,
     json: bool = False,
 ) -> None:
-    """Inject and eject a process under every strain, thousands of times, and kill the agent (an hour)."""
+    """Inject and eject busy processes, thousands of times, and kill the agent meanwhile (an hour)."""
     from nanonap.base.files import check_place
     from nanonap.trials.cycles.run import check_failed, run_cycles, show_cycles, write_page
 
@@ -71,7 +71,7 @@ def cycles(
     help={
         "nightly": "everything: all test binaries in full, all programs (20 minutes)",
         "only": "only these packages and programs, comma-separated, from either list",
-        "strategy": "arms, comma-separated: netpoll+slack1 (default), netpoll, usleep, sleep, slack, or `all`",
+        "strategy": "ways to patch, comma-separated: netpoll+slack1 (default), netpoll, usleep, sleep, slack, or `all`",
         "go": "the Go release whose test binaries run (default 1.27.3)",
         "markdown": "also write the table to this file, as a page",
         "json": JSON_HELP,
@@ -119,10 +119,10 @@ def bench_patcher(_: Context, binary: str | None = None, rounds: str = "15", jso
 
 @task(
     help={
-        "mutants": "how many damaged files (default 10000)",
+        "mutants": "how many damaged files to try (default 10000)",
         "seed": "seed of the damage: the same seed gives the same files (default 1)",
-        "minutes": "stop after so many minutes",
-        "only": "one mutant by its number, as a finding names it",
+        "minutes": "stop after this many minutes",
+        "only": "try one damaged file again, by the number that a finding names",
         "json": JSON_HELP,
     }
 )
@@ -135,7 +135,7 @@ def fuzz(
     only: str | None = None,
     json: bool = False,
 ) -> None:
-    """Try damaged binaries: each must end in one of our errors or in a right patch."""
+    """Try damaged binaries: each must end in one of our errors or in a correct patch."""
     from nanonap.trials.fuzz.campaign import check_found, run_fuzz, show_fuzz
 
     document = run_fuzz(

@@ -69,7 +69,7 @@ def run_bench(
     """
     started_ns = time.monotonic_ns()
     if size not in SIZES:
-        raise UsageError(f"no such size: {size}; there are {', '.join(SIZES)}")
+        raise UsageError(f"no such size: {size}; choose from {', '.join(SIZES)}")
     if out is not None:
         check_folder(out)
     wanted = conditions(quota, load, gomaxprocs, named, every_cost=size == "full")
@@ -177,7 +177,7 @@ def redraw(folder: Path, form: str = "html") -> None:
     Raises UsageError, BadResult, OutputNotWritable, DiskFull.
     """
     if form not in FORMATS:
-        raise UsageError(f"no such format: {form}; there are {', '.join(FORMATS)}")
+        raise UsageError(f"no such format: {form}; choose from {', '.join(FORMATS)}")
     from nanonap.lab.show import report  # noqa: PLC0415 - as above
 
     if form == "html":

@@ -64,7 +64,7 @@ def build(
     modes = chosen_modes(mode)
     for program in programs:
         if not (GOSRC / program).is_dir():
-            raise UsageError(f"{program}: no such program; known are {', '.join(known_programs())}")
+            raise UsageError(f"{program}: no such program; choose from {', '.join(known_programs())}")
     jobs = itertools.product(chosen_toolchains(go, go_binary, toolchains), modes, programs)
     # "all" means what there is of each; a mode that is named says why it cannot be
     return _build_all((each for each in jobs if mode != "all" or each[0].language >= each[1].since), out)

@@ -45,7 +45,7 @@ class Toolchain:
             return self.goroot
         answer = _go_env(self, "GOROOT")
         if answer.returncode != 0 or not answer.stdout.strip():
-            raise UnusableGo(f"{self.go}: `go env GOROOT` names no folder; name a go binary")
+            raise UnusableGo(f"{self.go}: `go env GOROOT` names no folder; name another go binary")
         return Path(answer.stdout.strip())
 
     def environment(self) -> dict[str, str]:
@@ -98,7 +98,7 @@ def binary_toolchain(path: Path, toolchains: Path = TOOLCHAINS) -> Toolchain:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise UnusableGo(f"{path}: cannot be read ({error.strerror}); name a go binary") from error
+        raise UnusableGo(f"{path}: cannot be read ({error.strerror}); name another go binary") from error
     unnamed = Toolchain("", path.absolute(), None, digest, toolchains / "cache")
     version, (major, minor) = _release_of(unnamed)
     if (major, minor) < OLDEST_GO:
@@ -118,7 +118,7 @@ def _go_env(toolchain: Toolchain, name: str) -> subprocess.CompletedProcess[str]
             env=toolchain.environment(),
         )
     except OSError as error:
-        raise UnusableGo(f"{toolchain.go}: cannot be run ({error.strerror}); name a go binary") from error
+        raise UnusableGo(f"{toolchain.go}: cannot be run ({error.strerror}); name another go binary") from error
 
 
 def _release_of(toolchain: Toolchain) -> tuple[str, tuple[int, int]]:
@@ -126,5 +126,5 @@ def _release_of(toolchain: Toolchain) -> tuple[str, tuple[int, int]]:
     answer = _go_env(toolchain, "GOVERSION")
     release = _RELEASE.search(answer.stdout)
     if answer.returncode != 0 or release is None:
-        raise UnusableGo(f"{toolchain.go}: `go env GOVERSION` names no Go release; name a go binary")
+        raise UnusableGo(f"{toolchain.go}: `go env GOVERSION` names no Go release; name another go binary")
     return release[1], (int(release[2]), int(release[3]))

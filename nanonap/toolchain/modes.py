@@ -78,7 +78,7 @@ def chosen_modes(names: str, *, big: bool = False) -> list[Mode]:
     wanted = dict.fromkeys(name.strip() for name in names.split(","))
     for name in wanted:
         if name not in MODES:
-            raise UsageError(f"--mode {name}: known are {', '.join(MODES)}, all")
+            raise UsageError(f"--mode {name}: unknown; choose from {', '.join(MODES)}, all")
         if missing := MODES[name].missing():
             raise ModeImpossible(f"--mode {name}: {_remedy(missing)}, or choose another mode")
     return [MODES[name] for name in wanted]

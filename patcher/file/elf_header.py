@@ -103,7 +103,9 @@ def check_headers(path: Path, data: Content, machines: Container[int]) -> Header
             f"{_MOST_PROGRAM_HEADERS} and {_MOST_SECTIONS}"
         )
     if section_count and names >= section_count:
-        raise errors.MalformedBinary(f"{path}: section {names} is to hold the sections' names, of {section_count}")
+        raise errors.MalformedBinary(
+            f"{path}: the sections' names should be in section {names}, but there are only {section_count} sections"
+        )
     if _UPX_MAGIC in data[:_UPX_WITHIN]:
         raise errors.PackedBinary(f"{path}: packed by UPX; unpack it first (upx -d), then patch the result")
     table = Span(programs, program_count * program_size)
@@ -128,7 +130,7 @@ def check_loader(path: Path, loader: str | None) -> None:
     system = next((system for start, system in _LOADERS.items() if (loader or "").startswith(start)), None)
     if system is not None:
         raise errors.WrongArchitecture(
-            f"{path}: wants {loader} for its dynamic linker, that of {system}; only linux/amd64 can be patched"
+            f"{path}: its dynamic linker is {loader}, which is {system}'s; only linux/amd64 can be patched"
         )
 
 

@@ -186,7 +186,7 @@ def _image(path: Path, data: Content, source: io.BufferedIOBase | None) -> GoIma
         raise errors.WrongArchitecture(f"{path}: built for {system}; only linux/amd64 can be patched")
     if header.kind not in (ET_EXEC, ET_DYN):
         kind = errors.NotGo if build == UNKNOWN else errors.MalformedBinary
-        raise kind(f"{path}: its ELF header names no executable and no shared library; name a Go program")
+        raise kind(f"{path}: by its ELF header neither an executable nor a shared library; name a Go program")
     mode = build.settings.get("-buildmode")
     library = elf.library if mode is None else mode in ("c-shared", "plugin", "shared")
     return replace(image, build=build, shared_library=library)
@@ -202,7 +202,7 @@ def _build_info(image: GoImage) -> BuildInfo:
         return BuildInfo(own, {}) if own else UNKNOWN
     if own not in (None, build.version):
         raise errors.MalformedBinary(
-            f"{image.path}: built by {build.version} by its build information, by {own} by {_VERSION}"
+            f"{image.path}: its build information says {build.version}, its {_VERSION} says {own}; it is malformed"
         )
     return build
 

@@ -36,8 +36,8 @@ class Moduledata:
         symbol = next((at for name in ("go:func.*", "go.func.*") if (at := self.image.symbol(name)) is not None), value)
         if symbol != value or self._segment(value) is None:
             raise MalformedBinary(
-                f"{self.image.path}: the stack maps are not where moduledata of {self.image.build.version} is known to "
-                f"say ({value:#x}, by the symbol {symbol:#x}); it is malformed, or of a release that is not known yet"
+                f"{self.image.path}: moduledata of {self.image.build.version} should say where the stack maps are, but "
+                f"says {value:#x} (the symbol says {symbol:#x}); it is malformed, or of a release that is not known yet"
             )
         return value
 
@@ -84,7 +84,7 @@ def find_moduledata(image: GoImage, table: int, sizes: tuple[int, int, int, int]
                 f"{image.path}: pclntab's text start {stated_text:#x} and moduledata's {module.text:#x} differ"
             )
         return module
-    raise MalformedBinary(f"{image.path}: nothing that repeats what pclntab at {table:#x} says points to it")
+    raise MalformedBinary(f"{image.path}: no moduledata that points to pclntab at {table:#x} and agrees with it")
 
 
 def _read(image: GoImage, address: int, table: int, sizes: tuple[int, int, int, int]) -> Moduledata | None:

@@ -168,7 +168,7 @@ def attempt(request: Request, limit_s: float) -> Done:
 def _check_identity(request: Request) -> None:
     """The number may be another process's by now."""
     if started(request.pid) != request.started:
-        raise NoSuchProcess(f"process {request.pid}: ended; another has its number now")
+        raise NoSuchProcess(f"process {request.pid}: ended; another process has its number now")
 
 
 def _check_memory(request: Request, memory: Memory) -> None:
@@ -197,7 +197,7 @@ def _check_filters(request: Request, tids: list[int], bias: int) -> None:
         if why := known[programs]:
             raise SeccompKills(
                 f"process {request.pid}: its seccomp filter {why}, which it would newly make (thread {tid}): allow "
-                "epoll_pwait2 (441) and epoll_pwait (281) in the filter's profile and restart it"
+                "epoll_pwait2 (441) and epoll_pwait (281) in the filter's profile and restart the process"
             )
 
 
@@ -213,7 +213,7 @@ def _filters_of(pid: int, tid: int) -> list[bytes]:
             return []
         raise SeccompUnreadable(
             f"process {pid}: has a seccomp filter that this user may not read ({os.strerror(error.errno or 0)}; it "
-            "takes CAP_SYS_ADMIN): run as root, or accept it if its profile allows epoll_pwait2 or answers it with an "
+            "takes CAP_SYS_ADMIN): run as root, or accept the filter if it allows epoll_pwait2 or answers it with an "
             "error",
             parameters=("accept_seccomp",),
         ) from error
@@ -231,8 +231,8 @@ def _write(request: Request, memory: Memory) -> int:
                 if count:
                     raise
                 raise NotWritable(
-                    f"process {request.pid}: its memory cannot be written ({os.strerror(error.errno or 0)}); a kernel "
-                    "started with proc_mem.force_override=never forbids it (=ptrace is enough); nothing was changed"
+                    f"process {request.pid}: its memory cannot be written ({os.strerror(error.errno or 0)}); nothing "
+                    "was changed; a kernel started with proc_mem.force_override=never forbids it: start it with =ptrace"
                 ) from error
             if memory.linked(each.address, len(each.new)) != each.new:
                 raise ProcessChanged(f"process {request.pid}: {each.address:#x} does not hold what was written there")

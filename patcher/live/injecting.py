@@ -107,7 +107,7 @@ def eject(pid: int, *, dry_run: bool = False) -> Changed:
     target, script = _planned(pid, "eject", None)
     record = slack.record_of(pid, target.started)
     if not any(each.writes for each in script.sites) and not record.exists():
-        raise NotInjected(f"process {pid}: not injected; there is nothing to take out")
+        raise NotInjected(f"process {pid}: not injected; there is nothing to undo")
     request = Request(
         pid=pid,
         started=target.started,

@@ -159,7 +159,7 @@ def _site_script(functions: Functions, present: Present, wait: Wait | None) -> t
                 cases += prove_code(functions, spot.site, half.code)
     except ProofFailed as error:
         raise ShapeMismatch(
-            f"{functions.image.path}: a thread in the midst of its wait could not be moved ({error}): patch the file "
+            f"{functions.image.path}: a thread in the middle of its wait could not be moved ({error}): patch the file "
             "and restart the program"
         ) from error
     windows = [Window(spot.low, present.bytes, target)]

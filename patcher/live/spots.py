@@ -84,12 +84,14 @@ def check_stageable(functions: Functions, spot: Spot) -> None:
     name, way_out = spot.site.call.name, "patch the file and restart the program"
     for entry in (spot.site.start, spot.site.retry):
         if entry // PAGE != (entry + JUMP - 1) // PAGE:
-            raise CannotStage(f"{functions.image.path}: {name} is entered across a page, at {entry:#x}: {way_out}")
+            raise CannotStage(
+                f"{functions.image.path}: the jump into {name} would cross a page boundary, at {entry:#x}: {way_out}"
+            )
     if spot.cave is None:
         free = functions.image.padding.size if functions.image.padding else 0
         raise CannotStage(
-            f"{functions.image.path}: {name} lies in two pages, and the {free} free bytes behind the code do not hold "
-            f"what must stand in for it meanwhile: {way_out}"
+            f"{functions.image.path}: {name} lies in two pages, and the {free} free bytes behind the code are too few "
+            f"for the code that must run there meanwhile: {way_out}"
         )
 
 
@@ -112,7 +114,7 @@ def present_of(functions: Functions, spot: Spot, read: Read) -> Present:
         if not caved and any(beside):
             raise MemoryUnknown(
                 f"{functions.image.path}: the free bytes behind the code, at {spot.cave.address:#x}, hold something in "
-                "memory: another tool has put code there; restart the program to have it as the file is"
+                "memory: another tool has put code there; restart the program, then try again"
             )
     state, wait = _state(functions, spot, window, caved)
     present = Present(spot, state, window, caved, wait)
@@ -137,7 +139,7 @@ def _state(functions: Functions, spot: Spot, window: bytes, caved: bool) -> tupl
                 "probe, or the debugger), then try again"
             )
     raise MemoryUnknown(
-        f"{name} is in memory neither as in the file nor as this version puts it there: use the version that changed "
+        f"{name} in memory is neither as in the file nor as this version changes it: use the version that changed "
         "it, or restart the program"
     )
 

@@ -26,7 +26,7 @@ def check_stack_depth(functions: Functions, function: Function, run: Run) -> Non
         if stated != TOP - stack_pointer:
             raise ProofFailed(
                 f"{function.name} at {address:#x}: the stack is {TOP - stack_pointer:#x} bytes deep, "
-                f"pclntab states {'nothing' if stated is None else hex(stated)}; the unwinder would go astray"
+                f"pclntab states {'nothing' if stated is None else hex(stated)}; the unwinder would be misled"
             )
 
 

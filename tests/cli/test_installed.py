@@ -105,7 +105,13 @@ def test_a_task_of_the_lab_says_in_a_line_what_to_install(nanonap: Nanonap, task
     done = nanonap(task, *WORDS.get(task, ()))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (20, "", 1), done.stderr
     assert done.stderr.startswith(f"nanonap: {task}: needs the lab")
-    assert done.stderr.endswith("pip install 'nanonap[lab]'\n")
+    assert "pip install 'nanonap[lab]'" in done.stderr
+
+
+def test_patch_without_a_program_says_how_to_name_one(nanonap: Nanonap) -> None:
+    done = nanonap("patch")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (20, "", 1), done.stderr
+    assert done.stderr.endswith("nanonap patch --binary FILE\n")
 
 
 @pytest.mark.parametrize(("typed", "completed"), [("ver", "verify"), ("patch --sla", "--slack-ns")])

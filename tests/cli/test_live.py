@@ -40,7 +40,7 @@ def test_in_told_and_out(invoke: Invoke, target: Running) -> None:
     assert f"{pid}  go1.27.3    injected" in invoke("status").out
     out = json.loads(invoke("eject", pid, "--json").out)
     assert (out["before"], out["after"], out["pid"]) == ("injected", "stock", target.pid)
-    assert_refused(invoke("eject", pid), 71, "nothing to take out")
+    assert_refused(invoke("eject", pid), 71, "nothing to undo")
 
 
 def test_several_by_a_pattern(invoke: Invoke, target: Running) -> None:

@@ -125,7 +125,7 @@ def test_arms_come_in_their_own_order_whatever_the_order_asked() -> None:
 
 
 def test_an_unknown_arm_is_named_beside_those_that_exist() -> None:
-    with pytest.raises(UsageError, match=r"no such arm: nonsense; there are stock, .*floor\+slack1"):
+    with pytest.raises(UsageError, match=r"no such arm: nonsense; choose from stock, .*floor\+slack1"):
         select("stock,nonsense")
     with pytest.raises(UsageError):
         select(" , ")

@@ -135,7 +135,7 @@ def test_usleep_changes_nothing_unless_the_data_say_so(tmp_path: Path, usleep_us
     verdict = _verdict(tmp_path, "usleep-no-change", _runs({"stock": 1100, "usleep": usleep_us}))
     assert verdict["outcome"] == outcome
     assert verdict["expected"] == "no"
-    assert "enters no nanosleep" in verdict["sentence"]
+    assert "does not call nanosleep" in verdict["sentence"]
 
 
 def _cost(cpu: dict[str, int], load: str = "sleepers:50", threads: int = 8, wobble: int = 1) -> list[FakeRun]:
@@ -242,7 +242,7 @@ def test_spinning_halves_the_overshoot_and_not_the_sleep(tmp_path: Path, spin_us
 def test_what_was_not_measured_is_said_to_be_not_measured(tmp_path: Path, name: str) -> None:
     verdict = _verdict(tmp_path, name, _runs({"netpoll": 150}))
     assert verdict["outcome"] == "not measured"
-    assert verdict["sentence"].startswith("Not measured: it takes ")
+    assert verdict["sentence"].startswith("Not measured: it needs ")
 
 
 def test_one_run_an_arm_settles_nothing(tmp_path: Path) -> None:

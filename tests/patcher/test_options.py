@@ -36,7 +36,7 @@ BAD_OPTIONS = {
     "a quantum and a margin": (("--quantum", "500000", "--spin", "40000"), "exclude each other"),
     "dense without a quantum": (("--dense", "30000"), "give the quantum, too"),
     "dense longer than the quantum": (("--quantum", "500", "--dense", "501"), "must be at most the quantum (500 ns)"),
-    "dense of zero": (("--quantum", "500", "--dense", "0"), "a bound for dense waits of 0 ns: must be at least 1"),
+    "dense of zero": (("--quantum", "500", "--dense", "0"), "a limit for dense waits of 0 ns: must be at least 1"),
     "a quantum for usleep": (("--strategy", "usleep", "--quantum", "500"), "only strategy netpoll has one, not usleep"),
     "a margin for slack": (
         ("--strategy", "slack", "--slack-ns", "1", "--spin", "500"),

@@ -150,11 +150,11 @@ FRAME: dict[str, tuple[tuple[Change, ...], str]] = {
     ),
     "rsp moved for good": (
         (("mov eax, 441", "mov eax, 441; sub rsp, 8"),),
-        "bytes deep, pclntab states 0x[0-9a-f]+; the unwinder would go astray",
+        "bytes deep, pclntab states 0x[0-9a-f]+; the unwinder would be misled",
     ),
     "a push and a pop": (
         (("mov eax, 441", "push rbx; mov eax, 441; pop rbx"),),
-        "bytes deep, pclntab states 0x[0-9a-f]+; the unwinder would go astray",
+        "bytes deep, pclntab states 0x[0-9a-f]+; the unwinder would be misled",
     ),
     "a write below the frame": (
         (("mov r10, rsp", "mov r10, rsp; mov [rsp-8], rax"),),

@@ -160,11 +160,11 @@ POINTERS: dict[str, tuple[tuple[Change, ...], str]] = {
 FRAME: dict[str, tuple[tuple[Change, ...], str]] = {
     "a call one word deeper": (
         (("{enter}", "push rax; {enter}; pop rax"),),
-        "bytes deep, pclntab states 0x[0-9a-f]+; the unwinder would go astray",
+        "bytes deep, pclntab states 0x[0-9a-f]+; the unwinder would be misled",
     ),
     "a wait one word deeper": (
         (("mov eax, 230", "push rax; mov eax, 230"), ("test eax, eax", "pop rcx; test eax, eax")),
-        "bytes deep, pclntab states 0x[0-9a-f]+; the unwinder would go astray",
+        "bytes deep, pclntab states 0x[0-9a-f]+; the unwinder would be misled",
     ),
     "a write below the frame": (
         (("mov eax, 230", "mov [rsp-0x20], rdx; mov eax, 230"),),

@@ -38,7 +38,7 @@ def test_a_function_table_that_misstates_the_stack_is_refused(program: Path, byt
     table, record = functions.table, functions.one(NETPOLL).record
     offset = table._pctab + table._u32(record + 16) + byte
     write(program, offset, bytes([functions.image.data[offset] ^ 2]))
-    assert re.search("pclntab states .*the unwinder would go astray", refusal(program, "netpoll", ProofFailed))
+    assert re.search("pclntab states .*the unwinder would be misled", refusal(program, "netpoll", ProofFailed))
 
 
 @pytest.mark.parametrize("field", ["magic", "padding", "quantum", "pointer size"])

@@ -270,7 +270,7 @@ def test_strip_keeps_what_lies_in_the_padding(build_program: BuildProgram, tmp_p
 def test_a_stock_binary_beside_anothers_manifest_is_refused(patched: patcher.Patched, sleepbench: Path) -> None:
     patched.out.write_bytes(sleepbench.read_bytes())
     for undo in (patcher.verify, patcher.revert):
-        with pytest.raises(ManifestMismatch, match="the manifest is another's"):
+        with pytest.raises(ManifestMismatch, match="the manifest belongs to another file"):
             undo(patched.out)
 
 

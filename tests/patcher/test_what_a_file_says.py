@@ -117,7 +117,7 @@ def test_versions_that_differ_are_refused(program: Path) -> None:
     data[at : at + 8] = b"go1.21.9"
     program.write_bytes(data)
     said = refusal(program, "netpoll", MalformedBinary)
-    assert "go1.21.9 by its build information, by go1.27.3 by runtime.buildVersion" in said
+    assert "its build information says go1.21.9, its runtime.buildVersion says go1.27.3" in said
 
 
 @pytest.mark.parametrize("mode", ["pie", "exe"])
@@ -165,7 +165,7 @@ def test_the_loader_of_another_system_says_so_where_there_is_no_build_informatio
     program = build(tmp_path / "small", SLEEPS, "-buildmode=pie", "-ldflags=-I /libexec/ld-elf.so.1")
     patcher.patch(program, tmp_path / "out")
     said = refusal(without_build_info(program), "netpoll", WrongArchitecture)
-    assert "wants /libexec/ld-elf.so.1 for its dynamic linker, that of freebsd" in said
+    assert "its dynamic linker is /libexec/ld-elf.so.1, which is freebsd's" in said
 
 
 def test_an_embedded_program_does_not_say_what_it_is_embedded_in(build_program: BuildProgram, tmp_path: Path) -> None:

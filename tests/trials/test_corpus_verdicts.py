@@ -84,5 +84,5 @@ def test_the_markdown_table_keeps_its_columns() -> None:
 def test_arms_are_chosen_by_name() -> None:
     assert [arm.name for arm in chosen_arms("netpoll, slack,netpoll")] == ["netpoll", "stock+slack1"]
     assert len(chosen_arms("all")) == 7
-    with pytest.raises(UsageError, match=r"known are usleep, sleep, netpoll, netpoll\+slack1"):
+    with pytest.raises(UsageError, match=r"choose from usleep, sleep, netpoll, netpoll\+slack1"):
         chosen_arms("neptoll")

@@ -101,9 +101,9 @@ def module_word(word: int, value: int) -> Callable[[Path], None]:
 
 
 CRAFTED: dict[str, tuple[Callable[[Path], None], type[NanonapError], str]] = {
-    "a sparse file of 1 TiB": (grown(1 << 40), MalformedBinary, "no program has more than"),
+    "a sparse file of 1 TiB": (grown(1 << 40), MalformedBinary, "a program has at most"),
     "a sparse file of 3 GiB": (grown(3 << 30), MalformedBinary, "holes"),
-    "section headers half a TiB away": (a_giant_offset, MalformedBinary, "no program has more than"),
+    "section headers half a TiB away": (a_giant_offset, MalformedBinary, "a program has at most"),
     "a header table at the end of the address space": (
         field(E_PHOFF, "Q", (1 << 64) - 8),
         MalformedBinary,
@@ -115,7 +115,7 @@ CRAFTED: dict[str, tuple[Callable[[Path], None], type[NanonapError], str]] = {
     "names in a section that is not": (field(E_SHSTRNDX, "H", 9999), MalformedBinary, "sections' names"),
     "a core dump": (field(E_TYPE, "H", 4), MalformedBinary, "core dump"),
     "an object file": (field(E_TYPE, "H", 1), MalformedBinary, "object file"),
-    "no type": (field(E_TYPE, "H", 0), MalformedBinary, "no executable"),
+    "no type": (field(E_TYPE, "H", 0), MalformedBinary, "neither an executable"),
     "FreeBSD by its header": (field(EI_OSABI, "B", 9), WrongArchitecture, "freebsd"),
     "a segment beyond the file": (segment(0, P_FILESZ, 1 << 30), MalformedBinary, "cannot be loaded|truncated"),
     "a segment whose end overflows": (segment(1, P_OFFSET, (1 << 64) - 4096), MalformedBinary, "truncated"),
@@ -127,7 +127,7 @@ CRAFTED: dict[str, tuple[Callable[[Path], None], type[NanonapError], str]] = {
     "a PC table of endless numbers": (a_pc_table(b"\xff" * 64), NanonapError, ""),
     "functions out of order": (unordered, NanonapError, ""),
     "a name that repeats for ever": (a_repeated_name, NanonapError, ""),
-    "moduledata with another count": (module_word(17, 1), MalformedBinary, "nothing that repeats"),
+    "moduledata with another count": (module_word(17, 1), MalformedBinary, "no moduledata that points"),
     "moduledata of another layout": (module_word(43, 0x401000), MalformedBinary, "not known yet"),
 }
 

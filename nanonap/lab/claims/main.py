@@ -71,7 +71,7 @@ def run_claims(
     there too. Raises UsageError, InsideLimit, BadResult, Interrupted, OutputExists, OutputNotWritable, DiskFull.
     """
     if rerun and redraw:
-        raise UsageError("--rerun and --redraw exclude each other")
+        raise UsageError("--rerun and --redraw exclude each other: name one")
     if redraw and (quick or only):
         raise UsageError("--redraw runs nothing: leave out --quick and --only")
     if quick and out is None:
@@ -136,7 +136,7 @@ def _chosen(only: str | None) -> Sequence[Source]:
     known = [*(row.claim for row in ROWS), *(source.name for source in SOURCES)]
     unknown = [word for word in named if word not in known]
     if unknown:
-        raise UsageError(f"--only {', '.join(unknown)}: no such claim or experiment; there are {', '.join(known)}")
+        raise UsageError(f"--only {', '.join(unknown)}: no such claim or experiment; choose from {', '.join(known)}")
     of_claims = {source for row in ROWS if row.claim in named for source in row.sources}
     return [each for each in SOURCES if each in of_claims or each.name in named]
 

@@ -99,7 +99,7 @@ class Judged:
 def make_experiment(name: str) -> Experiment:
     """An experiment by its name. Raises UsageError, listing the names."""
     if name not in EXPERIMENTS:
-        raise UsageError(f"no such experiment: {name}; there are {', '.join(EXPERIMENTS)}")
+        raise UsageError(f"no such experiment: {name}; choose from {', '.join(EXPERIMENTS)}")
     module, _, kind = EXPERIMENTS[name].partition(":")
     made: Experiment = getattr(importlib.import_module(module), kind)()
     return made

@@ -131,7 +131,7 @@ def _make(backend: str, target: Path) -> None:
         if done is not None:
             reason = f"mmdebstrap could not make the guest's image: …{done[-_TAIL:]}"
             raise QuotaUnavailable(
-                backend, reason, "mend what it says (it needs the network, and 1 GB of disk) and retry"
+                backend, reason, "fix what it says (it needs the network and 1 GB of disk), then try again"
             )
         try:
             (scratch / "out").rename(target)

@@ -30,7 +30,7 @@ def of_disturbance(result: Result) -> Iterator[str]:
         yield (
             f"the machine had hiccups: {control.hiccups} of {control.n} sleeps of the idle control were late by "
             f"more than {format_ns(control.hiccup_from_ns)} (blocks {blocks}; most: "
-            f"{format_ns(control.late_max_ns)}): such delays are no arm's doing"
+            f"{format_ns(control.late_max_ns)}): such delays come from no arm"
         )
 
 

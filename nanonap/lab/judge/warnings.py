@@ -50,7 +50,7 @@ def _of_limits(result: Result) -> Iterator[str]:
         quotas[each.group, each.version].add((each.quota_ns, each.period_ns, each.burst_ns))
     changed = [group for (group, _), seen in quotas.items() if len(seen) > 1]
     if changed:
-        yield f"the limit above changed while it was measured ({', '.join(changed)}): runs do not compare"
+        yield f"the limit above changed while it was measured ({', '.join(changed)}): the runs cannot be compared"
 
 
 def _of_samples(result: Result) -> Iterator[str]:
@@ -80,7 +80,7 @@ def _of_host(result: Result) -> Iterator[str]:
     hosts = [run.host for run in result.runs]
     differing = disagreements(hosts)
     if differing:
-        yield f"the runs come from machines that differ in {', '.join(differing)}: they do not compare"
+        yield f"the runs come from machines that differ in {', '.join(differing)}: they cannot be compared"
     slack = hosts[0].timer_slack_ns
     if slack not in (None, DEFAULT_TIMER_SLACK_NS):
         yield f"timer slack was {slack} ns here, not the kernel's 50000: arms without +slack1 inherit it"
@@ -96,4 +96,4 @@ def _of_slack(runs: list[RunLine]) -> Iterator[str]:
         if run.slack_ns is not None and run.timer_slack_ns not in (None, run.slack_ns)
     }
     for arm, slack_ns in wrong.items():
-        yield f"{arm}: its timer slack was {slack_ns} ns all the same: prctl(PR_SET_TIMERSLACK) was refused or undone"
+        yield f"{arm}: its timer slack was {slack_ns} ns nevertheless: prctl(PR_SET_TIMERSLACK) was refused or undone"

@@ -220,6 +220,6 @@ def check_quota(quota: Quota) -> None:
     if quota.quota_ns is None:
         return
     if quota.quota_ns < MIN_QUOTA_NS:
-        raise UsageError(f"a quota of {exact_ns(quota.quota_ns)} a period: the kernel takes 1ms at least")
+        raise UsageError(f"a quota of {exact_ns(quota.quota_ns)} per period: the kernel takes 1ms at least")
     if not 0 <= quota.burst_ns <= quota.quota_ns:
         raise UsageError(f"a burst of {exact_ns(quota.burst_ns)}: the kernel takes up to the quota")

@@ -63,7 +63,7 @@ def compare_stalls(
     predicted = float(prediction.stall)
     if not prediction.busy or not runs or min(periods) < _FEWEST_PERIODS:
         fewest = min(periods, default=0)
-        why = f"it needs busy threads ({prediction.busy}) and {_FEWEST_PERIODS} periods a run ({fewest})"
+        why = f"it needs busy threads ({prediction.busy}) and {_FEWEST_PERIODS} periods per run ({fewest})"
         return _untold(name, predicted, len(runs), why)
     share = _used_share(prediction, runs)
     if share is not None and share < _USED:

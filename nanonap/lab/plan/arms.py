@@ -117,7 +117,7 @@ def select(text: str | None, *, every: bool = False) -> tuple[str, ...]:
     unknown = [name for name in asked if name not in _ARMS]
     if unknown or not asked:
         what = f"no such arm: {', '.join(unknown)}" if unknown else "--arms names no arm"
-        raise UsageError(f"{what}; there are {', '.join(ARM_NAMES)}")
+        raise UsageError(f"{what}; choose from {', '.join(ARM_NAMES)}")
     return tuple(name for name in ARM_NAMES if name in asked)
 
 

@@ -79,7 +79,7 @@ def parse_load(text: str) -> Load:
     count = int(match[3])
     most = MAX_SLEEPERS if match[2] in SCHEDULED else MAX_NEIGHBOURS
     if not 1 <= count <= most:
-        raise UsageError(f"{text!r}: the number of {match[2]} is from 1 to {most}")
+        raise UsageError(f"{text!r}: the number of {match[2]} must be from 1 to {most}")
     return Load(match[2], count)
 
 
@@ -138,9 +138,9 @@ def conditions(
     """
     if named is not None:
         if named not in SETS:
-            raise UsageError(f"--conditions {named}: there are {', '.join(SETS)}")
+            raise UsageError(f"--conditions {named}: unknown; choose from {', '.join(SETS)}")
         if quota is not None or load is not None:
-            raise UsageError("--conditions names quotas and loads; leave --quota and --load out")
+            raise UsageError("--conditions sets quotas and loads; leave --quota and --load out")
         quota, load = SETS[named]
     quotas = [parse_quota(part) for part in parts_of("--quota", quota or "none,50%")]
     loads = [parse_load(part) for part in parts_of("--load", load or "quiet,burn:1")]
@@ -163,7 +163,7 @@ def requested_durations(text: str | None) -> tuple[int, ...]:
         return DEFAULT_REQUESTED_NS
     values = sorted({parse_duration_ns(part) for part in parts_of("--requested", text)})
     if values[-1] > MAX_REQUESTED_NS:
-        raise UsageError("--requested takes durations up to 10s: a run must end")
+        raise UsageError("--requested takes durations up to 10s")
     return tuple(values)
 
 
@@ -171,5 +171,5 @@ def parts_of(option: str, text: str) -> list[str]:
     """The parts of an option's text, by commas. Raises UsageError for none."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
-        raise UsageError(f"{option} is empty")
+        raise UsageError(f"{option} is empty: give it a value, or leave it out")
     return parts

@@ -50,7 +50,7 @@ def redraw_bundle(bundle: Path, form: str = "html", out: Path | None = None) -> 
     OutputExists, OutputNotWritable, DiskFull.
     """
     if form not in FORMATS:
-        raise UsageError(f"no such format: {form}; there are {', '.join(FORMATS)}")
+        raise UsageError(f"no such format: {form}; choose from {', '.join(FORMATS)}")
     if form != "html":
         if out is not None:
             raise UsageError(f"--out is the folder that --format html writes; {form} goes to stdout")

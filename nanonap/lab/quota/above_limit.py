@@ -36,8 +36,8 @@ def refuse_inside(found: Iterable[Above], inside_limit: bool) -> None:
     for above in () if inside_limit else (each.told() for each in found):
         if bites(above):
             raise InsideLimit(
-                f"inside a CPU limit: {_why(above)}, so that figures would be those of programs that are stopped; "
-                "measure outside of it, or say --inside-limit, which measures and names the limit beside every figure"
+                f"inside a CPU limit: {_why(above)}, so the figures would be those of stopped programs; measure "
+                "outside it, or add --inside-limit, which measures and names the limit beside every figure"
             )
 
 

@@ -60,7 +60,7 @@ def choose(name: str = "auto") -> Choice:
     Raises UsageError for an unknown name and QuotaUnavailable if the one asked for does not work here.
     """
     if name not in BACKEND_NAMES:
-        raise UsageError(f"no such backend: {name}; there are {', '.join(BACKEND_NAMES)}")
+        raise UsageError(f"no such backend: {name}; choose from {', '.join(BACKEND_NAMES)}")
     if name != "auto":
         return Choice(working(name), "asked for")
     refusals: list[QuotaUnavailable] = []

@@ -102,7 +102,9 @@ def parse_quota(text: str) -> Quota:
         raise UsageError(f"{text!r}: nothing could run in a group without CPU time; for no limit write none")
     if quota < MIN_QUOTA_NS or quota % 1_000:
         least = f"; with {match['value']}{match['unit']} take a longer period" if quota < MIN_QUOTA_NS else ""
-        raise UsageError(f"{text!r}: the kernel takes quotas of whole µs, at least 1ms a period; {asked} is not{least}")
+        raise UsageError(
+            f"{text!r}: the kernel takes quotas of whole µs, at least 1ms per period; {asked} is not{least}"
+        )
     return Quota(int(quota), period_ns, _burst(text, match["burst"], int(quota)))
 
 

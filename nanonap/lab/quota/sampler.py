@@ -108,7 +108,7 @@ class Sampler:
     def __init__(self, files: StatFiles, program: Path | None = None, hz: int = DEFAULT_HZ) -> None:
         """Nothing runs yet. ``program`` None: built if need be. Raises UsageError, and as ``build``."""
         if not 1 <= hz <= MAX_HZ:
-            raise UsageError(f"{hz} samples a second: the sampler takes 1 to {MAX_HZ}")
+            raise UsageError(f"{hz} samples per second: the sampler takes 1 to {MAX_HZ}")
         self.files, self.hz = files, hz
         self.about: About | None = None
         self._program = program if program is not None else sampler_program()
@@ -158,7 +158,7 @@ class Sampler:
         except msgspec.DecodeError:
             header = None
         if header is None or header.schema != SCHEMA or header.columns != _COLUMNS:
-            raise SamplerFailed(f"{self._program}: its samples are of another form; build it again")
+            raise SamplerFailed(f"{self._program}: its samples have another format; build it again")
         return header
 
     def stop(self) -> pl.DataFrame:

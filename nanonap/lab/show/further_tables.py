@@ -31,7 +31,7 @@ def attribution_tables(summary: Summary) -> list[Table]:
         return []
     methods = ", ".join(summary.bench.attribution.methods if summary.bench.attribution else {}) or "not known"
     notes = [
-        f"Mean time late, in runs apart, recorded by {methods}. timer: from the deadline until the kernel woke a "
+        f"Mean time late, in separate runs, recorded by {methods}. timer: from the deadline until the kernel woke a "
         "thread; throttled: stopped by a quota, of ours or above; run queue: waiting for a CPU that others had; "
         "Go scheduler: the process ran, this goroutine not yet.",
     ]
@@ -65,7 +65,7 @@ def model_tables(summary: Summary) -> list[Table]:
     notes = [
         "stall: how long the group stands still in a period, P − Q/m with m busy threads at once; measured: throttled "
         "time over periods and busy threads, the sleeper's own on another CPU included. "
-        "sleeps hit, late mean: predicted, of sleeps that end at random instants.",
+        "sleeps hit, late mean: predicted, of sleeps that end at random times.",
         "Where others want the CPUs too, the quota is used up later, and measured stalls are shorter.",
         *(
             f"{row.condition.quota}, {row.condition.load_label}: {row.sentence}"
@@ -135,6 +135,6 @@ def control_tables(summary: Summary) -> list[Table]:
     ]
     columns = ("arm", "runs", "n", "late p50", "late p99", "hiccups", "of all", "in blocks")
     what = f"later than {format_ns(control.hiccup_from_ns)}"
-    notes = [f"An idle raw sleep of 1 ms in every block. hiccup: {what}; that is the machine, and no arm's doing."]
+    notes = [f"An idle raw sleep of 1 ms in every block. hiccup: {what}, because of the machine and not of an arm."]
     title = _titled("What the machine does by itself", summary)
     return [Table(title, columns, [Section("", [row])], notes)]

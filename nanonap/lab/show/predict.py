@@ -84,7 +84,7 @@ def prediction_table(predictions: Sequence[Prediction]) -> Table:
     cpus = f"{first.cpus} CPU{'s' if first.cpus > 1 else ''}{limited}"
     notes = [
         f"at once: busy threads that run at the same time, with {cpus}. runs, stalls: on average in a period.",
-        "sleeps hit, late: by stalls alone, of sleeps that end at random instants.",
+        "sleeps hit, late: by stalls alone, of sleeps that end at random times.",
         f"at most: a stall may be {format_ns(first.granularity_ns)} longer (slice and tick), and whole periods longer "
         "where a tick takes more than a quota.",
         *_escape_notes(predictions),

@@ -90,7 +90,7 @@ def _cost(rows: list[CostRow], narrow: bool) -> Table:
 def _notes(rows: list[CostRow], filled: set[str]) -> list[str]:
     kind, _, count = rows[0].condition.load.partition(":")
     phase_ns = Load(kind, int(count)).phase_ns
-    apart = f"{asked(phase_ns)} apart" if phase_ns else "all due at the same instants"
+    apart = f"{asked(phase_ns)} apart" if phase_ns else "all due at the same time"
     each = f", {apart}, {asked(rows[0].requested_ns)} each" if count != "1" else f", {asked(rows[0].requested_ns)}"
     many = "" if count == "1" else "s"
     notes = [f"{count} sleeper{many} on absolute schedules{each}. late: after the deadline. CPU: per sleep."]
@@ -100,7 +100,7 @@ def _notes(rows: list[CostRow], filled: set[str]) -> list[str]:
     if counters:
         slowed = " (it slows the program: true rates are higher)" if "strace" in counters else ""
         notes.append(
-            f"epoll/s, calls/sleep: system calls, counted by {', '.join(sorted(counters))} in a run apart{slowed}."
+            f"epoll/s, calls/sleep: system calls, counted by {', '.join(sorted(counters))} in a separate run{slowed}."
         )
     return notes
 
@@ -115,5 +115,5 @@ def _idle(summary: Summary) -> list[Table]:
         groups[tables.condition_title(row.condition)].append([row.arm, *cells])
     named = len(groups) > 1 or any(row.condition.inside for row in rows)
     sections = [Section(name if named else "", own) for name, own in groups.items()]
-    notes = ["One sleeper of a second: what wakes, and what CPU time goes, when next to nothing is due."]
+    notes = ["One sleeper of a second: what wakes up, and the CPU time used, when almost nothing is due."]
     return [Table("The price when idle", ("arm", "runs", "wake-ups/s", "CPU/s"), sections, notes)]

@@ -126,7 +126,7 @@ def narrow_table(cells: list[CellRow]) -> Table:
     """A condition for the terminal: the interval of p99 alone, since p50's stands in the ratios' sentences."""
     counts = {cell.requested_ns: cell.n for cell in cells}
     counted = ", ".join(f"{count:,} of {asked(each)}" for each, count in counts.items())
-    return _table(cells, _NARROW, f"Sleeps an arm: {counted}.")
+    return _table(cells, _NARROW, f"Sleeps per arm: {counted}.")
 
 
 def compact_table(cells: list[CellRow]) -> Table:

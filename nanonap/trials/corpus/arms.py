@@ -21,6 +21,6 @@ def chosen_arms(names: str) -> tuple[Variant, ...]:
     for name in dict.fromkeys(each.strip() for each in names.split(",")):
         arm = "stock+slack1" if name == "slack" else name
         if arm not in _BY_NAME:
-            raise UsageError(f"--strategy {name}: known are {', '.join(_BY_NAME)}, slack, all")
+            raise UsageError(f"--strategy {name}: unknown; choose from {', '.join(_BY_NAME)}, slack, all")
         chosen.append(_BY_NAME[arm])
     return tuple(chosen)

@@ -99,7 +99,7 @@ def _chosen(trials: list[Trial], only: str | None) -> list[Trial]:
     wanted = list(dict.fromkeys(name.strip() for name in only.split(",")))
     for name in wanted:
         if name not in known:
-            raise UsageError(f"--only {name}: known are {', '.join(known)}")
+            raise UsageError(f"--only {name}: unknown; choose from {', '.join(known)}")
     return [known[name] for name in wanted]
 
 

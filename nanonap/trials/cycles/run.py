@@ -35,11 +35,11 @@ def run_cycles(go: str, mode: str, count: int, kills: int, seed: int) -> list[Ce
     releases = installed_releases() if go == "all" else [each.strip() for each in go.split(",")]
     for each in releases:
         if each not in known_releases():
-            raise UsageError(f"--go {each}: known are {', '.join(known_releases())}, all")
+            raise UsageError(f"--go {each}: unknown; choose from {', '.join(known_releases())}, all")
     modes = [each.strip() for each in mode.split(",")]
     for each in modes:
         if each != CROSSING and each not in MODES:
-            raise UsageError(f"--mode {each}: known are {', '.join((*MODES, CROSSING))}")
+            raise UsageError(f"--mode {each}: unknown; choose from {', '.join((*MODES, CROSSING))}")
     cells = [(release, each) for release in releases for each in modes]
     results = []
     with progress_bar() as bar:

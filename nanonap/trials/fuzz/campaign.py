@@ -161,6 +161,6 @@ def check_found(document: dict[str, Any]) -> None:
     """Raises FuzzFound where there is a finding."""
     if document["findings"]:
         raise FuzzFound(
-            f"{len(document['findings'])} of {document['mutants']} damaged files were not dealt with as they must be; "
-            f"they lie in {FINDINGS}"
+            f"{len(document['findings'])} of {document['mutants']} damaged files ended in something else than an error "
+            f"of ours or a correct patch; they are kept in {FINDINGS}"
         )

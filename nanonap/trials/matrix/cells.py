@@ -49,5 +49,5 @@ def _wanted(mode: Mode, asked: str, release: str) -> bool:
 def _named_releases(go: str) -> list[str]:
     releases = list(dict.fromkeys(full_version(each.strip()) for each in go.split(",")))
     if unknown := [each for each in releases if each not in known_releases()]:
-        raise UsageError(f"--go {', '.join(unknown)}: known are {', '.join(known_releases())}, all")
+        raise UsageError(f"--go {', '.join(unknown)}: unknown; choose from {', '.join(known_releases())}, all")
     return releases

@@ -58,7 +58,7 @@ def locate(functions: Functions) -> tuple[Site, ...]:
     if waits.precise:
         raise errors.AlreadyPrecise(
             f"{functions.image.path}: its runtime calls epoll_pwait2 in {waits.precise[0]} and is precise by itself: "
-            "no patch is needed; where that is opt-in, start it with GODEBUG=epollpwait2=1"
+            "no patch is needed; if that is off by default, start the program with GODEBUG=epollpwait2=1"
         )
     timed = [each for each in waits.calls if not each.polls]
     if not timed:
@@ -108,8 +108,8 @@ def _check_owner(call: EpollCall) -> None:
     """Only waits of netpoll are understood; any other that could last leaves the program half patched."""
     if NETPOLL not in (call.function.name, *(call.inlined or ())):
         raise errors.ShapeMismatch(
-            f"{call.name}: calls {call.callee} with a timeout and is not {NETPOLL}; expected none but that to wait: "
-            "with one of two waits patched the sleepers of the other would gain nothing"
+            f"{call.name}: calls {call.callee} with a timeout and is not {NETPOLL}; expected only {NETPOLL} to wait: "
+            "if one of two waits is patched, sleepers that use the other gain nothing"
         )
 
 

@@ -220,7 +220,7 @@ class _Prover:
         handed_on = answered and (results[0] >= 0 or results[0] == -EINTR)
         if move.go == self.site.start:  # begun anew
             if handed_on:
-                raise ProofFailed(f"expected the answer {results[0]} to be handed on, found the wait begun anew")
+                raise ProofFailed(f"expected the answer {results[0]} to be handed on, found the wait begun again")
             refused = self.new_code.asks(case.delay_ns) and case.stock
             first = (case.refused_or_answered,) if refused and case.refused_or_answered is not None else ()
             return _Left((*first, *results), len(results), expected)

@@ -98,7 +98,7 @@ def test_an_option_that_is_not_known_leaves_open_whether_patchelf_edits_code() -
 
 @pytest.mark.parametrize(
     ("often", "blocks", "said"),
-    [(1_000, 4, "so it spins"), (100, 4, "does not spin"), (1_000, 2, "do not settle it")],
+    [(1_000, 4, "so it spins"), (100, 4, "does not spin"), (1_000, 2, "too few runs")],
 )
 def test_what_the_number_brings_about_is_measured_against_stock(often: int, blocks: int, said: str) -> None:
     rows = [each for each in _rows() if each["part"] != "number"]

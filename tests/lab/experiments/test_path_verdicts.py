@@ -146,7 +146,7 @@ def test_t5_says_what_it_leaves_out_and_what_it_measured() -> None:
     traced = frame(sleep_rows(waiting=0.95)).with_columns(syscall_ns=pl.lit(int(0.02 * MS), pl.Int64))
     sentence = verdict("T5", pl.concat([perf, traced])).sentence
     assert "Waiting (sleep) for 95.0% of the time of stock's sleeps, and in a system call for 2.0%" in sentence
-    assert "the system monitor, which naps in it for 48.0% of the time, in sleeps of 100 µs for 93.0%" in sentence
+    assert "the system monitor, which sleeps in it for 48.0% of the time, in sleeps of 100 µs for 93.0%" in sentence
 
 
 def test_t5_leaves_out_sleeps_that_the_trace_does_not_have() -> None:

@@ -124,7 +124,7 @@ def test_the_verdict_is_of_the_data_alone(data: pl.DataFrame, tmp_path: Path) ->
 
 def test_containers_are_refused(build_program: BuildProgram, tmp_path: Path) -> None:
     setting = Setting(True, DockerBackend(), build_program("sleepbench"), {}, Stop(), lambda text: None, tmp_path)
-    with pytest.raises(QuotaUnavailable, match="take --backend none, or guest"):
+    with pytest.raises(QuotaUnavailable, match="use --backend none or guest"):
         Skew().run(setting)
 
 

@@ -125,7 +125,7 @@ def test_shares_at_the_edge_or_of_too_few_runs_settle_nothing() -> None:
     assert judged(edge).outcome == "not settled"
     few = made(CLAIMED).filter(pl.col("block") < 2)
     assert judged(few).outcome == "not settled"
-    assert "do not settle it" in judged(few).sentence
+    assert "too few runs" in judged(few).sentence
 
 
 def test_what_recording_costs_must_not_decide() -> None:

@@ -44,7 +44,7 @@ def test_what_goes_in_comes_out(survive: Path) -> None:
         assert codes.in_memory(target) == codes.spot.stock
         assert {slack.read(int(each.name)) for each in Path(f"/proc/{target.pid}/task").iterdir()} <= {before, None}
         assert patcher.status(target.pid).state == "stock"
-        with pytest.raises(NotInjected, match="nothing to take out"):
+        with pytest.raises(NotInjected, match="nothing to undo"):
             patcher.eject(target.pid)
         told = target.finished()
         assert (told["early"], told["corrupted"]) == (0, 0)

@@ -184,7 +184,7 @@ def test_code_that_cannot_be_staged(survive: Path) -> None:
     with pytest.raises(CannotStage, match="lies in two pages"):
         check_stageable(codes.functions, moved)
     torn = replace(moved, site=replace(spot.site, start=spot.low // 4096 * 4096 + 4094))
-    with pytest.raises(CannotStage, match="entered across a page"):
+    with pytest.raises(CannotStage, match="would cross a page"):
         check_stageable(codes.functions, torn)
 
 

@@ -52,7 +52,7 @@ def source_row(root: Path, version: str) -> Row:
     row: Row = {"part": SOURCE, "subject": "runtime", "go": version, "tried": CLAIMED}
     files = sources(root / "src")
     if not files:
-        return {**row, "missing": f"{root / 'src'} holds no source of package runtime; install the release anew"}
+        return {**row, "missing": f"{root / 'src'} holds no source of package runtime; install the release again"}
     return {**row, "found": any(_DEFINED.search(each.read_text(encoding="utf-8")) for each in files)}
 
 

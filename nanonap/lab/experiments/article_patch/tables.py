@@ -118,7 +118,7 @@ def _runs(data: pl.DataFrame) -> Table:
     columns = ("runtime.usleep", "load", "mq_unlink/s", "nanosleep/s", "clock_nanosleep/s", "answer", "epoll", "CPU")
     notes = (
         "241: in place of number 35; arguments: with those of clock_nanosleep, which was meant by it",
-        "busy: beside a goroutine that computes. /s: calls a second as strace saw them, which slows them",
+        "busy: beside a goroutine that computes. /s: calls per second as strace saw them, which slows them",
         "answer: of mq_unlink. epoll: epoll_pwait that timed out, for each time.Sleep of 1 ms",
         "CPU: of runs without strace; 100 % is one processor",
         *(f"left out, {subject}, {load}: {why}" for subject, load, why in _failed(measured)),

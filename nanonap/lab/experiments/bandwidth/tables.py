@@ -77,7 +77,7 @@ def picture(data: pl.DataFrame) -> Figure | None:
         _panel(axes, data, before, after)
     panels.flat[0].set_ylabel("CPU time used since the period began, ms", fontsize=SMALL)
     panels.flat[0].legend(loc="upper left", frameon=False, fontsize=SMALL)
-    figure.suptitle("A quota changed in the midst of a period", fontsize=11, fontweight="bold")
+    figure.suptitle("A quota changed in the middle of a period", fontsize=11, fontweight="bold")
     return figure
 
 

@@ -31,7 +31,7 @@ def changed(data: pl.DataFrame) -> Verdict:
     ]
     gets = [f"{share.value:.0%} of a CPU with {child} in {parent}" for (child, parent), share in shares.items()]
     told = [
-        "of the CPU time by which an immediate effect and a later one differ, the group gets, from a change in "
+        "of the change in CPU time that a new quota makes if it counts at once, the group got, by the old quota: "
         + (", ".join(f"{quota} {ratio}" for quota, ratio in moments.items() if ratio) or "no data"),
         f"{refilled:.0%} of {stalls} stalls end at a period's beginning" if stalls else "no stalls were seen",
         f"a child gets {', '.join(gets) or 'no data'}",
@@ -65,7 +65,7 @@ def grows_at_the_end(data: pl.DataFrame) -> Verdict:
     ]
     sentence = (
         f"{stalls} whole stalls were seen for {throttled} throttled periods, at {read.sampling_rate(data):.0f} samples "
-        f"a second; throttled time grew {'during stalls too' if any(amid) else 'only at their ends'}, to "
+        f"per second; throttled time grew {'during stalls too' if any(amid) else 'only at their ends'}, to "
         f"{length or 'an unknown part'} of the time in which the busy thread did not run"
     )
     return Verdict("Q3", says, outcome_of(parts), sentence, {"accounted": length.to_json() if length else None})

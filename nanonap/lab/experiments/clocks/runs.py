@@ -195,7 +195,7 @@ def _measured(setting: Setting, machine: _Machine, plan: Plan) -> Iterator[Row]:
 def _counted(setting: Setting, machine: _Machine, plan: Plan, ours: bool) -> Iterator[Row]:
     """A run apart a source: a counted run is slow."""
     if setting.backend.elsewhere and not ours:
-        reason = f"system calls are not counted in {setting.backend.name}; take --backend none, or guest"
+        reason = f"system calls are not counted in {setting.backend.name}; use --backend none or guest"
         yield {"kind": "count", "missing": reason}
         return
     setting.say("counting system calls")

@@ -94,7 +94,7 @@ def cost_table(data: pl.DataFrame) -> Table:
         "cost: of a loop that keeps no reading, the median of its hundred parts, the mean over runs; × nanotime: of "
         "it, with the 95 % interval. CPU, elapsed: of the whole loop over its calls, disturbances included. time.Now "
         "reads two clocks, wall and monotonic.",
-        "counted: clock_gettime(2) made by a process with so many readings, in a run apart. back on 2 CPUs: readings "
+        "counted: clock_gettime(2) made by a process with so many readings, in its own run. back on 2 CPUs: readings "
         "taken by turns, after one of the other CPU, that were smaller than that.",
         *_notes(data, "count"),
     ]

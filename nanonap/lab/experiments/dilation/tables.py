@@ -60,7 +60,7 @@ def stat_table(data: pl.DataFrame) -> Table:
         times = (_most(found, name) for name in ("throttled_ns", "parent_throttled_ns", "root_throttled_ns"))
         rows.append([f"{part}, {load}", periods, *times])
     notes = [
-        "Periods: throttled of active, the mean a run, start of the process included. The times are the most in a run.",
+        "Periods: throttled of active, the mean per run, start of the process included. Times: the largest of a run.",
         "above, topmost: by how much throttled time grew in the cpu.stat of the group above and of the topmost one.",
     ]
     columns = ("run", "periods", "throttled", "above", "topmost")

@@ -144,7 +144,7 @@ def yielding(data: pl.DataFrame) -> Verdict:
     sentence = f"a loop of {_requested(data)} lasts {elapsed} as long under the quota"
     figures: dict[str, object] = {"elapsed": elapsed.to_json()}
     if rounds is not None:
-        sentence += f", and comes round {rounds} as often"
+        sentence += f", and does {rounds} as many rounds"
         figures["iterations"] = rounds.to_json()
     return Verdict("D3", says, "holds" if settled else "refuted", sentence, figures)
 

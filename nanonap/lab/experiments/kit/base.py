@@ -51,7 +51,7 @@ class Setting:
     def must_be_here(self, why: str) -> None:
         """Raise QuotaUnavailable, with the reason, for a backend whose programs run elsewhere: not what is measured."""
         if self.backend.elsewhere:
-            raise QuotaUnavailable(self.backend.name, why, "take --backend none")
+            raise QuotaUnavailable(self.backend.name, why, "use --backend none")
 
     def call_beside_groups(self, target: str, timeout_s: float, **arguments: Any) -> Any:  # noqa: ANN401 - any JSON value
         """What ``MODULE:FUNCTION``, which takes ``backend``, a name, and more, returns where the backend's groups are.

@@ -16,7 +16,7 @@ from nanonap.lab.stats.resampling import interval, ratio_distribution
 _SEED = 1
 #: The bootstrap of two runs is the two of them and their mean: it would settle what is not.
 _FEWEST = 3
-TOO_FEW = "these runs do not settle it: it takes more of them, on a quiet machine and without --quick"
+TOO_FEW = "too few runs: take more, on a quiet machine and without --quick"
 
 
 @dataclass(frozen=True)

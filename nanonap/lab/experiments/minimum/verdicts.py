@@ -22,7 +22,7 @@ SIGMA_WITHIN, MEDIAN_WITHIN = 1.5, 1.1
 DIRECT = ("sleep", "sleep+slack1")
 """Patched so that time.Sleep itself calls clock_nanosleep."""
 _P1 = (
-    f"a sleep of an idle stock program lasts {asked(CLAIMED_LEAST_NS)} at the least, with a standard deviation of "
+    f"a sleep of an idle stock program lasts at least {asked(CLAIMED_LEAST_NS)}, with a standard deviation of "
     f"{asked(CLAIMED_LEAST_SIGMA_NS)}"
 )
 _P2 = (

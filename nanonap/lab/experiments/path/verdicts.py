@@ -100,7 +100,7 @@ def located(data: pl.DataFrame) -> Verdict:
     parts = [
         f"by `go tool trace` the goroutine is in {ASLEEP} for {_percent(waiting)} of the time of stock's sleeps, and "
         f"in a system call for {_percent(called)}",
-        f"{by} finds {_percent(nano)} of that time in nanosleep (apart from the system monitor, which naps in it for "
+        f"{by} finds {_percent(nano)} of that time in nanosleep (apart from the system monitor, which sleeps in it for "
         f"{_percent(monitor)} of the time, in sleeps of {asked(SHOWN_NS)} for {_percent(of_short)}, whoever sleeps) "
         f"and {_percent(polled)} in epoll_pwait",
     ]

@@ -161,13 +161,13 @@ _COLUMNS = ("way", "late p50", "late p99", "p50 × 1 ms polling", "CPU", "CPU ×
 _NOTES = (
     "every: from one deadline of a sleeper to its next; from 10 ms on another in each block, 1 to 4 ms away from this, "
     "so that deadlines fall everywhere between two ticks. late: from a deadline to the moment at which its sleeper "
-    f"runs, the mean over runs of each run's quantile; no p99 of fewer than {P99_FROM} deadlines a run. Deadlines lie "
+    f"runs, the mean over runs of each run's quantile; no p99 below {P99_FROM} deadlines per run. Deadlines lie "
     "on a schedule, so those that passed during another wait count too.",
     "CPU: of the whole process, in shares of a processor; GOMAXPROCS 1 in every way. CPU each: CPU time for each "
     "deadline. × 1 ms polling: the ratio, with its 95 % interval over runs.",
     "stock and netpoll+slack1 wait by the runtime's timers. polling: one thread waits in clock_nanosleep for the next "
     "point of a grid and looks at every sleeper's deadline, whether any is due or not; busy loop: the same without the "
-    "wait. In both the runtime's sysmon wakes up besides, some hundred times a second, since the processor is never "
+    "wait. In both the runtime's sysmon wakes up too, some hundred times per second, since the processor is never "
     "idle.",
 )
 

@@ -71,7 +71,7 @@ class Quantum(Experiment):
     question = "What does rounding waits up save, with many timers and with few, and how late do sleeps end for it?"
     expects = (
         "fifty sleepers out of step wake the program some 20,000 times a second, each wake-up costs tens of "
-        "microseconds of CPU; a quantum bounds the wake-ups to one a quantum, so CPU falls as it grows and lateness "
+        "microseconds of CPU; a quantum limits the wake-ups to one per quantum, so CPU falls as it grows and lateness "
         "rises to half of it at the median. A quantum for dense deadlines only leaves a lone sleeper its precision"
     )
 

@@ -67,7 +67,7 @@ def enough(data: pl.DataFrame) -> Verdict:
         return Verdict("G1", says, outcome, "; ".join([*parts, TOO_FEW] if undecided else parts))
     row, ratio = min(within, key=lambda pair: (pair[0].quantum, pair[0].dense_ns is not None))
     figures = {"arm": row.arm, "quantum_ns": row.quantum, "cpu_over_stock": ratio.to_json()}
-    return Verdict("G1", says, "holds", f"the least is {_cost(data, row.arm, ratio)}", figures)
+    return Verdict("G1", says, "holds", f"the smallest is {_cost(data, row.arm, ratio)}", figures)
 
 
 def _cost(data: pl.DataFrame, arm: str, ratio: Ratio) -> str:
@@ -150,7 +150,7 @@ def picture(data: pl.DataFrame) -> Figure:
     cpu.set_title("CPU time per sleep, × stock (50 sleepers)", fontsize=10)
     cpu.set_ylim(bottom=0)
     calls.axhline(_first(data, "stock", "epoll_per_second") or 0, color="black", linewidth=1)
-    calls.set_title("epoll calls a second (50 sleepers; line: stock)", fontsize=10)
+    calls.set_title("epoll calls per second (50 sleepers; line: stock)", fontsize=10)
     calls.set_ylim(bottom=0)
     for axes, load in ((many, _MANY), (lone, _LONE)):
         axes.axhline(_mean(data, "stock", load, "late_p50_ns"), color="black", linewidth=1)

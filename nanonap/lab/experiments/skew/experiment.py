@@ -36,7 +36,7 @@ class Skew(Experiment):
         """
         backend = setting.backend
         if backend.elsewhere and not backend.own_kernel:
-            raise QuotaUnavailable(backend.name, "this machine's kernel is traced", "take --backend none, or guest")
+            raise QuotaUnavailable(backend.name, "this machine's kernel is traced", "use --backend none or guest")
         return rows(setting)
 
     draw = staticmethod(picture)

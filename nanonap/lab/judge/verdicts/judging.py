@@ -99,9 +99,9 @@ def cost_ratio(costs: Costs, arm: str, base: str, condition: tuple[str, str]) ->
 
 def say(outcome: Outcome) -> str:
     """How a sentence begins."""
-    return {"yes": "Yes", "no": "No"}.get(outcome, "Not settled by these runs")
+    return {"yes": "Yes", "no": "No"}.get(outcome, "Not settled (too few runs)")
 
 
 def not_measured(name: str, question: str, what: str, expected: Outcome) -> Verdict:
     """The verdict where arms are missing; ``what`` it takes."""
-    return Verdict(name, question, "not measured", f"Not measured: it takes {what}", expected)
+    return Verdict(name, question, "not measured", f"Not measured: it needs {what}", expected)

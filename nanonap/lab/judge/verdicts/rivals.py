@@ -63,7 +63,7 @@ def no_more_cpu_than_rebuilt(costs: judging.Costs) -> Verdict:
         what = f"{PRECISE} and {REBUILT}, quiet and under sleepers:50, without quota"
         return judging.not_measured(name, question, what, "yes")
     outcome = judging.weakest(figures)
-    sentence = f"{judging.say(outcome)}: it takes {', '.join(parts)} (no more: up to {MOST_CPU_RATIO:g} ×)"
+    sentence = f"{judging.say(outcome)}: it takes {', '.join(parts)} (no more means at most {MOST_CPU_RATIO:g} ×)"
     return Verdict(name, question, outcome, sentence, "yes", figures)
 
 

@@ -18,14 +18,14 @@ _GONE_AT_NS = 100_000
 _TOLD_UP_TO_NS = 5_000_000
 _FLOOR = floor_of(PRECISE)
 _WHY_NO_CHANGE = (
-    "time.Sleep enters no nanosleep: it arms a timer, and the idle scheduler waits for it in epoll; "
-    "runtime.usleep, which does enter nanosleep, serves sysmon, spinning and back-off"
+    "time.Sleep does not call nanosleep: it sets a timer, and the idle scheduler waits for it in epoll; "
+    "runtime.usleep does, for the monitor thread, for spinning and for back-off"
 )
 
 
 def floor_gone(cells: Cells) -> Verdict:
     """Whether stock's sleep of 100 µs lasts at least 6 × that of netpoll with 1 ns slack."""
-    name, question = "floor-gone", f"Is stock's sleep floor gone at {asked(_GONE_AT_NS)}?"
+    name, question = "floor-gone", f"Is stock's extra millisecond gone at {asked(_GONE_AT_NS)}?"
     stock, precise = (cells.get(Key(arm, *judging.QUIET, _GONE_AT_NS)) for arm in ("stock", PRECISE))
     if stock is None or precise is None:
         return judging.not_measured(name, question, f"stock and {PRECISE}, quiet, without quota, at 100us", "yes")
@@ -34,7 +34,7 @@ def floor_gone(cells: Cells) -> Verdict:
     figure = Figure("stock_over_netpoll_slack1", PRECISE, _GONE_AT_NS, ratio, low_high, outcome)
     sentence = (
         f"{judging.say(outcome)}: a sleep of {asked(_GONE_AT_NS)} takes {format_ns(precise.p50_ns)} with {PRECISE}; "
-        f"in stock {format_ns(stock.p50_ns)}, {figure.times} as long (asked for: at least {LEAST_RATIO:g} ×)"
+        f"in stock {format_ns(stock.p50_ns)}, {figure.times} as long (the limit: at least {LEAST_RATIO:g} ×)"
     )
     return Verdict(name, question, outcome, sentence, "yes", [figure])
 
@@ -56,7 +56,7 @@ def near_the_floor(cells: Cells) -> Verdict:
     if not judged:
         return judging.not_measured(name, question, f"{PRECISE} and {_FLOOR}, quiet, without quota, 50us to 1ms", "yes")
     each = ", ".join(f"{figure.duration} at {asked(figure.requested_ns)}" for figure in judged)
-    sentence = f"{judging.say(judging.weakest(judged))}: the median is above the floor by {each}"
+    sentence = f"{judging.say(judging.weakest(judged))}: the median is above {_FLOOR} by {each}"
     return Verdict(name, question, judging.weakest(judged), sentence, "yes", figures)
 
 
@@ -99,9 +99,9 @@ def usleep_changes_nothing(cells: Cells) -> Verdict:
     if not figures:
         return judging.not_measured(name, question, "stock and usleep, quiet, without quota", "no")
     furthest = max(figures, key=lambda figure: abs(figure.value - 1))
-    where = f"the furthest from stock's median is {furthest.times} at {asked(furthest.requested_ns)}"
+    where = f"of all medians the furthest from stock's is {furthest.times} at {asked(furthest.requested_ns)}"
     outcomes: dict[Outcome, Outcome] = {"yes": "no", "no": "yes"}
     outcome = outcomes.get(judging.weakest(figures), "not settled")
     expectation = "" if outcome == "no" else "; no change is expected"
-    sentence = f"{judging.say(outcome)}: {where} (no change is within 5 %){expectation}: {_WHY_NO_CHANGE}"
+    sentence = f"{judging.say(outcome)}: {where} (no change means within 5 %){expectation}: {_WHY_NO_CHANGE}"
     return Verdict(name, question, outcome, sentence, "no", figures)
