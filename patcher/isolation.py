@@ -163,7 +163,8 @@ def _check_end(path: Path, status: int, limits: Limits) -> None:
             f"{path}: nanonap failed while it read the file; nothing was written; this is a bug: please report it"
         )
     if code:
-        end = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        known = {each.value: each.name for each in signal.Signals}  # most real-time signals have no name there
+        end = known.get(-code, f"signal {-code}") if code < 0 else f"exit status {code}"
         raise ReaderCrashed(
             f"{path}: the reader of the file crashed ({end}); the file is malformed, nothing was written"
         )
@@ -183,7 +184,12 @@ def _result(answer: bytes) -> object:
     kind, message = kinds.get(str(document["error"])), document.get("message")
     if kind is None or not isinstance(message, str):
         raise WrongShape("an error of no known kind")
-    raise kind(message, parameters=decode(tuple[str, ...], document.get("parameters"), "its parameters"))
+    parameters = decode(tuple[str, ...], document.get("parameters"), "its parameters")
+    try:
+        told = kind(message, parameters=parameters)
+    except TypeError as error:  # one of the lab's, which no reader raises
+        raise WrongShape("an error of no reader's") from error
+    raise told
 
 
 def _subclasses(kind: type[NanonapError]) -> Iterator[type[NanonapError]]:

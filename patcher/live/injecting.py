@@ -7,6 +7,7 @@ from typing import Any
 
 from nanonap.base.errors import NanonapError
 from patcher.errors import InputNotFound, NotElf, NotGo
+from patcher.file.content import opened, pieces
 from patcher.live import slack
 from patcher.live.agent import Done, Request
 from patcher.live.calling import call
@@ -157,15 +158,17 @@ def running() -> list[Status]:
 
 
 _MARK = b"\xff Go buildinf:"  # cmd/link/internal/ld/data.go, buildinfo
-_PIECE = 1 << 20
 
 
 def _may_be_go(pid: int) -> bool:
-    """Whether a process's program holds Go's build information: a look at bytes, which nothing in them can mislead."""
+    """Whether a process's program holds Go's build information: a look at bytes, which nothing in them can mislead.
+
+    Raises InputNotFound, or MalformedBinary for a file that is mostly holes, which would take hours to read.
+    """
     try:
-        with Path(f"/proc/{pid}/exe").open("rb") as stream:
+        with opened(Path(f"/proc/{pid}/exe")) as descriptor:
             before = b""
-            while piece := stream.read(_PIECE):
+            for piece in pieces(descriptor):
                 if _MARK in before + piece:
                     return True
                 before = piece[-len(_MARK) :]
