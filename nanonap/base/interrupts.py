@@ -39,6 +39,31 @@ def raised() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def raised_once() -> Iterator[Callable[[], None]]:
+    """Let the first signal alone raise KeyboardInterrupt within the block, and none once what is yielded was called.
+
+    So what must be done on the way out is done, however many signals come.
+    """
+    over = False
+
+    def first(number: int, frame: FrameType | None) -> None:
+        nonlocal over
+        if not over:
+            try:
+                _raise(number, frame)
+            except KeyboardInterrupt:
+                over = True
+                raise
+
+    def settled() -> None:
+        nonlocal over
+        over = True
+
+    with listening(first):
+        yield settled
+
+
+@contextlib.contextmanager
 def listening(handler: Handler) -> Iterator[None]:
     """Have the handler called within the block, and behind it what was before; in the main thread only."""
     before = _listen(handler)
@@ -81,11 +106,11 @@ def _end(_number: int, _frame: FrameType | None) -> NoReturn:
     os._exit(Interrupted.exit_code)
 
 
-def _raise(_number: int, frame: FrameType | None) -> None:
+def _raise(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt, but not into an import: a native library that is being initialised would abort."""
     while frame is not None:
         if frame.f_code.co_filename == _IMPORT:
-            signal.signal(signal.SIGALRM, _raise)
+            signal.signal(signal.SIGALRM, signal.getsignal(number))
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
             return
         frame = frame.f_back
