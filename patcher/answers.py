@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 
 T = TypeVar("T")
 
+_MOST_DIGITS = 20  # of a number of 64 bits; int() raises for thousands of them
 _SIGNED = "may be negative"
 #: A whole number that may be negative; a plain ``int`` may not.
 Signed = Annotated[int, _SIGNED]
@@ -106,15 +107,17 @@ def _name(kind: type, name: str, where: str) -> str | int:
     """A name in an object, which JSON has as text only."""
     if kind is not int:
         return name
-    if not name.isdecimal():
+    if not name.isdecimal() or len(name) > _MOST_DIGITS:
         raise WrongShape(f"{where}: a number is expected for a name")
     return _number(int(name), where, 0)
 
 
 def _finite(value: object, where: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if type(value) is int:
+        return float(_number(value, where, -(1 << 63)))
+    if not isinstance(value, float) or not math.isfinite(value):
         raise WrongShape(f"{where}: a finite number is expected")
-    return float(value)
+    return value
 
 
 def _bytes(text: str, where: str) -> bytes:

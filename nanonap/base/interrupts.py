@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
@@ -22,6 +23,8 @@ SAID = "nanonap: interrupted; nothing half-written is left"
 Handler = Callable[[int, FrameType | None], Any]
 _IMPORT = "<frozen importlib._bootstrap>"
 _AGAIN_S = 0.01
+_TOGETHER_S = 0.2
+_raised_at = float("-inf")
 
 
 def end_at_once() -> None:
@@ -82,11 +85,19 @@ def _end(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _raise(_number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt, but not into an import: a native library that is being initialised would abort."""
+    """Raise KeyboardInterrupt, but not into an import: a native library that is being initialised would abort.
+
+    Signals that come together are one wish (a closed terminal sends several): a second error would be raised into
+    what the first has cleaned up.
+    """
+    global _raised_at  # noqa: PLW0603 - signals are the process's
+    if time.monotonic() - _raised_at < _TOGETHER_S:
+        return
     while frame is not None:
         if frame.f_code.co_filename == _IMPORT:
             signal.signal(signal.SIGALRM, _raise)
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
             return
         frame = frame.f_back
+    _raised_at = time.monotonic()
     raise KeyboardInterrupt

@@ -1,6 +1,5 @@
 """The tasks of the live side: inject, eject, status."""
 
-import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -57,6 +56,7 @@ def inject(
     """Change how a running process waits, without a restart; `eject` undoes it."""
     import patcher
     from nanonap.base.durations import parse_duration_ns
+    from nanonap.base.interrupts import held
 
     if for_ is not None and dry_run:
         raise UsageError("--for and --dry-run exclude each other: a dry run changes nothing that could be undone")
@@ -75,11 +75,13 @@ def inject(
     if length_s is None:
         _each(numbers, one, single=_is_single(pid), json=json)
         return
-    try:
-        _each(numbers, one, single=_is_single(pid), json=json)
-        time.sleep(length_s)
-    finally:
-        _take_out(numbers, json=json)
+    with held() as let_through:
+        try:
+            with let_through():
+                _each(numbers, one, single=_is_single(pid), json=json)
+                time.sleep(length_s)
+        finally:
+            _take_out(numbers, json=json)
 
 
 @task(
@@ -191,15 +193,21 @@ def _each(
 
 
 def _take_out(numbers: list[int], *, json: bool) -> None:
-    """Eject all again, whatever the user presses meanwhile; one that ended has nothing to undo."""
+    """Eject all again; one that ended has nothing to undo. Raises the first failure, once all were tried."""
     import patcher
-    from nanonap.base.interrupts import held
     from patcher.live.errors import NoSuchProcess, NotInjected
     from patcher.live.show import show_changed
 
-    with held():
-        for number in numbers:
-            with contextlib.suppress(NoSuchProcess, NotInjected):
-                done = patcher.eject(number)
-                if not json:
-                    show_changed(done)
+    failed: list[NanonapError] = []
+    for number in numbers:
+        try:
+            done = patcher.eject(number)
+        except (NoSuchProcess, NotInjected):
+            continue
+        except NanonapError as error:
+            failed.append(error)
+        else:
+            if not json:
+                show_changed(done)
+    if failed:
+        raise failed[0]

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nanonap.base.errors import NanonapError
+from nanonap.base.errors import NanonapError, OutputNotWritable
 from patcher.errors import InputNotFound, NotElf, NotGo
+from patcher.file.content import opened, pieces
 from patcher.live import slack
 from patcher.live.agent import Done, Request
 from patcher.live.calling import call
@@ -90,11 +91,18 @@ def inject(
     wait = Wait(quantum_ns, dense_ns, spin_ns)
     check_options(DEFAULT_STRATEGY, slack_ns, wait)
     target, script = _planned(pid, "inject", wait)
+    record = slack.record_of(pid, target.started)
+    if record is None and slack_ns is not None:
+        raise OutputNotWritable(
+            f"process {pid}: no folder of this user alone to keep the timer slack in, as it was: name one in "
+            "XDG_RUNTIME_DIR, or set no slack",
+            parameters=("slack_ns",),
+        )
     request = Request(
         pid=pid,
         started=target.started,
         script=script,
-        record=str(slack.record_of(pid, target.started)),
+        record=str(record),
         slack_ns=slack_ns,
         dry_run=dry_run,
         accept_seccomp=accept_seccomp,
@@ -106,14 +114,15 @@ def eject(pid: int, *, dry_run: bool = False) -> Changed:
     """Put the original code back, and the timer slack as it was. Raises NotInjected where there is nothing to undo."""
     target, script = _planned(pid, "eject", None)
     record = slack.record_of(pid, target.started)
-    if not any(each.writes for each in script.sites) and not record.exists():
+    kept = record is not None and record.exists()
+    if not any(each.writes for each in script.sites) and not kept:
         raise NotInjected(f"process {pid}: not injected; there is nothing to undo")
     request = Request(
         pid=pid,
         started=target.started,
         script=script,
         record=str(record),
-        restore_slack=record.exists(),
+        restore_slack=kept,
         dry_run=dry_run,
     )
     return _changed(target, request, None)
@@ -157,15 +166,17 @@ def running() -> list[Status]:
 
 
 _MARK = b"\xff Go buildinf:"  # cmd/link/internal/ld/data.go, buildinfo
-_PIECE = 1 << 20
 
 
 def _may_be_go(pid: int) -> bool:
-    """Whether a process's program holds Go's build information: a look at bytes, which nothing in them can mislead."""
+    """Whether a process's program holds Go's build information: a look at bytes, which nothing in them can mislead.
+
+    Raises InputNotFound, or MalformedBinary for a file that is mostly holes, which would take hours to read.
+    """
     try:
-        with Path(f"/proc/{pid}/exe").open("rb") as stream:
+        with opened(Path(f"/proc/{pid}/exe")) as descriptor:
             before = b""
-            while piece := stream.read(_PIECE):
+            for piece in pieces(descriptor):
                 if _MARK in before + piece:
                     return True
                 before = piece[-len(_MARK) :]

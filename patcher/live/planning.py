@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 from typing import Any, TypeVar
 
+from patcher.answers import WrongShape
 from patcher.errors import InputNotFound
-from patcher.isolation import isolated
+from patcher.isolation import isolated, unlikely
 from patcher.live.errors import NoSuchProcess
 from patcher.live.process import entry_of
 from patcher.live.script import Looked, Script, Spans
@@ -14,12 +15,19 @@ from patcher.wait import Wait
 
 T = TypeVar("T")
 
+_WANTED = {"inject": "injected", "eject": "stock"}
+_MOST_READ = 1 << 20  # bytes of a process's memory; its waits have some hundreds
+_BEHIND_ALL = 1 << 63  # no process has such an address, and no file such an offset
+
 
 def plan(pid: int, action: str, wait: Wait | None = None) -> Script:
     """The script for "inject" or "eject" of a process as it stands. Raises as ``planner.planned``."""
     memory = _memory(pid, _asked(pid, "spans", Spans))
     options = wait.to_json() if wait is not None else None
-    return _asked(pid, "planned", Script, memory=memory, action=action, wait=options)
+    script = _asked(pid, "planned", Script, memory=memory, action=action, wait=options)
+    if not script.sites or any(each.wanted != _WANTED[action] or not each.windows for each in script.sites):
+        raise unlikely(_program(pid), WrongShape("another script than was asked for"))
+    return script
 
 
 def look(pid: int) -> Looked:
@@ -30,7 +38,7 @@ def look(pid: int) -> Looked:
 
 def _asked(pid: int, job: str, kind: type[T], **arguments: Any) -> T:  # noqa: ANN401 - what JSON can hold
     """What the planner's job says. The parent opens the file, which the child may have no right to."""
-    program = Path(f"/proc/{pid}/exe")
+    program = _program(pid)
     try:
         with program.open("rb") as stream, readable(stream, str(program)) as source:
             return isolated(source.path, f"patcher.live.planner:{job}", kind, keep=source.keep, **arguments)
@@ -38,9 +46,16 @@ def _asked(pid: int, job: str, kind: type[T], **arguments: Any) -> T:  # noqa: A
         raise InputNotFound(f"{program}: cannot be read ({error})") from error
 
 
+def _program(pid: int) -> Path:
+    return Path(f"/proc/{pid}/exe")
+
+
 def _memory(pid: int, asked: Spans) -> list[tuple[int, str]]:
     """What the process has in the spans that the planner must know, in hex."""
     bias = entry_of(pid) - asked.entry
+    sizes = sum(size for _, size in asked.spans)
+    if sizes > _MOST_READ or any(address + bias >= _BEHIND_ALL for address, _ in asked.spans):
+        raise unlikely(_program(pid), WrongShape("memory that no wait has"))
     try:
         with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
             return [(address, _read(memory.fileno(), address + bias, size)) for address, size in asked.spans]

@@ -87,7 +87,7 @@ def check_reachable(target: Target) -> None:
         with Path(f"/proc/{target.pid}/mem").open("rb"), target.program.open("rb"):
             pass
     except (PermissionError, FileNotFoundError, ProcessLookupError) as error:
-        if started(target.pid) != target.started:
+        if started(target.pid) != target.started or status_of(target.pid).get("State", "Z")[:1] in "ZX":
             raise NoSuchProcess(f"process {target.pid}: ended") from error
         raise NotPermitted(why_not(target.pid)) from error
 

@@ -1,12 +1,13 @@
 """What is read of cgroup v2, namespaces and hidden mounts, of files laid out as kernels and containers have them."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nanonap.lab.quota.above import Above, LimitsAbove, above_process
-from nanonap.lab.quota.above_limit import bites, label, limit_of, says
+from nanonap.lab.quota.above_limit import bites, label, limit_of, quota_above, says
 
 ROOT_OF_V2 = "30 23 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate"
 HYBRID = f"""\
@@ -148,3 +149,13 @@ def test_a_kernel_without_cgroups_limits_nothing_and_no_proc_says_nothing(tmp_pa
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/self/mountinfo").write_text("")
     assert above_process(tmp_path) == Above()
+
+
+def test_a_limit_that_cannot_be_seen_bites_beside_one_that_leaves_all_cpus(tmp_path: Path) -> None:
+    """A container with a quota of many CPUs, in a service with a small one."""
+    above = laid_out(tmp_path, ROOT_OF_V2, "0::/\n", {V2: "6400000 100000"})
+    assert not bites(above)
+    stopped = replace(above, stopped_ns=7_000_000)
+    assert bites(stopped)
+    assert "enough" not in str(label(stopped)) + says(stopped)
+    assert quota_above(stopped) is None

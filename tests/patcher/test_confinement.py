@@ -16,6 +16,7 @@ import pytest
 
 import patcher
 from nanonap.base.paths import PROJECT
+from nanonap.lab.ground.errors import QuotaUnavailable
 from patcher import isolation
 from patcher.answers import encode
 from patcher.child import Limits
@@ -367,3 +368,8 @@ def test_an_answer_without_end_is_cut_off(tmp_path: Path) -> None:
 
 def talks(_: Path) -> str:
     return "x" * (5 << 20)
+
+
+def test_an_error_that_no_reader_raises_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InternalFault, match="an answer that cannot be"):
+        answered(tmp_path, str, {"error": QuotaUnavailable.__name__, "message": "x", "parameters": []})

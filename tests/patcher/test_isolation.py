@@ -279,3 +279,8 @@ def test_a_file_that_changes_meanwhile_is_not_patched(
     with pytest.raises(NanonapError, match="changed while it was read"):
         patcher.patch(program, tmp_path / "out")
     assert list(tmp_path.iterdir()) == [program]
+
+
+def test_a_crash_by_a_signal_without_a_name_is_an_error_as_any(tmp_path: Path) -> None:
+    with pytest.raises(ReaderCrashed, match=r"\(signal 40\)"):
+        isolated(tmp_path, job(crashes), str, number=40)

@@ -42,7 +42,7 @@ def refuse_inside(found: Iterable[Above], inside_limit: bool) -> None:
 
 
 def _why(above: LimitsAbove) -> str:
-    tightest = limit_of(above)
+    tightest = _too_small(above)
     if tightest is not None:
         return f"the group {tightest.group} above may use {_share(tightest)} of a CPU, less than {_cpus(above)}"
     return f"one that cannot be seen from here has stopped this group for {format_ns(above.stopped_ns or 0)} so far"
@@ -56,14 +56,17 @@ def limit_of(above: LimitsAbove | None) -> QuotaAbove | None:
 
 def bites(above: LimitsAbove | None) -> bool:
     """Whether the limit can stop a program: a quota smaller than the CPUs that may be used; or one that did stop it
-    and cannot be seen.
+    and cannot be seen, whatever those that can be seen allow.
     """
     if not above:
         return False
+    return _too_small(above) is not None or (above.unseen is not None and bool(above.stopped_ns))
+
+
+def _too_small(above: LimitsAbove | None) -> QuotaAbove | None:
+    """The tightest quota where it is smaller than the CPUs that may be used."""
     tightest = limit_of(above)
-    if tightest is None:
-        return above.unseen is not None and bool(above.stopped_ns)
-    return _ratio(tightest) < above.cpus
+    return tightest if above and tightest and _ratio(tightest) < above.cpus else None
 
 
 def strictest(found: Sequence[LimitsAbove]) -> LimitsAbove | None:
@@ -73,8 +76,8 @@ def strictest(found: Sequence[LimitsAbove]) -> LimitsAbove | None:
 
 def quota_above(above: LimitsAbove | None) -> tuple[int, int, int] | None:
     """(quota, period, burst) in ns of a limit that bites; results with different ones do not compare."""
-    tightest = limit_of(above)
-    if tightest is None or not bites(above):
+    tightest = _too_small(above)
+    if tightest is None:
         return None
     return tightest.quota_ns, tightest.period_ns, tightest.burst_ns
 
