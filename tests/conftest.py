@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from nanonap.base.paths import TRIED
 from nanonap.base.terminal import TYPED
@@ -23,6 +24,10 @@ class BuildProgram(Protocol):
 
     def __call__(self, program: str, go: str = DEFAULT_GO, mode: str = "default") -> Path: ...
 
+
+# How long an example takes is the machine's matter.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 #: Fixtures that boot a machine or start a container engine: whoever asks for one is a long test.
 _LONG = {"what_a_guest_needs", "guest", "engine"}

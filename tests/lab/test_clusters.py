@@ -18,7 +18,7 @@ def _ordered(values: Numbers) -> NDArray[np.int64]:
     return np.sort(np.maximum(values, 1).astype(np.int64))
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(seeds, sizes, st.floats(0.0001, 1.5), st.integers(50 * US, 10**9))
 def test_one_noisy_cluster_is_one_cluster(seed: int, size: int, width: float, median: int) -> None:
     values = median * np.random.default_rng(seed).lognormal(0, width, size)
@@ -27,7 +27,7 @@ def test_one_noisy_cluster_is_one_cluster(seed: int, size: int, width: float, me
     assert values.min() * 0.99 <= cluster.at_ns <= values.max() * 1.01
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(seeds, st.integers(200, 3_000))
 def test_a_hard_edge_with_a_long_tail_is_one_cluster(seed: int, size: int) -> None:
     # What a timer gives: nothing before the deadline, then fewer and fewer.
@@ -35,7 +35,7 @@ def test_a_hard_edge_with_a_long_tail_is_one_cluster(seed: int, size: int) -> No
     assert len(find_clusters(_ordered(values))) == 1
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(seeds, st.integers(200, 3_000), st.floats(0.2, 0.8))
 def test_two_clear_clusters_are_told_with_their_places_and_shares(seed: int, size: int, share: float) -> None:
     dice = np.random.default_rng(seed)

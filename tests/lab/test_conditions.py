@@ -1,7 +1,7 @@
 """What people may write for quotas, loads, durations and arms, and what they are told when they may not."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nanonap.base.errors import UsageError
@@ -69,7 +69,6 @@ def test_a_quota_that_the_kernel_would_refuse_is_refused_with_the_limit(text: st
         parse_quota(text)
 
 
-@settings(deadline=None)
 @given(
     quota_us=st.integers(1_000, 8_000_000),
     period_us=st.sampled_from([1_000, 5_000, 10_000, 100_000, 250_000, 1_000_000]),

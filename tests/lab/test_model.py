@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nanonap.base.errors import UsageError
 from nanonap.lab.model.model import Prediction, Sleeper, predict
 from nanonap.lab.quota.limits import Quota, parse_quota
 
-UNHURRIED = settings(deadline=None)
 MS = 1_000_000
 HALF = Quota(50 * MS, 100 * MS)
 
@@ -75,7 +74,6 @@ def test_quantiles_of_the_lateness_are_those_of_a_uniform_end() -> None:
     assert (late > 10 * MS).mean() == pytest.approx(made.late_probability(10 * MS), abs=0.005)
 
 
-@UNHURRIED
 @given(predictions())
 def test_probabilities_are_probabilities_and_times_fit_the_period(made: Prediction) -> None:
     assert 0 <= made.hit_probability <= 1
@@ -92,7 +90,6 @@ def test_probabilities_are_probabilities_and_times_fit_the_period(made: Predicti
     assert json.loads(json.dumps(made.to_json()))["stall_ns"] == made.stall_ns
 
 
-@UNHURRIED
 @given(predictions(), whole_us(1_000, 100 * MS))
 def test_more_quota_never_stalls_more_and_more_threads_never_less(made: Prediction, more_ns: int) -> None:
     quota = made.quota
@@ -104,7 +101,6 @@ def test_more_quota_never_stalls_more_and_more_threads_never_less(made: Predicti
     assert richer.late_mean_ns <= made.late_mean_ns <= busier.late_mean_ns
 
 
-@UNHURRIED
 @given(predictions(), st.integers(2, 20))
 def test_stretching_all_times_stretches_stalls_and_keeps_probabilities(made: Prediction, factor: int) -> None:
     quota = made.quota
@@ -116,7 +112,6 @@ def test_stretching_all_times_stretches_stalls_and_keeps_probabilities(made: Pre
     assert stretched.stall_range_ns[1] == pytest.approx(made.stall_range_ns[1] * factor, abs=factor)
 
 
-@UNHURRIED
 @given(quotas(), st.integers(1, 16), st.integers(2, 8))
 def test_only_the_quota_for_each_cpu_counts(quota: Quota, busy: int, factor: int) -> None:
     assert quota.quota_ns is not None
@@ -124,7 +119,6 @@ def test_only_the_quota_for_each_cpu_counts(quota: Quota, busy: int, factor: int
     assert predict(more, busy * factor, busy * factor).stall == predict(quota, busy, busy).stall
 
 
-@UNHURRIED
 @given(predictions())
 def test_burst_delays_the_first_stall_as_a_simulation_of_the_refills_does(made: Prediction) -> None:
     plain = predict(Quota(made.quota.quota_ns, made.quota.period_ns), made.threads, made.cpus, made.gomaxprocs)

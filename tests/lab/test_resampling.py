@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -23,7 +23,6 @@ def test_a_quantile_is_a_value_that_was_measured() -> None:
     assert [quantile(values, q) for q in (0.01, 0.25, 0.5, 0.75, 0.76, 0.99, 1.0)] == [10, 10, 20, 30, 40, 40, 40]
 
 
-@settings(deadline=None)
 @given(samples, st.sampled_from([0.01, 0.1, 0.5, 0.9, 0.99]))
 def test_quantiles_are_numpys_inverted_cdf(values: list[int], q: float) -> None:
     ordered = np.sort(np.array(values))

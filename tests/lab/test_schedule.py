@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nanonap.lab.plan.arms import ARM_NAMES, DEFAULT_ARMS, Arm
@@ -16,7 +16,6 @@ CONDITIONS = conditions(None, None)
 DEFAULT = SIZES["default"]
 
 # The machine is shared: no test here is about its own speed.
-UNHURRIED = settings(deadline=None)
 sizes = st.sampled_from(list(SIZES.values()))
 seeds = st.integers(0, 2**31)
 chosen_arms = st.lists(st.sampled_from(ARMS), min_size=1, unique_by=lambda arm: arm.name)
@@ -24,7 +23,6 @@ chosen_conditions = st.lists(st.sampled_from(CONDITIONS), min_size=1, unique=Tru
 durations = st.lists(st.integers(1_000, 10_000_000_000), min_size=1, max_size=6, unique=True)
 
 
-@UNHURRIED
 @given(chosen_arms, chosen_conditions, sizes, seeds)
 def test_a_block_has_every_arm_once_under_each_of_its_conditions(
     arms: list[Arm], wanted: list[Condition], size: Size, seed: int
@@ -37,7 +35,6 @@ def test_a_block_has_every_arm_once_under_each_of_its_conditions(
         assert {run.block for run in block} <= {number}
 
 
-@UNHURRIED
 @given(chosen_conditions, sizes, seeds)
 def test_every_condition_has_its_number_of_blocks_and_is_in_the_first(
     wanted: list[Condition], size: Size, seed: int
@@ -50,7 +47,6 @@ def test_every_condition_has_its_number_of_blocks_and_is_in_the_first(
         assert blocks == (size.blocks if many else size.loaded_blocks)
 
 
-@UNHURRIED
 @given(seeds)
 def test_the_same_seed_gives_the_same_schedule_and_another_another(seed: int) -> None:
     def order(chosen: int) -> list[tuple[str, str, int]]:
@@ -66,7 +62,6 @@ def test_blocks_are_not_all_in_the_same_order() -> None:
     assert len({tuple(run.arm.name for run in block) for block in schedule}) > 1
 
 
-@UNHURRIED
 @given(durations, sizes, seeds)
 def test_every_requested_duration_is_in_every_plan_shortest_first(requested: list[int], size: Size, seed: int) -> None:
     for run in make_schedule(ARMS[:1], [PRIMARY], requested, size, seed)[0]:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanonap.trials.errors import FuzzFound
@@ -41,7 +41,7 @@ def mutants(draw: st.DrawFn) -> Mutant:
     return Mutant(base.name, kind, 0, tuple(edits), len(base.data))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, derandomize=True)
 @given(mutant=mutants(), strategy=st.sampled_from(["netpoll", "sleep", "usleep", "slack"]))
 def test_any_fields_set_to_anything_do_no_harm(
     mutant: Mutant, strategy: str, tmp_path_factory: pytest.TempPathFactory
