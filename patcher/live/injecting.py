@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nanonap.base.errors import NanonapError
+from nanonap.base.errors import NanonapError, OutputNotWritable
 from patcher.errors import InputNotFound, NotElf, NotGo
 from patcher.file.content import opened, pieces
 from patcher.live import slack
@@ -91,11 +91,18 @@ def inject(
     wait = Wait(quantum_ns, dense_ns, spin_ns)
     check_options(DEFAULT_STRATEGY, slack_ns, wait)
     target, script = _planned(pid, "inject", wait)
+    record = slack.record_of(pid, target.started)
+    if record is None and slack_ns is not None:
+        raise OutputNotWritable(
+            f"process {pid}: no folder of this user alone to keep the timer slack in, as it was: name one in "
+            "XDG_RUNTIME_DIR, or set no slack",
+            parameters=("slack_ns",),
+        )
     request = Request(
         pid=pid,
         started=target.started,
         script=script,
-        record=str(slack.record_of(pid, target.started)),
+        record=str(record),
         slack_ns=slack_ns,
         dry_run=dry_run,
         accept_seccomp=accept_seccomp,
@@ -107,14 +114,15 @@ def eject(pid: int, *, dry_run: bool = False) -> Changed:
     """Put the original code back, and the timer slack as it was. Raises NotInjected where there is nothing to undo."""
     target, script = _planned(pid, "eject", None)
     record = slack.record_of(pid, target.started)
-    if not any(each.writes for each in script.sites) and not record.exists():
+    kept = record is not None and record.exists()
+    if not any(each.writes for each in script.sites) and not kept:
         raise NotInjected(f"process {pid}: not injected; there is nothing to take out")
     request = Request(
         pid=pid,
         started=target.started,
         script=script,
         record=str(record),
-        restore_slack=record.exists(),
+        restore_slack=kept,
         dry_run=dry_run,
     )
     return _changed(target, request, None)

@@ -49,7 +49,7 @@ def write(tid: int, value_ns: int) -> bool:
 
 
 def change(tids: Iterable[int], value_ns: int, record: Path, known: Before | None) -> int:
-    """Set it for every thread, once what it was is kept in a file; of how many it could not be set."""
+    """Set it for every thread, once what it was is kept in a file, else for none; of how many it could not be set."""
     tids = list(tids)
     before = {tid: found for tid in tids if (found := read(tid)) is not None}
     if not before:
@@ -58,7 +58,10 @@ def change(tids: Iterable[int], value_ns: int, record: Path, known: Before | Non
         known = Before(before.get(tids[0], next(iter(before.values()))), before, value_ns)
     else:
         known.set_ns = value_ns
-    keep(record, known)
+    try:
+        keep(record, known)
+    except OSError:  # no room: what cannot be undone is not done
+        return len(tids)
     return sum(not write(tid, value_ns) for tid in tids)
 
 
@@ -75,21 +78,24 @@ def keep(record: Path, known: Before) -> None:
     Path(name).replace(record)
 
 
-def recorded(record: Path) -> Before | None:
+def recorded(record: Path | None) -> Before | None:
     """What is kept of a process; None where nothing is, or nothing that can be read."""
     try:
-        return decode(Before, json.loads(record.read_bytes()))
+        return None if record is None else decode(Before, json.loads(record.read_bytes()))
     except (OSError, ValueError, WrongShape):
         return None
 
 
-def record_of(pid: int, started: int) -> Path:
-    """Where a process's record lies: by number and start time, in a folder of this user alone, until the next boot."""
+def record_of(pid: int, started: int) -> Path | None:
+    """Where a process's record lies: by number and start time, in a folder of this user alone, until the next boot.
+
+    None where this user can have no such folder: none of another's is trusted.
+    """
     folder = _folder()
-    return folder / f"{pid}-{started}.json"
+    return folder and folder / f"{pid}-{started}.json"
 
 
-def _folder() -> Path:
+def _folder() -> Path | None:
     uid = os.geteuid()
     places = [Path("/run/nanonap")] if uid == 0 else []
     if runtime := os.environ.get("XDG_RUNTIME_DIR"):
@@ -101,4 +107,4 @@ def _folder() -> Path:
             found = each.lstat()
             if stat.S_ISDIR(found.st_mode) and found.st_uid == uid and not found.st_mode & 0o022:
                 return each
-    return places[-1]
+    return None
