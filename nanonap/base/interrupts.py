@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
@@ -22,6 +23,8 @@ SAID = "nanonap: interrupted; nothing half-written is left"
 Handler = Callable[[int, FrameType | None], Any]
 _IMPORT = "<frozen importlib._bootstrap>"
 _AGAIN_S = 0.01
+_TOGETHER_S = 0.2
+_raised_at = float("-inf")
 
 
 def end_at_once() -> None:
@@ -36,31 +39,6 @@ def raised() -> Iterator[None]:
     """Let a signal raise KeyboardInterrupt within the block."""
     with listening(_raise):
         yield
-
-
-@contextlib.contextmanager
-def raised_once() -> Iterator[Callable[[], None]]:
-    """Let the first signal alone raise KeyboardInterrupt within the block, and none once what is yielded was called.
-
-    So what must be done on the way out is done, however many signals come.
-    """
-    over = False
-
-    def first(number: int, frame: FrameType | None) -> None:
-        nonlocal over
-        if not over:
-            try:
-                _raise(number, frame)
-            except KeyboardInterrupt:
-                over = True
-                raise
-
-    def settled() -> None:
-        nonlocal over
-        over = True
-
-    with listening(first):
-        yield settled
 
 
 @contextlib.contextmanager
@@ -106,12 +84,20 @@ def _end(_number: int, _frame: FrameType | None) -> NoReturn:
     os._exit(Interrupted.exit_code)
 
 
-def _raise(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt, but not into an import: a native library that is being initialised would abort."""
+def _raise(_number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, but not into an import: a native library that is being initialised would abort.
+
+    Signals that come together are one wish (a closed terminal sends several): a second error would be raised into
+    what the first has cleaned up.
+    """
+    global _raised_at  # noqa: PLW0603 - signals are the process's
+    if time.monotonic() - _raised_at < _TOGETHER_S:
+        return
     while frame is not None:
         if frame.f_code.co_filename == _IMPORT:
-            signal.signal(signal.SIGALRM, signal.getsignal(number))
+            signal.signal(signal.SIGALRM, _raise)
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
             return
         frame = frame.f_back
+    _raised_at = time.monotonic()
     raise KeyboardInterrupt

@@ -56,7 +56,7 @@ def inject(
     """Change how a running process waits, without a restart; `eject` undoes it."""
     import patcher
     from nanonap.base.durations import parse_duration_ns
-    from nanonap.base.interrupts import raised_once
+    from nanonap.base.interrupts import held
 
     if for_ is not None and dry_run:
         raise UsageError("--for and --dry-run exclude each other: a dry run changes nothing that could be undone")
@@ -75,13 +75,11 @@ def inject(
     if length_s is None:
         _each(numbers, one, single=_is_single(pid), json=json)
         return
-    with raised_once() as settled:
+    with held() as let_through:
         try:
-            try:
+            with let_through():
                 _each(numbers, one, single=_is_single(pid), json=json)
                 time.sleep(length_s)
-            finally:
-                settled()
         finally:
             _take_out(numbers, json=json)
 
