@@ -13,6 +13,7 @@ import resource
 import select
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +30,8 @@ _MIB = 1 << 20
 _OWN_MEMORY = 100 * _MIB  # what the libraries take before any file is read; a larger host process is no leak of ours
 _LONGEST_ANSWER = 4 * _MIB  # a manifest has some kilobytes, the longest inspection some hundred
 _WATCH_MS = 10
+_END_MS = 1
+_MOST_IDLE_MS = 60_000  # without any CPU time, counted while this process runs: a reader waits for nobody
 
 #: Whoever knows that no other thread of the process holds a lock that the child needs may set this: it is quicker.
 forks_beside_threads = False
@@ -122,20 +125,38 @@ def _spawn(request: Request, writing: int) -> int:
 
 
 def _receive(reading: int, pid: int, path: Path, limits: Limits) -> bytes:
-    """All that the child sends until it ends; its memory is watched meanwhile (RLIMIT_RSS does nothing on Linux)."""
+    """All that the child sends until it ends; its memory is watched meanwhile (RLIMIT_RSS does nothing on Linux), and
+    whether it does anything: one that was taken over may wait for ever, or leave its pipe to a child of its own.
+    """
     poll = select.poll()
     poll.register(reading, select.POLLIN)
-    answer = bytearray()
+    answer, wait_ms, idle_ms, used_ns = bytearray(), _WATCH_MS, 0, -1
     with open(f"/proc/{os.getpid()}/statm", "rb") as own, open(f"/proc/{pid}/statm", "rb") as statm:  # noqa: PTH123
         allowed = limits.memory + max(0, _resident(own.fileno()) - _OWN_MEMORY)
         while True:
-            if poll.poll(_WATCH_MS):
+            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+            if poll.poll(0 if ended else wait_ms):
                 piece = os.read(reading, _MIB)
-                if not piece:
-                    return bytes(answer)
                 answer += piece
+                if not piece:  # it is about to end
+                    poll.unregister(reading)
+                    wait_ms = _END_MS
+            elif ended:
+                return bytes(answer)
+            before_ns, used_ns = used_ns, _cpu_time_ns(pid)
+            idle_ms = idle_ms + wait_ms if used_ns == before_ns else 0
+            if idle_ms > _MOST_IDLE_MS:
+                raise ReaderTooSlow(f"{path}: the reader of the file does nothing any more; nothing was written")
             if _resident(statm.fileno()) > allowed or len(answer) > _LONGEST_ANSWER:
                 raise ReaderTooLarge(too_large(path))
+
+
+def _cpu_time_ns(pid: int) -> int:
+    """What a process has used so far (clock_getcpuclockid(3)); -1 where it has ended."""
+    try:
+        return time.clock_gettime_ns(~pid << 3 | 2)
+    except OSError:
+        return -1
 
 
 def _resident(statm: int) -> int:

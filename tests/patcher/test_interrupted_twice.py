@@ -1,4 +1,4 @@
-"""Several signals at once, as of a terminal that is closed in the midst of Ctrl-C, are one: what is cleaned up stays."""
+"""Several signals at once, as of a terminal closed in the midst of Ctrl-C, are one: what is cleaned up stays so."""
 
 import os
 import signal
