@@ -105,10 +105,18 @@ def serve(request: Request) -> dict[str, Any]:
 
 def _in_a_fork(request: Request, limit_s: float) -> dict[str, Any]:
     reading, writing = os.pipe()
+    agent = os.getpid()
     worker = os.fork()
     if not worker:
         os.close(reading)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != agent:
+            os._exit(1)
+        # A thread that execs waits for our ptrace to take note of the others' ends, and PTRACE_SEIZE for that thread
+        # (cred_guard_mutex): only the end of this process frees both.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+        signal.setitimer(signal.ITIMER_REAL, 2 * limit_s)
         os.write(writing, json.dumps(_answer(request, limit_s)).encode())
         os._exit(0)
     os.close(writing)
@@ -147,6 +155,7 @@ def attempt(request: Request, limit_s: float) -> Done:
     begun = time.monotonic_ns()
     done = Done()
     with held(pid, limit_s) as stops:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         _check_identity(request)
         bias = entry_of(pid) - script.entry
         flags = os.O_RDONLY if request.dry_run else os.O_RDWR

@@ -10,6 +10,8 @@ from pathlib import Path
 from patcher.live import ptrace
 from patcher.live.errors import NoSuchProcess, Traced
 
+_MOMENT_S = 0.001
+
 
 class Doubt(Exception):
     """The threads cannot be moved as they stand now, or not all be stopped: let them go and try again."""
@@ -44,6 +46,9 @@ def held(pid: int, limit_s: float) -> Iterator[dict[int, ptrace.Stop]]:
                     ptrace.interrupt(tid)
             for tid in new:
                 stops[tid] = _stopped(tid, until)
+        for tid in thread_ids(pid):
+            if stops.get(tid) is None and not _is_gone(status_of(tid)):
+                raise Doubt(f"thread {tid} is not held: another has exec'd and has its number now")
         yield {tid: stop for tid, stop in stops.items() if stop is not None}
     finally:
         for tid, stop in stops.items():
@@ -55,23 +60,38 @@ def held(pid: int, limit_s: float) -> Iterator[dict[int, ptrace.Stop]]:
 
 
 def _seize(pid: int, tid: int) -> None:
-    """Raises Traced or PermissionError; a thread that is gone or is a zombie is passed over."""
+    """Raises Traced, PermissionError or Doubt; a thread that is gone or is a zombie is passed over."""
     try:
         ptrace.seize(tid)
     except ProcessLookupError:
         return
     except PermissionError:
         state = status_of(tid)
-        if state.get("State", "Z")[:1] in "ZX":
+        if _is_gone(state):
             return
         tracer = int(state.get("TracerPid", "0"))
-        if tracer:
+        if tracer and tracer != os.getpid():
             raise Traced(traced_by(pid, tracer)) from None
-        raise
+        _seize_again(tid)
     except OSError as error:
         if error.errno != errno.EIO:
             raise
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM)) from error
+
+
+def _seize_again(tid: int) -> None:
+    """What is refused for no reason that shows had one that has passed: its tracer has ended, or it was a leader that
+    another thread, which may be held already, has just replaced by exec. Raises Doubt then, PermissionError else.
+    """
+    time.sleep(_MOMENT_S)
+    with contextlib.suppress(ProcessLookupError):
+        if int(status_of(tid).get("TracerPid", "0")) != os.getpid():
+            ptrace.seize(tid)
+    raise Doubt(f"thread {tid} is not what it was a moment ago")
+
+
+def _is_gone(state: dict[str, str]) -> bool:
+    return state.get("State", "Z")[:1] in "ZX"
 
 
 def _stopped(tid: int, until: float) -> ptrace.Stop | None:
