@@ -108,8 +108,9 @@ def beside_all(*targets: Path, replace: bool = True) -> Iterator[tuple[Path, ...
 
 
 def _temporary(target: Path) -> Path:
+    kept = os.fsdecode(os.fsencode(target.name)[:100])  # a name's length is limited in bytes
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{kept}.", suffix=".part", dir=target.parent)
     except OSError as error:
         raise as_ours(error, target) from error
     os.close(descriptor)

@@ -122,7 +122,7 @@ def _in_a_fork(request: Request, limit_s: float) -> dict[str, Any]:
     os.close(writing)
     until = time.monotonic() + limit_s + _LATE_S
     while not (ended := os.waitpid(worker, os.WNOHANG)[0]) and time.monotonic() < until:
-        signal.sigtimedwait([signal.SIGCHLD], until - time.monotonic())
+        signal.sigtimedwait([signal.SIGCHLD], max(0, until - time.monotonic()))
     if not ended:
         os.kill(worker, signal.SIGKILL)
         os.waitpid(worker, 0)

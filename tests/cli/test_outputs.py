@@ -190,3 +190,10 @@ def test_nothing_is_sent_to_a_stream_where_the_work_fails(tmp_path: Path) -> Non
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     assert os.read(reader, 10) == b""
     os.close(reader)
+
+
+def test_a_name_that_is_long_in_bytes_alone_is_written(tmp_path: Path) -> None:
+    target = tmp_path / ("\N{SNAIL}" * 61)  # 244 bytes of at most 255
+    write_text(target, "whole")
+    assert target.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [target]
