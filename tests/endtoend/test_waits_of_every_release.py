@@ -11,8 +11,8 @@ import patcher
 from nanonap.base.errors import NanonapError
 from nanonap.toolchain.releases import NEWEST, installed_releases, oldest_release
 from nanonap.trials.unwinding.survivors import Survivor
-from tests.ends import ends_first
 from tests.endtoend.arms import build_survive
+from tests.soon import soon
 
 DENSE_NS = 32_768
 WAITS = {
@@ -22,7 +22,7 @@ WAITS = {
 }
 
 
-@pytest.mark.parametrize("go", ends_first(installed_releases(say=False)))
+@pytest.mark.parametrize("go", soon(installed_releases(say=False), 0, -1))
 def test_programs_live_with_every_wait_and_can_be_reverted(go: str, tmp_path: Path) -> None:
     stock = build_survive(go)
     names = WAITS if go in (oldest_release(), NEWEST) else ("quantum",)

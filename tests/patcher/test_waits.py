@@ -17,10 +17,10 @@ from patcher.golang.inlining import inlined_at
 from patcher.golang.waits import find_waits
 from patcher.show import show_inspection
 from patcher.strategies.table import STRATEGIES
-from tests.ends import ends_first
 from tests.patcher.mutate import refusal
 from tests.patcher.programs import build
 from tests.patcher.tracing import named, timeout_ms, traced
+from tests.soon import soon
 
 # The compiler inlines all that it can: EpollWait, and with a profile in which netpoll is hot, that too.
 _GENEROUS = ("-gcflags=all=-l=4",)
@@ -79,8 +79,13 @@ def build_planted(folder: Path, nap: str, assembly: str = "") -> Path:
     return build(folder, PLANTED + nap, "-ldflags=-checklinkname=0", besides={"nap.s": assembly})
 
 
-@pytest.mark.parametrize(("mode", "go"), [(INLINED, NEWEST), (BOTH, NEWEST), (INLINED, "1.21.13")])
-def test_a_wait_is_patched_wherever_the_compiler_put_it(mode: Mode, go: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "built",
+    soon([(BOTH, NEWEST), (INLINED, NEWEST), (INLINED, "1.21.13")], 0),
+    ids=lambda each: f"{each[0].name}-{each[1]}",
+)
+def test_a_wait_is_patched_wherever_the_compiler_put_it(built: tuple[Mode, str], tmp_path: Path) -> None:
+    mode, go = built
     stock = build_one(release_toolchain(go), mode, "sleepbench", TRIED).path
     calls = patcher.inspect(stock).epoll_calls
     assert {each.callee for each in calls} == {"Syscall6"}
@@ -137,7 +142,7 @@ def test_a_wait_that_is_left_is_named(functions: Functions) -> None:
         STRATEGIES["netpoll"].check_patched(functions)
 
 
-@pytest.mark.parametrize("go", ends_first(installed_releases(say=False)))
+@pytest.mark.parametrize("go", soon(installed_releases(say=False), 0, -1))
 def test_the_inline_tree_is_read_in_every_release(go: str) -> None:
     """runtime.schedule locks by runtime.lock, which is inlined wherever it is called (runtime/lock_*.go)."""
     functions = Functions(read_image(build_one(release_toolchain(go), Mode("default"), "sleepbench", TRIED).path))

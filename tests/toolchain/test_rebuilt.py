@@ -20,8 +20,8 @@ from nanonap.toolchain.releases import installed_releases, release_toolchain
 from nanonap.toolchain.wheels import DEFAULT_GO
 from patcher.errors import AlreadyPrecise
 from tests.conftest import BuildProgram
-from tests.ends import ends_first
 from tests.patcher.tracing import finished, named, timeout_ms, timeout_ns, traced
+from tests.soon import soon
 from tests.toolchain.conftest import Run, read_run
 
 REFUSE = Path(__file__).parents[1] / "patcher" / "refuse.py"
@@ -35,7 +35,7 @@ def assert_right(run: Run) -> None:
     assert (run.columns["actual_ns"] >= run.columns["requested_ns"]).all()
 
 
-@pytest.mark.parametrize("go", ends_first(RELEASES))
+@pytest.mark.parametrize("go", soon(RELEASES, -1))
 def test_every_release_waits_to_the_nanosecond_and_only_when_rebuilt(
     build_program: BuildProgram, tmp_path: Path, go: str
 ) -> None:
@@ -54,7 +54,7 @@ def test_every_release_waits_to_the_nanosecond_and_only_when_rebuilt(
 
 
 @pytest.mark.parametrize("refusal", ["ENOSYS", "EPERM"])
-@pytest.mark.parametrize("go", ends_first(RELEASES))
+@pytest.mark.parametrize("go", soon(RELEASES, -1))
 def test_where_the_new_wait_is_refused_every_release_waits_as_stock(
     build_program: BuildProgram, tmp_path: Path, go: str, refusal: str
 ) -> None:

@@ -12,15 +12,13 @@ from nanonap.trials.fuzz import campaign
 from nanonap.trials.fuzz.campaign import bases, check_found, judge_number, mutant_of
 from nanonap.trials.fuzz.judge import Verdict, judge
 from nanonap.trials.fuzz.mutants import Mutant, kinds
+from tests.soon import soon
 
 SEED = 20
 SHARDS, MUTANTS_A_SHARD = 20, 50
-SOON = 1  # shards that every run of the tests takes
 
 
-@pytest.mark.parametrize(
-    "shard", [*range(SOON), *(pytest.param(each, marks=pytest.mark.long) for each in range(SOON, SHARDS))]
-)
+@pytest.mark.parametrize("shard", soon(range(SHARDS), 0))
 def test_every_mutant_ends_in_an_error_of_ours_or_a_right_patch(shard: int, tmp_path: Path) -> None:
     numbers = range(shard * MUTANTS_A_SHARD, (shard + 1) * MUTANTS_A_SHARD)
     judged = [judge_number(number, SEED, tmp_path) for number in numbers]

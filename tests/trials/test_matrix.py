@@ -29,6 +29,7 @@ from nanonap.trials.unwinding.asleep import quit_asleep
 from nanonap.trials.unwinding.survivors import STOCK, Survivor
 from patcher import Patched
 from tests.conftest import BuildProgram
+from tests.soon import soon
 
 OTHER_MODES = [
     name for name, mode in MODES.items() if name != "default" and not mode.big and not mode.rival and not mode.missing()
@@ -44,12 +45,12 @@ CELLS = [
     *(Cell(release, "default") for release in installed_releases(say=False)),
     *(Cell(release, mode) for mode in OTHER_MODES for release in (oldest_with(mode), NEWEST)),
 ]
-SOON = [Cell(oldest_with("default"), "default"), Cell(NEWEST, "default"), Cell(NEWEST, "pgo-stripped")]
+SOON = [Cell(oldest_with("default"), "default"), Cell(NEWEST, "pgo-stripped")]
 
 
 @pytest.mark.parametrize(
     "cell",
-    [*SOON, *(pytest.param(each, marks=pytest.mark.long) for each in CELLS if each not in SOON)],
+    soon(CELLS, *map(CELLS.index, SOON)),
     ids=lambda cell: cell.name,
 )
 def test_a_cell_holds_with_every_strategy(cell: Cell) -> None:

@@ -13,7 +13,7 @@ from patcher.live.spots import Present, Read, Spot, present_of, spots_of, stub_o
 from patcher.strategies.netpoll.moves_proof import Code, prove_moves
 from patcher.wait import PRECISE
 from tests.conftest import BuildProgram
-from tests.ends import ends_first
+from tests.soon import soon
 
 BUILDS = (("1.27.3", "default"), ("1.27.3", "pgo"), ("1.21.13", "default"), ("1.19.8", "pie"))
 
@@ -34,7 +34,7 @@ def _window(spot: Spot, window: bytes) -> Read:
     return lambda address, size: window if address == spot.low else bytes(size)
 
 
-@pytest.fixture(scope="module", params=ends_first(BUILDS), ids="-".join)
+@pytest.fixture(scope="module", params=soon(BUILDS, 0), ids="-".join)
 def both(request: pytest.FixtureRequest, build_program: BuildProgram) -> Both:
     go, mode = request.param
     functions = Functions(read_image(build_program("sleepbench", go, mode)))

@@ -10,13 +10,13 @@ from patcher.live import slack
 from patcher.live.errors import NotInjected
 from patcher.wait import Wait
 from tests.conftest import BuildProgram
-from tests.ends import ends_first
 from tests.patcher.live.targets import Codes, running
+from tests.soon import soon
 
 BUILDS = (("1.27.3", "default"), ("1.27.3", "race"), ("1.19.8", "pie"))
 
 
-@pytest.fixture(scope="module", params=ends_first(BUILDS), ids="-".join)
+@pytest.fixture(scope="module", params=soon(BUILDS, 0), ids="-".join)
 def survive(request: pytest.FixtureRequest, build_program: BuildProgram) -> Path:
     go, mode = request.param
     return build_program("survive", go, mode)
