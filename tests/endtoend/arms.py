@@ -7,8 +7,11 @@ from nanonap.base.paths import TRIED
 from nanonap.toolchain.build import build
 from nanonap.toolchain.patched import VARIANTS
 from nanonap.toolchain.releases import NEWEST, oldest_release
+from nanonap.trials.unwinding.asleep import started
 from nanonap.trials.unwinding.survivors import Survivor
 from patcher import patch
+from patcher.live.planning import plan
+from patcher.wait import PRECISE
 
 RELEASES = (NEWEST, oldest_release())
 PATCHES = ("netpoll", "netpoll+slack1", "netpoll+slack1+spin", "netpoll+slack1+quantum", "sleep", "usleep")
@@ -29,3 +32,10 @@ def patch_survive(stock: Path, variant: str, folder: Path) -> Survivor:
     out = folder / f"survive.{variant}"
     done = patch(stock, out, chosen.strategy, **chosen.options, accept_thread_cost=True)
     return Survivor(done.out, done.manifest)
+
+
+def inject_survive(stock: Path, folder: Path) -> Survivor:
+    """The stock program, and what is done to each of its processes: planned once, since all have the same memory."""
+    with started(Survivor(stock, None), "-for", "1h", "-sleepers", "5") as sleeping:
+        script = plan(sleeping.process.pid, "inject", PRECISE)
+    return Survivor(stock, patch_survive(stock, "netpoll", folder).manifest, script)

@@ -3,10 +3,11 @@
 import pytest
 
 from nanonap.trials.unwinding.checks import crash_findings
+from nanonap.trials.unwinding.survivors import LIVE
 from tests.endtoend.arms import PATCHES, RELEASES, Survivors
 
 
 @pytest.mark.parametrize("go", RELEASES)
-@pytest.mark.parametrize("variant", PATCHES)
+@pytest.mark.parametrize("variant", [*PATCHES, LIVE])
 def test_threads_that_wait_in_the_new_code_show_their_callers(survivors: Survivors, variant: str, go: str) -> None:
     assert crash_findings(survivors(variant, go), variant) == []

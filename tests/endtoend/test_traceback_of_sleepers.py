@@ -6,7 +6,7 @@ import pytest
 
 from nanonap.trials.unwinding.asleep import SLEEPERS, Ended, quit_asleep
 from nanonap.trials.unwinding.checks import quit_findings
-from nanonap.trials.unwinding.survivors import DIES, STOCK
+from nanonap.trials.unwinding.survivors import DIES, LIVE, STOCK
 from nanonap.trials.unwinding.tracebacks import (
     Counted,
     in_system_calls,
@@ -23,7 +23,7 @@ def of_crew(counted: Counted) -> Counted:
 
 
 @pytest.mark.parametrize("go", RELEASES)
-@pytest.mark.parametrize("variant", PATCHES)
+@pytest.mark.parametrize("variant", [*PATCHES, LIVE])
 def test_a_quit_signal_shows_every_sleeper_and_its_duration_as_stock_does(
     survivors: Survivors, stock_ended: Ended, variant: str, go: str
 ) -> None:
