@@ -232,7 +232,8 @@ def _write(request: Request, memory: Memory) -> int:
                     raise
                 raise NotWritable(
                     f"process {request.pid}: its memory cannot be written ({os.strerror(error.errno or 0)}); a kernel "
-                    "started with proc_mem.force_override=never forbids it (=ptrace is enough); nothing was changed"
+                    "started with proc_mem.force_override=never forbids it (=ptrace is enough), as does code that is "
+                    "mapped shared; nothing was changed"
                 ) from error
             if memory.linked(each.address, len(each.new)) != each.new:
                 raise ProcessChanged(f"process {request.pid}: {each.address:#x} does not hold what was written there")
