@@ -143,8 +143,8 @@ def _reason(pid: int) -> str:  # noqa: PLR0911 - a rule of the kernel's each
         )
     if os.getuid() == 0:
         return (
-            "root has no CAP_SYS_PTRACE here, as in a container: give it the capability SYS_PTRACE (docker run "
-            "--cap-add, securityContext.capabilities.add), or run on the host"
+            "root has no CAP_SYS_PTRACE here, as in a container: give that one the capability SYS_PTRACE, or run on "
+            "the host"
         )
     ids, own = status_of(pid).get("Uid", "0 0 0 0").split(), str(os.getuid())
     if len(set(ids)) > 1:
