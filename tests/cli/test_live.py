@@ -53,6 +53,7 @@ def test_several_by_a_pattern(invoke: Invoke, target: Running) -> None:
     assert_refused(invoke("status", "--match", "("), 2, "not a regular expression")
 
 
+@pytest.mark.long
 def test_of_several_one_that_fails_is_named_and_the_others_are_done(
     invoke: Invoke, target: Running, tmp_path: Path
 ) -> None:

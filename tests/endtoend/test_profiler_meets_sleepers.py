@@ -19,7 +19,8 @@ def test_samples_in_the_stub_lead_to_whoever_waits(survivors: Survivors, tmp_pat
     assert seen.findings == []
 
 
-@pytest.mark.parametrize("go", [RELEASES[0], pytest.param(RELEASES[1], marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("go", RELEASES)
 def test_samples_in_an_injected_process_lead_to_whoever_waits(survivors: Survivors, tmp_path: Path, go: str) -> None:
     seen = profiled(survivors(LIVE, go), LIVE, tmp_path, "5s")
     assert seen.met > 0
