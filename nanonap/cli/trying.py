@@ -71,7 +71,7 @@ def cycles(
     help={
         "nightly": "everything: all test binaries in full, all programs (20 minutes)",
         "only": "only these packages and programs, comma-separated, from either list",
-        "strategy": "ways to patch, comma-separated: netpoll+slack1 (default), netpoll, usleep, sleep, slack, or `all`",
+        "strategy": "arms, comma-separated: netpoll+slack1 and live (default), netpoll, usleep, sleep, slack, or `all`",
         "go": "the Go release whose test binaries run (default 1.27.3)",
         "markdown": "also write the table to this file, as a page",
         "json": JSON_HELP,
@@ -82,7 +82,7 @@ def corpus(
     _: Context,
     nightly: bool = False,
     only: str | None = None,
-    strategy: str = "netpoll+slack1",
+    strategy: str = "netpoll+slack1,live",
     go: str = "1.27.3",
     markdown: str | None = None,
     json: bool = False,

@@ -141,6 +141,11 @@ def _reason(pid: int) -> str:  # noqa: PLR0911 - a rule of the kernel's each
             "the kernel refuses though CAP_SYS_PTRACE is there: a security module or a seccomp filter of this process "
             "forbids ptrace (a container may need the capability SYS_PTRACE and a profile that allows it)"
         )
+    if os.getuid() == 0:
+        return (
+            "root has no CAP_SYS_PTRACE here, as in a container: give that one the capability SYS_PTRACE, or run on "
+            "the host"
+        )
     ids, own = status_of(pid).get("Uid", "0 0 0 0").split(), str(os.getuid())
     if len(set(ids)) > 1:
         return f"it runs set-user-ID (user IDs {' '.join(dict.fromkeys(ids))}); run as root"

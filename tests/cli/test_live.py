@@ -11,6 +11,7 @@ import pytest
 from nanonap.base.paths import PROJECT
 from tests.conftest import BuildProgram
 from tests.patcher.conftest import INVOKE, Invoke
+from tests.patcher.live.awkward import awkward, build_awkward
 from tests.patcher.live.targets import Running, running
 from tests.patcher.test_bad_input import assert_refused
 from tests.patience import wait_until
@@ -50,6 +51,19 @@ def test_several_by_a_pattern(invoke: Invoke, target: Running) -> None:
     assert f"{target.pid}  ejected" in invoke("eject", "--match", pattern).out
     assert_refused(invoke("eject", "--match", pattern), 60, "no such process is injected")
     assert_refused(invoke("status", "--match", "("), 2, "not a regular expression")
+
+
+@pytest.mark.long
+def test_of_several_one_that_fails_is_named_and_the_others_are_done(
+    invoke: Invoke, target: Running, tmp_path: Path
+) -> None:
+    with awkward(build_awkward(tmp_path / "built"), "shared") as other:
+        answer = invoke("inject", "--match", f"^{target.path}.* -sleepers 5 |^{tmp_path}.* shared$", "--json")
+        assert (answer.status, answer.err) == (75, "nanonap: 1 of 2 processes failed\n")
+        told = {each["pid"]: each for each in json.loads(answer.out)["processes"]}
+        assert told[target.pid]["after"] == "injected"
+        assert told[other.pid]["exit_status"] == 72
+        assert "cannot be written" in told[other.pid]["error"]
 
 
 def test_for_a_while_until_ctrl_c(target: Running, invoke: Invoke) -> None:

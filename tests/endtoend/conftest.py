@@ -8,8 +8,8 @@ import pytest
 
 from nanonap.toolchain.releases import NEWEST
 from nanonap.trials.unwinding.asleep import Ended, quit_asleep
-from nanonap.trials.unwinding.survivors import STOCK, Survivor
-from tests.endtoend.arms import Survivors, build_survive, patch_survive
+from nanonap.trials.unwinding.survivors import LIVE, STOCK, Survivor
+from tests.endtoend.arms import Survivors, build_survive, inject_survive, patch_survive
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +22,9 @@ def survivors(tmp_path_factory: pytest.TempPathFactory) -> Survivors:
         stock = build_survive(go)
         if variant == STOCK:
             return Survivor(stock, None)
-        own = folder / go
-        own.mkdir(parents=True, exist_ok=True)
-        return patch_survive(stock, variant, own)
+        own = folder / go / variant
+        own.mkdir(parents=True)
+        return inject_survive(stock, own) if variant == LIVE else patch_survive(stock, variant, own)
 
     def give(variant: str, go: str = NEWEST) -> Survivor:
         return made(variant, go)

@@ -6,7 +6,7 @@ import pytest
 
 from nanonap.trials.unwinding.checks import profiled
 from nanonap.trials.unwinding.profiles import profile_of
-from nanonap.trials.unwinding.survivors import STOCK
+from nanonap.trials.unwinding.survivors import LIVE, STOCK
 from nanonap.trials.unwinding.whole_stacks import NETPOLL, broken_above_netpoll
 from tests.endtoend.arms import RELEASES, Survivors
 
@@ -15,6 +15,14 @@ from tests.endtoend.arms import RELEASES, Survivors
 @pytest.mark.parametrize("variant", ["netpoll", "netpoll+slack1", "netpoll+slack1+spin", "sleep"])
 def test_samples_in_the_stub_lead_to_whoever_waits(survivors: Survivors, tmp_path: Path, variant: str, go: str) -> None:
     seen = profiled(survivors(variant, go), variant, tmp_path, "5s")
+    assert seen.met > 0
+    assert seen.findings == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("go", RELEASES)
+def test_samples_in_an_injected_process_lead_to_whoever_waits(survivors: Survivors, tmp_path: Path, go: str) -> None:
+    seen = profiled(survivors(LIVE, go), LIVE, tmp_path, "5s")
     assert seen.met > 0
     assert seen.findings == []
 

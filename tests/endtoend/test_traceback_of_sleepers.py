@@ -14,7 +14,7 @@ from nanonap.trials.unwinding.tracebacks import (
     signs_of_breakage,
     sleepers,
 )
-from tests.endtoend.arms import PATCHES, RELEASES, Survivors
+from tests.endtoend.arms import PATCHES, PATCHES_AND_LIVE, RELEASES, Survivors
 
 
 def of_crew(counted: Counted) -> Counted:
@@ -22,8 +22,7 @@ def of_crew(counted: Counted) -> Counted:
     return Counter({key: count for key, count in counted.items() if "main.main" not in key[1]})
 
 
-@pytest.mark.parametrize("go", RELEASES)
-@pytest.mark.parametrize("variant", PATCHES)
+@pytest.mark.parametrize(("variant", "go"), PATCHES_AND_LIVE)
 def test_a_quit_signal_shows_every_sleeper_and_its_duration_as_stock_does(
     survivors: Survivors, stock_ended: Ended, variant: str, go: str
 ) -> None:

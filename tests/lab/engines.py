@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from nanonap.lab.ground.watchdog import guard
+from nanonap.trials.corpus.daemon import remove_cgroups
 from tests.patience import PATIENCE_S, wait_until
-
-_CGROUPS = Path("/sys/fs/cgroup")
 
 # For tests that are killed: a daemon that is asked to end ends its containers.
 _END = 'kill "$1" && while kill -0 "$1"; do sleep 0.1; done; umount --lazy "$2/data"'
@@ -69,7 +68,7 @@ def dockerd() -> Iterator[dict[str, str]]:
             daemon.terminate()
             daemon.wait(PATIENCE_S)
             guard.forget_command(end)
-            _remove_cgroups(parent)
+            remove_cgroups(parent)
 
 
 @contextlib.contextmanager
@@ -88,7 +87,7 @@ def podman() -> Iterator[dict[str, str]]:
         finally:
             # After each container its monitor starts a podman that tidies up behind it and still writes in the storage.
             wait_until(lambda: not _users_of(root))
-            _remove_cgroups("libpod_parent")  # empty ones: another podman's containers keep theirs
+            remove_cgroups("libpod_parent")  # empty ones: another podman's containers keep theirs
 
 
 @contextlib.contextmanager
@@ -145,10 +144,3 @@ def _users_of(root: Path) -> list[int]:
             if os.fsencode(root) in told and int(process.name) != os.getpid():
                 users.append(int(process.name))
     return users
-
-
-def _remove_cgroups(name: str) -> None:
-    for folder in (*_CGROUPS.glob(name), *_CGROUPS.glob(f"*/{name}")):
-        for each, _, _ in os.walk(folder, topdown=False):
-            with contextlib.suppress(OSError):
-                Path(each).rmdir()

@@ -1,10 +1,13 @@
-"""The ways to patch that a campaign compares with stock."""
+"""The ways to change a program that a campaign compares with stock."""
 
 from nanonap.base.errors import UsageError
 from nanonap.toolchain.patched import VARIANTS, Variant
 
-DEFAULT_ARM = "netpoll+slack1"
-_BY_NAME = {each.name: each for each in VARIANTS}
+#: The stock program, changed while it runs: for servers.
+LIVE = Variant("live", "netpoll", 1)
+DEFAULT_ARMS = "netpoll+slack1,live"
+_ALL = (*VARIANTS, LIVE)
+_BY_NAME = {each.name: each for each in _ALL}
 
 #: Tried where the arm asked for finds no padding for the slack: the runtime's own wait needs none.
 WITHOUT_SLACK = _BY_NAME["netpoll"]
@@ -16,7 +19,7 @@ def chosen_arms(names: str) -> tuple[Variant, ...]:
     A strategy's name stands for its arm: ``slack`` for ``stock+slack1``.
     """
     if names == "all":
-        return VARIANTS
+        return _ALL
     chosen = []
     for name in dict.fromkeys(each.strip() for each in names.split(",")):
         arm = "stock+slack1" if name == "slack" else name

@@ -21,6 +21,9 @@ programs from Debian and npm.
   when they are asked to. `go-RELEASE` is that release's own go command, compiler, assembler and linker, all patched.
 - **Profiles.** `go-pgo`, `gofmt-pgo` and `pprof-pgo` are built from Go's source with the CPU profile of a program whose
   tickers wait, which makes the compiler copy the runtime's wait into the scheduler (`-inlined`: what that calls, too).
+- **live.** The stock server, once it is ready, is injected with slack 1 ns ([live.md](live.md)), ejected, injected
+  again and so asked to end. Its work is repeated from before the first change until after the last, and each round must
+  prove what stock proves. dockerd runs containers for root alone.
 - **Waits are counted** where a program lives by timers or was built with a profile: the patched one works once more
   under strace, and if the runtime waits for whole milliseconds even once, the row is `changed`.
 - **Filters.** Of runsc and podman it must be said that they can set a seccomp filter (docs/how-it-works.md, Sandboxes).

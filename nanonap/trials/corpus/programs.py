@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nanonap.toolchain.patched import Variant
 from nanonap.toolchain.wheels import DEFAULT_GO, WHEELS
-from nanonap.trials.corpus import gobuild, images, servers, work
+from nanonap.trials.corpus import daemon, gobuild, images, servers, work
 from nanonap.trials.corpus.arms import chosen_arms
 from nanonap.trials.corpus.workplace import Workplace
 
@@ -19,7 +19,7 @@ class Program:
     patched. ``does`` says what the work proves. ``known`` are strategies and arms that are known not to fit it: a
     refusal of theirs is no news. ``also`` are arms that are tried whichever are asked for. ``filters`` are packages
     that must be named since they set a system call filter. ``counted``: with strategy netpoll the work is done once
-    more under strace, and no wait may be in whole milliseconds.
+    more under strace, and no wait may be in whole milliseconds. ``live``: a server, to change as it runs.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Program:
     also: tuple[Variant, ...] = ()
     filters: frozenset[str] = frozenset()
     counted: bool = False
+    live: bool = False
 
 
 def _debian(
@@ -47,11 +48,12 @@ def _debian(
     also: tuple[Variant, ...] = (),
     filters: frozenset[str] = frozenset(),
     counted: bool = False,
+    live: bool = False,
 ) -> Program:
     source = f"debian:{package or name}"
     more = tuple(f"debian:{each}" for each in besides)
     paths = paths or (f"usr/bin/{name}",)
-    return Program(name, source, paths, job, does, nightly, known, more, also, filters, counted)
+    return Program(name, source, paths, job, does, nightly, known, more, also, filters, counted, live)
 
 
 def _esbuild(version: str, nightly: bool = True) -> Program:
@@ -78,19 +80,20 @@ _BUILDS = "builds a program and all it imports; the same bytes, and it runs"
 
 PROGRAMS = (
     _debian("restic", "backs up twice, checks, restores; the same hashes", work.restic),
-    _debian("caddy", "serves 40 files; the same bodies", servers.caddy),
+    _debian("caddy", "serves 40 files; the same bodies", servers.caddy, live=True),
     _debian("esbuild", "bundles 200 modules; node runs the bundle", work.esbuild),
     _debian("rclone", "copies a tree, compares it, lists hashes", work.rclone),
     _debian("age", "makes a key, encrypts, decrypts", work.age, "usr/bin/age", "usr/bin/age-keygen"),
     _debian("fzf", "searches 50,000 lines", work.fzf),
     _debian("hey", "asks a server 400 times at a given rate", servers.hey),
-    _debian("nats-server", "carries 5,000 messages", servers.nats, "usr/sbin/nats-server"),
+    _debian("nats-server", "carries 5,000 messages", servers.nats, "usr/sbin/nats-server", live=True),
     _debian(
         "node-exporter",
         "serves the machine's figures",
         servers.node_exporter,
         "usr/bin/prometheus-node-exporter",
         package="prometheus-node-exporter",
+        live=True,
     ),
     _debian("mkcert", "makes a certificate; a TLS handshake takes it", work.mkcert),
     Program(
@@ -128,27 +131,32 @@ PROGRAMS = (
         "usr/bin/prometheus",
         "usr/bin/promtool",
         nightly=True,
+        live=True,
     ),
     _debian(
         "etcd",
-        "keeps keys; a lease of 2 s ends",
+        "keeps keys; one goes with its lease",
         servers.etcd,
         "usr/bin/etcd",
         "usr/bin/etcdctl",
         nightly=True,
         package="etcd-server",
         besides=("etcd-client",),
+        live=True,
     ),
-    _debian("influxdb", "takes 1,000 points, answers a query", servers.influx, "usr/bin/influxd", nightly=True),
+    _debian(
+        "influxdb", "takes 1,000 points, answers a query", servers.influx, "usr/bin/influxd", nightly=True, live=True
+    ),
     _debian(
         "dockerd",
-        "says its version",
-        work.says_version,
+        "runs a container of an image that it imports",
+        daemon.dockerd,
         "usr/sbin/dockerd",
         nightly=True,
         package="docker.io",
         known=frozenset({"sleep"}),
-        besides=("libdevmapper1.02.1",),
+        besides=("libdevmapper1.02.1", "containerd", "runc", "libseccomp2", "busybox-static"),
+        live=True,
     ),
     _debian(
         "zabbix-agent2",
@@ -156,6 +164,7 @@ PROGRAMS = (
         servers.zabbix_agent,
         "usr/sbin/zabbix_agent2",
         counted=True,
+        live=True,
     ),
     _debian(
         "podman",

@@ -15,7 +15,7 @@ from nanonap.base.terminal import messages
 from nanonap.toolchain.build import chosen_toolchains
 from nanonap.toolchain.progress import progress_bar
 from nanonap.toolchain.wheels import DEFAULT_GO
-from nanonap.trials.corpus.arms import DEFAULT_ARM, chosen_arms
+from nanonap.trials.corpus.arms import DEFAULT_ARMS, LIVE, chosen_arms
 from nanonap.trials.corpus.obtain import OBTAINED, Obtainer
 from nanonap.trials.corpus.page import markdown_of
 from nanonap.trials.corpus.processes import Processes, heard_signals
@@ -43,7 +43,7 @@ def run_corpus(
     *,
     nightly: bool = False,
     only: str | None = None,
-    strategy: str = DEFAULT_ARM,
+    strategy: str = DEFAULT_ARMS,
     go: str = DEFAULT_GO,
     as_json: bool = False,
     markdown: Path | None = None,
@@ -55,6 +55,7 @@ def run_corpus(
     Raises UsageError, what fetching a toolchain can raise, CorpusChanged or CorpusIncomplete (after the table).
     """
     arms = chosen_arms(strategy)
+    of_files = tuple(each for each in arms if each is not LIVE)
     (toolchain, *more) = chosen_toolchains(go, None)
     if more:
         raise UsageError(f"--go {go}: one release at a time")
@@ -68,7 +69,9 @@ def run_corpus(
         obtainer = Obtainer(processes, corpus / OBTAINED.name)
         packages, reasons = standard.packages(nightly or only is not None)
         tests = [
-            Trial(each.path, PackageTrial(standard, each, arms, not nightly, Path(work) / "std")) for each in packages
+            Trial(each.path, PackageTrial(standard, each, of_files, not nightly, Path(work) / "std"))
+            for each in packages
+            if of_files
         ]
         programs = [
             Trial(each.name, ProgramTrial(each, arms, obtainer, processes, Path(work) / "programs"))

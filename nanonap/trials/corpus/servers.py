@@ -1,5 +1,6 @@
 """Real work of servers and of programs that talk to one: on loopback ports, each stopped by SIGTERM."""
 
+import contextlib
 import http.server
 import json
 import re
@@ -21,15 +22,16 @@ def caddy(at: Workplace) -> Evidence:
     files = sorted(str(each.relative_to(source)) for each in source.rglob("*") if each.is_file())
     with at.serving(
         "file-server", "--listen", f"{LOOPBACK}:{port}", "--root", source, ready=lambda: fetch(f"{url}/{first}")
-    ):
-        for name in files:
-            expect(name, digest_of(fetch(f"{url}/{name}")), digest(source / name))
-        try:
-            fetch(f"{url}/absent")
-            absent = "found"
-        except WorkFailed as error:
-            absent = str(error).rpartition(" ")[2]
-    expect("status of an absent file", absent, "404")
+    ) as rounds:
+        for _ in rounds:
+            for name in files:
+                expect(name, digest_of(fetch(f"{url}/{name}")), digest(source / name))
+            try:
+                fetch(f"{url}/absent")
+                absent = "found"
+            except WorkFailed as error:
+                absent = str(error).rpartition(" ")[2]
+            expect("status of an absent file", absent, "404")
     return {"served": digest(source), "files": str(len(files)), "absent": absent}
 
 
@@ -37,10 +39,11 @@ def node_exporter(at: Workplace) -> Evidence:
     """Serve the machine's figures, the right time among them."""
     port = free_port()
     url = f"http://{LOOPBACK}:{port}/metrics"
-    with at.serving(f"--web.listen-address={LOOPBACK}:{port}", ready=lambda: fetch(url), end=-15):
-        page = fetch(url).decode()
-    found = re.search(r"^node_time_seconds (\S+)$", page, re.MULTILINE)
-    expect("the time is now", found is not None and abs(float(found[1]) - time.time()) < 5, True)
+    with at.serving(f"--web.listen-address={LOOPBACK}:{port}", ready=lambda: fetch(url), end=-15) as rounds:
+        for _ in rounds:
+            page = fetch(url).decode()
+            found = re.search(r"^node_time_seconds (\S+)$", page, re.MULTILINE)
+            expect("the time is now", found is not None and abs(float(found[1]) - time.time()) < 5, True)
     wanted = ("node_cpu_seconds_total", "node_memory_MemTotal_bytes", "go_goroutines")
     return {name: str(f"\n{name}" in page) for name in wanted}
 
@@ -54,35 +57,49 @@ def prometheus(at: Workplace) -> Evidence:
     (at.folder / "settings.yml").write_text(text, encoding="ascii")
     at.run("check", "config", "settings.yml", program=1)
     options = ["--config.file=settings.yml", f"--web.listen-address={LOOPBACK}:{port}", "--storage.tsdb.path=data"]
-    with at.serving(*options, ready=lambda: fetch(f"{url}/-/ready")):
-        scrapes = 0
-        deadline = time.monotonic() + 20
-        while scrapes < 10 and time.monotonic() < deadline:
-            time.sleep(0.5)
-            answer = json.loads(fetch(f"{url}/api/v1/query?query=count_over_time(up[1m])"))
-            scrapes = max([int(each["value"][1]) for each in answer["data"]["result"]], default=0)
+    with at.serving(*options, ready=lambda: fetch(f"{url}/-/ready")) as rounds:
+        for _ in rounds:
+            scrapes = 0
+            deadline = time.monotonic() + 20
+            while scrapes < 10 and time.monotonic() < deadline:
+                time.sleep(0.5)
+                answer = json.loads(fetch(f"{url}/api/v1/query?query=count_over_time(up[1m])"))
+                scrapes = max([int(each["value"][1]) for each in answer["data"]["result"]], default=0)
     return {"scraped itself ten times": str(scrapes >= 10)}
 
 
 def etcd(at: Workplace) -> Evidence:
-    """Put and get keys; a key with a lease of two seconds goes, and not before."""
+    """Put and get keys; a key goes with its lease, and not before."""
     client, peer = (f"http://{LOOPBACK}:{free_port()}" for _ in range(2))
     at.settings.update({"ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": client})
     options = ["--data-dir=data", f"--listen-client-urls={client}", f"--advertise-client-urls={client}"]
     options += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"]
     options += [f"--initial-cluster=default={peer}"]
-    with at.serving(*options, ready=lambda: fetch(f"{client}/health"), end=-15):
-        for number in range(20):
-            at.run("put", f"key{number}", f"value {number}", program=1)
-        listed = at.run("get", "--prefix", "key", program=1).decode()
-        lease = at.run("lease", "grant", "2", program=1).decode().split()[1]
-        at.run("put", "short", "lived", f"--lease={lease}", program=1)
-        before = at.run("get", "short", program=1).decode()
-        deadline = time.monotonic() + 20
-        while (after := at.run("get", "short", program=1).decode()) and time.monotonic() < deadline:
-            time.sleep(0.2)
-    expect("the leased key before and after", (before, after), ("short\nlived\n", ""))
+    with at.serving(*options, ready=lambda: fetch(f"{client}/health"), end=-15) as rounds:
+        for _ in rounds:
+            for number in range(20):
+                at.run("put", f"key{number}", f"value {number}", program=1)
+            listed = at.run("get", "--prefix", "key", program=1).decode()
+            _check_lease(at)
     return {"keys": digest_of(listed), "lines": str(len(listed.splitlines()))}
+
+
+def _check_lease(at: Workplace) -> None:
+    """A lease of two seconds, or of more where the machine is too busy to look at its key in time."""
+    for seconds in (2, 8, 32):
+        begun = time.monotonic()
+        lease = at.run("lease", "grant", str(seconds), program=1).decode().split()[1]
+        with contextlib.suppress(WorkFailed):  # the lease is over
+            at.run("put", "short", "lived", f"--lease={lease}", program=1)
+        key = at.run("get", "short", program=1).decode()
+        if key or time.monotonic() < begun + seconds:
+            break
+    expect("the leased key", key, "short\nlived\n")
+    deadline = time.monotonic() + 100
+    while key and time.monotonic() < deadline:
+        time.sleep(0.2)
+        key = at.run("get", "short", program=1).decode()
+    expect("the leased key in the end", key, "")
 
 
 def nats(at: Workplace) -> Evidence:
@@ -96,16 +113,18 @@ def nats(at: Workplace) -> Evidence:
         _read_until(line, b"PONG\r\n")
         return line
 
-    with at.serving("-a", LOOPBACK, "-p", str(port), ready=lambda: connect().close(), end=1):
-        subscriber, publisher = connect(), connect()
-        with subscriber, publisher:
-            subscriber.sendall(b"SUB topic 1\r\nPING\r\n")
-            _read_until(subscriber, b"PONG\r\n")
-            for number in range(messages):
-                text = b"message %d" % number
-                publisher.sendall(b"PUB topic %d\r\n%b\r\n" % (len(text), text))
-            got = _read_until(subscriber, b"message %d\r\n" % (messages - 1))
-    expect("messages", got.count(b"MSG topic 1 "), messages)
+    with at.serving("-a", LOOPBACK, "-p", str(port), ready=lambda: connect().close(), end=1) as rounds:
+        for _ in rounds:
+            subscriber, publisher = connect(), connect()
+            with subscriber, publisher:
+                subscriber.sendall(b"SUB topic 1\r\nPING\r\n")
+                _read_until(subscriber, b"PONG\r\n")
+                for number in range(messages):
+                    text = b"message %d" % number
+                    publisher.sendall(b"PUB topic %d\r\n%b\r\n" % (len(text), text))
+                got = _read_until(subscriber, b"message %d\r\n" % (messages - 1))
+                got = got.replace(b"PING\r\n", b"")  # after a second the server asks whether its client is there
+            expect("messages", got.count(b"MSG topic 1 "), messages)
     return {"messages": digest_of(got)}
 
 
@@ -128,11 +147,12 @@ def zabbix_agent(at: Workplace) -> Evidence:
     with tempfile.TemporaryDirectory(prefix="nanonap-") as sockets:  # whose paths may have 107 bytes
         lines += [f"{name}={sockets}/{name}" for name in ("PluginSocket", "ControlSocket", "PidFile")]
         (at.folder / "agent.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        with at.serving("-f", "-c", at.folder / "agent.conf", ready=ready):
-            for key in ("agent.version", f"vfs.file.md5sum[{at.folder}/file]", "system.run[ls]"):
-                said[key.partition("[")[0]] = asked(key)
-            time.sleep(2)
-            said["agent.ping"] = asked("agent.ping")
+        with at.serving("-f", "-c", at.folder / "agent.conf", ready=ready) as rounds:
+            for _ in rounds:
+                for key in ("agent.version", f"vfs.file.md5sum[{at.folder}/file]", "system.run[ls]"):
+                    said[key.partition("[")[0]] = asked(key)
+                time.sleep(2)
+                said["agent.ping"] = asked("agent.ping")
     return said
 
 
@@ -151,13 +171,14 @@ def influx(at: Workplace) -> Evidence:
         }
     )
     (own / "settings.toml").write_text("", encoding="ascii")
-    with at.serving("run", "-config", own / "settings.toml", ready=lambda: fetch(f"{url}/ping")):
-        fetch(f"{url}/query", b"q=CREATE%20DATABASE%20made")
-        lines = "\n".join(f"point value={number} {number + 1}" for number in range(1000))
-        fetch(f"{url}/write?db=made", lines.encode())
-        answer = fetch(f"{url}/query?db=made&q=SELECT%20sum(value),count(value)%20FROM%20point")
-    values = json.loads(answer)["results"][0]["series"][0]["values"][0][1:]
-    expect("sum and count", values, [sum(range(1000)), 1000])
+    with at.serving("run", "-config", own / "settings.toml", ready=lambda: fetch(f"{url}/ping")) as rounds:
+        for _ in rounds:
+            fetch(f"{url}/query", b"q=CREATE%20DATABASE%20made")
+            lines = "\n".join(f"point value={number} {number + 1}" for number in range(1000))
+            fetch(f"{url}/write?db=made", lines.encode())
+            answer = fetch(f"{url}/query?db=made&q=SELECT%20sum(value),count(value)%20FROM%20point")
+            values = json.loads(answer)["results"][0]["series"][0]["values"][0][1:]
+            expect("sum and count", values, [sum(range(1000)), 1000])
     return {"answer": str(values)}
 
 
@@ -222,9 +243,9 @@ class _Counting:
 def _read_until(line: socket.socket, end: bytes) -> bytes:
     """All bytes up to and with ``end``. Raises OSError where they do not come."""
     got = b""
-    while not got.endswith(end):
+    while end not in got:
         more = line.recv(1 << 16)
         if not more:
             raise ConnectionError(f"the connection ended before {end!r}")
         got += more
-    return got
+    return got[: got.index(end) + len(end)]

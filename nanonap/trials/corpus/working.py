@@ -7,7 +7,9 @@ from pathlib import Path
 
 from nanonap.base.errors import Interrupted, NanonapError
 from nanonap.toolchain.patched import Variant
+from nanonap.trials.corpus.arms import LIVE
 from nanonap.trials.corpus.counting import Waits, tracing, waits_in
+from nanonap.trials.corpus.living import Living
 from nanonap.trials.corpus.obtain import Obtainer
 from nanonap.trials.corpus.patching import check_undone, go_release, is_expected, own_filters, patch_all, told
 from nanonap.trials.corpus.processes import Processes
@@ -18,6 +20,7 @@ from nanonap.trials.errors import CorpusIncomplete
 from patcher.strategies.table import STRATEGIES
 
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"  # where Debian keeps them on amd64
+_COMMANDS = ("usr/bin", "usr/sbin", "bin", "sbin")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,9 @@ class ProgramTrial:
     def __call__(self) -> list[Row]:
         """Get the program, let it work stock, then patch it and let it work in each arm."""
         began = time.monotonic()
+        arms = [each for each in (*self.arms, *self.program.also) if each is not LIVE or self.program.live]
+        if not arms:
+            return []
         try:
             package = self.obtainer.get(self.program.source)
             folders = [package.folder, *(self.obtainer.get(each).folder for each in self.program.besides)]
@@ -55,8 +61,7 @@ class ProgramTrial:
             stock = self._work("stock", programs, folders)
         except (WorkFailed, OSError) as error:
             return [self._row(origin, release, "", Result.STOCK_FAILS, str(error), began=began)]
-        arms = dict.fromkeys((*self.arms, *self.program.also))
-        return [self._arm(arm, origin, release, programs, folders, stock) for arm in arms]
+        return [self._arm(arm, origin, release, programs, folders, stock) for arm in dict.fromkeys(arms)]
 
     def _arm(
         self,
@@ -68,15 +73,17 @@ class ProgramTrial:
         stock: dict[str, str],
     ) -> Row:
         began = time.monotonic()
+        living = Living() if arm is LIVE else None
         try:
-            patched = self._patched(arm, programs)
+            patched = programs if living else self._patched(arm, programs)
         except NanonapError as error:
             result = Result.REFUSED if is_expected(error, arm, self.program.known) else Result.UNEXPECTED
             return self._row(origin, release, arm.name, result, told(error), began=began)
         try:
-            evidence = self._work(arm.name, patched, folders)
-            counted = self._counted(arm, patched, folders)
-            check_undone(programs, patched)
+            evidence = self._work(arm.name, patched, folders, living=living)
+            counted = None if living else self._counted(arm, patched, folders)
+            if not living:
+                check_undone(programs, patched)
         except CorpusIncomplete as error:
             return self._row(origin, release, arm.name, Result.NOT_HERE, str(error), stock, began)
         except Interrupted:
@@ -90,7 +97,8 @@ class ProgramTrial:
             )
             return self._row(origin, release, arm.name, Result.CHANGED, detail, evidence, began)
         if counted is None:
-            return self._row(origin, release, arm.name, Result.SAME, self.program.does, evidence, began)
+            said = self.program.does + (f"; {living.told()}" if living else "")
+            return self._row(origin, release, arm.name, Result.SAME, said, evidence, began)
         result = Result.CHANGED if counted.milliseconds else Result.SAME
         said = f"{self.program.does}; waits in whole milliseconds: {counted.milliseconds}, others: {counted.precise}"
         return self._row(origin, release, arm.name, result, said, evidence, began)
@@ -112,7 +120,12 @@ class ProgramTrial:
         return tuple(done)
 
     def _work(
-        self, arm: str, programs: tuple[Path, ...], folders: list[Path], before: tuple[str, ...] = ()
+        self,
+        arm: str,
+        programs: tuple[Path, ...],
+        folders: list[Path],
+        before: tuple[str, ...] = (),
+        living: Living | None = None,
     ) -> dict[str, str]:
         folder = self.folder / self.program.name / f"work-{arm}"
         folder.mkdir(parents=True)
@@ -121,8 +134,11 @@ class ProgramTrial:
         settings = {"STOCK_GOROOT": str(goroots[0])} if goroots else {}
         if any(each.startswith("debian:") for each in self.program.besides):
             settings["LD_LIBRARY_PATH"] = os.pathsep.join(str(each / _LIBRARIES) for each in folders)
+            commands = [str(each.absolute() / place) for each in folders for place in _COMMANDS]
+            settings["PATH"] = os.pathsep.join([*commands, os.environ.get("PATH", os.defpath)])
         absolute = tuple(each.absolute() for each in programs)
-        return self.program.work(Workplace(folder, absolute, self.processes, settings, before))
+        changing = living.under_work if living else None
+        return self.program.work(Workplace(folder, absolute, self.processes, settings, before, changing))
 
     def _row(
         self,

@@ -30,7 +30,8 @@ def user_environment() -> dict[str, str]:
 class Workplace:
     """``programs`` are the files to run, the main one first; ``folder`` is empty and goes when the work is done.
 
-    ``before`` are words before each program's command, of a tracer.
+    ``before`` are words before each program's command, of a tracer. ``changing``: gives a server's rounds of work by
+    its process number, for the arm that changes it meanwhile.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class Workplace:
     processes: Processes
     settings: dict[str, str] = field(default_factory=dict)
     before: tuple[str, ...] = ()
+    changing: Callable[[int], Iterator[None]] | None = None
 
     def environment(self, own: Mapping[str, str] | None = None) -> dict[str, str]:
         """HOME, TMPDIR and the XDG folders inside ``folder``, plain messages, ``own`` over all."""
@@ -86,8 +88,10 @@ class Workplace:
     @contextlib.contextmanager
     def serving(
         self, *arguments: str | Path, ready: Callable[[], object], own: Mapping[str, str] | None = None, end: int = 0
-    ) -> Iterator[None]:
+    ) -> Iterator[Iterable[None]]:
         """The main program as a server, until the block's end; then it must end with status ``end`` on SIGTERM.
+
+        Gives the rounds in which its work is to be done: one, or as many as ``changing`` asks for.
 
         ``ready`` is called until it raises neither OSError nor WorkFailed. Raises WorkFailed.
         """
@@ -107,7 +111,7 @@ class Workplace:
                     time.sleep(0.05)
                 else:
                     break
-            yield
+            yield (None,) if self.changing is None else self.changing(server.pid)
         if server.returncode != end:
             raise WorkFailed(f"the server, asked to end, ended with status {server.returncode}, not {end}")
 

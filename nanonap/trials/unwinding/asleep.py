@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanonap.trials.unwinding.places import CodeMap, code_map
-from nanonap.trials.unwinding.survivors import STOCK, Survivor, Unsound, clean_environment
+from nanonap.trials.unwinding.survivors import LIVE, STOCK, Survivor, Unsound, clean_environment
 
 SLEEPERS = 50
 EPOLL_PWAIT, EPOLL_PWAIT2, CLOCK_NANOSLEEP = 281, 441, 230
@@ -17,6 +17,7 @@ EPOLL_PWAIT, EPOLL_PWAIT2, CLOCK_NANOSLEEP = 281, 441, 230
 WAITS_IN = {
     STOCK: EPOLL_PWAIT,
     "netpoll": EPOLL_PWAIT2,
+    LIVE: EPOLL_PWAIT2,
     "netpoll+slack1": EPOLL_PWAIT2,
     "netpoll+slack1+spin": EPOLL_PWAIT2,
     "netpoll+slack1+quantum": EPOLL_PWAIT2,
@@ -83,7 +84,7 @@ class Ended:
 
 @contextlib.contextmanager
 def started(survivor: Survivor, *options: str, **environment: str) -> Iterator[Sleeping]:
-    """A survivor that runs ``-mode wait`` and says that all sleep; killed at the end if it still runs."""
+    """A survivor that runs ``-mode wait`` and says that all sleep, then injected if it is to be; killed at the end."""
     with subprocess.Popen(
         [survivor.path, "-mode", "wait", *options],
         stdout=subprocess.PIPE,
@@ -96,6 +97,7 @@ def started(survivor: Survivor, *options: str, **environment: str) -> Iterator[S
             said = process.stdout.readline() if process.stdout else ""
             if said != "ready\n":
                 raise Unsound(f"said {said!r}, not that it is ready: {process.communicate()}")
+            survivor.inject(process.pid)
             yield Sleeping(process, code_map(process.pid, survivor.path))
         finally:
             process.kill()

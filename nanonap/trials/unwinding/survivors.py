@@ -2,14 +2,21 @@
 
 import json
 import os
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nanonap.base.processes import started
 from patcher import Manifest
+from patcher.live import slack
+from patcher.live.agent import Request
+from patcher.live.calling import call
+from patcher.live.script import Script
 
 STOCK = "stock"
+LIVE = "netpoll+live"  # the stock file, its process injected with what netpoll writes into a file
 DIES = 2  # the runtime's exit status after a panic, a fatal error or SIGQUIT (runtime/panic.go, signal_unix.go)
 _PATIENCE = 120  # seconds until a run that does not end is a failure
 _SHOWN = 400  # characters of a failed run's output
@@ -21,10 +28,14 @@ class Unsound(Exception):
 
 @dataclass(frozen=True)
 class Survivor:
-    """One ``survive``; ``manifest`` is None for the stock one."""
+    """One ``survive``; ``manifest`` is None for the stock one. With ``script`` each of its processes is injected.
+
+    The manifest is the patched file's then, which names the same bytes at the same addresses.
+    """
 
     path: Path
     manifest: Manifest | None
+    script: Script | None = None
 
     @property
     def stubs(self) -> tuple[range, ...]:
@@ -44,18 +55,32 @@ class Survivor:
 
     def run(self, *options: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run it to its end. Raises Unsound if it has none."""
-        try:
-            return subprocess.run(
-                [self.path, *options],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                check=False,
-                timeout=_PATIENCE,
-                env=clean_environment(environment),
-            )
-        except subprocess.TimeoutExpired as error:
-            raise Unsound(f"{' '.join(map(str, options))}: did not end within {_PATIENCE} s") from error
+        command = [self.path, *options]
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=clean_environment(environment),
+        ) as process:
+            try:
+                if self.script:  # stopped meanwhile: a busy machine may need as long to inject as the run is to last
+                    process.send_signal(signal.SIGSTOP)
+                    self.inject(process.pid)
+                    process.send_signal(signal.SIGCONT)
+                out, err = process.communicate(timeout=_PATIENCE)
+            except subprocess.TimeoutExpired as error:
+                raise Unsound(f"{' '.join(map(str, options))}: did not end within {_PATIENCE} s") from error
+            finally:
+                process.kill()
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    def inject(self, pid: int) -> None:
+        """Have the agent do what the script says, with slack 1 ns; nothing where there is none."""
+        if self.script:
+            begun = started(pid) or 0
+            call(Request(pid, begun, self.script, str(slack.record_of(pid, begun)), slack_ns=1))
 
     def figures(self, *options: str | Path, **environment: str) -> dict[str, Any]:
         """The figures of a run. Raises Unsound unless all that holds for every mode does."""

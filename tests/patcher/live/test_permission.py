@@ -18,6 +18,7 @@ from tests.patience import wait_until
 
 NOBODY, OTHER = 65534, 65533
 PR_SET_DUMPABLE = 4
+CLONE_NEWUSER = 0x1000_0000  # linux/sched.h
 
 
 @pytest.fixture(autouse=True)
@@ -26,17 +27,19 @@ def _as_root() -> None:
         pytest.skip("other users' processes are needed: run the tests as root")
 
 
-def told_to(user: int, pid: int) -> str:
-    """What the refusal says to a user without capabilities."""
+def told_to(user: int, pid: int, *, namespace: bool = False) -> str:
+    """What the refusal says to a user without capabilities, or with all of them in a user namespace of his own."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
         os.setgid(user)
         os.setuid(user)
         try:
+            if namespace and ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER):
+                raise OSError(ctypes.get_errno(), "unshare")
             process.check_reachable(target_of(pid))
             os.write(writing, b"may")
-        except NotPermitted as error:
+        except (NotPermitted, OSError) as error:
             os.write(writing, str(error).encode())
         os._exit(0)
     os.waitpid(child, 0)
@@ -71,6 +74,14 @@ def _copied(folder: Path) -> Path:
 
 def test_another_users_process(sleeper: Callable[..., int]) -> None:
     assert "another user's (user ID 65533, this is 65534)" in told_to(NOBODY, sleeper(OTHER))
+
+
+def test_another_user_namespace(sleeper: Callable[..., int]) -> None:
+    """All capabilities are there, and count for nothing outside; the process is the same user's."""
+    said = told_to(NOBODY, sleeper(NOBODY), namespace=True)
+    if "unshare" in said:
+        pytest.skip(f"users get no user namespace here ({said}): sysctl kernel.apparmor_restrict_unprivileged_userns=0")
+    assert "another user namespace" in said
 
 
 def test_a_set_user_id_program(sleeper: Callable[..., int], tmp_path: Path) -> None:
