@@ -241,7 +241,7 @@ def _write(request: Request, memory: Memory) -> int:
                     raise
                 raise NotWritable(
                     f"process {request.pid}: its memory cannot be written ({os.strerror(error.errno or 0)}); nothing "
-                    "was changed; a kernel started with proc_mem.force_override=never forbids it (start it with =ptrace), "
+                    "was changed; a kernel started with proc_mem.force_override=never forbids it (=ptrace is enough), "
                     "as does code that is mapped shared"
                 ) from error
             if memory.linked(each.address, len(each.new)) != each.new:
