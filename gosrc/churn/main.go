@@ -48,8 +48,10 @@ type tally struct {
 func main() {
 	chosen := flag.String("strains", names(), "what strains it, by commas")
 	count := flag.Int("sleepers", 200, "goroutines that sleep")
+	parked := flag.Int("threads", 0, "threads that do nothing but wait in a system call")
 	flag.Parse()
 	sleeping = *count
+	park(*parked)
 	t, stop := &tally{}, make(chan struct{})
 	var running sync.WaitGroup
 	failures := make(chan error, len(strains))
