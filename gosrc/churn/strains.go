@@ -21,9 +21,15 @@ func park(threads int) {
 	if err := syscall.Pipe2(ends[:], syscall.O_CLOEXEC); err != nil {
 		panic(err)
 	}
+	var begun sync.WaitGroup
+	begun.Add(threads)
 	for i := 0; i < threads; i++ {
-		go syscall.Read(ends[0], make([]byte, 1))
+		go func() {
+			begun.Done()
+			syscall.Read(ends[0], make([]byte, 1))
+		}()
 	}
+	begun.Wait()
 }
 
 // collect forces one collection after the other.
