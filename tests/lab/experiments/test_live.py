@@ -124,9 +124,9 @@ def test_without_its_base_nothing_is_judged() -> None:
     assert len(Live().tables(data)) == 2
 
 
-def test_tables_have_a_row_an_arm_and_a_size() -> None:
-    sleeps, pauses = Live().tables(frame())
-    assert [row[0] for row in sleeps.sections[0].rows] == [
-        STOCK, EJECTED, PRECISE, LIVE, f"{LIVE} / {PRECISE}", f"{EJECTED} / {STOCK}",
-    ]  # fmt: skip
+def test_tables_have_a_row_a_duration_and_a_size() -> None:
+    sleeps, pauses = Live().tables(frame(times={LIVE: 2}))
+    assert [row[0] for row in sleeps.sections[0].rows] == ["50 µs", "100 µs", "500 µs", "1 ms"]
+    assert sleeps.sections[0].rows[0][1:3] == ["78.0 µs", "156 µs"]
+    assert sleeps.sections[0].rows[0][3].startswith("2.00 × [")
     assert [row[:3] for row in pauses.sections[0].rows] == [["20", "400", "0"], ["1,000", "400", "0"]]

@@ -16,7 +16,6 @@ from nanonap.lab.show.tables import NONE, Section, Table
 from nanonap.lab.stats.resampling import interval, quantile, resample
 
 STOCK, LIVE, EJECTED, STANDING = "stock", "live+slack1", "ejected", "standing"
-ARMS = (STOCK, EJECTED, PRECISE, LIVE)
 SAME = ((LIVE, PRECISE), (EJECTED, STOCK))
 THREADS = (20, 1_000)
 _MS = 1_000_000
@@ -116,15 +115,23 @@ def _time(pause: Ratio | None) -> str:
 
 
 def sleeps_table(data: pl.DataFrame) -> Table:
-    """The medians of each arm, and the ratios."""
-    every = durations(data)
+    """Of each duration the arms' medians, and those that are to be the same one over the other."""
     rows = []
-    for arm in ARMS:
-        found = [runs_of(data, arm, each) for each in every]
-        rows.append([arm, *(format_ns(quantile(np.sort(np.concatenate(r)), 0.5)) if r else NONE for r in found)])
-    rows += [[f"{arm} / {base}", *(cell(ratio_of(data, arm, base, each)) for each in every)] for arm, base in SAME]
-    note = f"{len(runs_of(data, STOCK, every[0]))} runs an arm, in turns. In brackets intervals of 90 %."
-    return Table("A sleep lasts (median)", ("", *map(asked, every)), [Section("", rows)], [note])
+    for each in durations(data):
+        row = [asked(each)]
+        for arm, base in SAME:
+            medians = [_median(data, name, each) for name in (base, arm)]
+            row += [*medians, cell(ratio_of(data, arm, base, each))]
+        rows.append(row)
+    runs = len(runs_of(data, STOCK, durations(data)[0]))
+    columns = ("median of", *(text for arm, base in SAME for text in (base, arm, "ratio")))
+    note = f"{runs} runs an arm, in turns. In brackets intervals of 90 %."
+    return Table("Injected, and ejected", columns, [Section("", rows)], [note])
+
+
+def _median(data: pl.DataFrame, arm: str, requested_ns: int) -> str:
+    runs = runs_of(data, arm, requested_ns)
+    return format_ns(quantile(np.sort(np.concatenate(runs)), 0.5)) if runs else NONE
 
 
 def pauses_table(data: pl.DataFrame) -> Table:
