@@ -1,7 +1,7 @@
 // Command churn sleeps and serves under every strain at once until its standard input is closed, and tells whether
 // anything went wrong: a sleep that ended early, a request that failed, a program that could not be run.
 //
-// It writes "ready" and a line break when all is under way, and one JSON line at its end; "ok" says whether all its
+// It writes its number on a line when all is under way, and one JSON line at its end; "ok" says whether all its
 // checks held. Exit status: 0 all held, 1 one did not, 2 bad options.
 package main
 
@@ -48,8 +48,10 @@ type tally struct {
 func main() {
 	chosen := flag.String("strains", names(), "what strains it, by commas")
 	count := flag.Int("sleepers", 200, "goroutines that sleep")
+	parked := flag.Int("threads", 0, "threads that do nothing but wait in a system call")
 	flag.Parse()
 	sleeping = *count
+	park(*parked)
 	t, stop := &tally{}, make(chan struct{})
 	var running sync.WaitGroup
 	failures := make(chan error, len(strains))
@@ -67,7 +69,7 @@ func main() {
 			}
 		}()
 	}
-	fmt.Println("ready")
+	fmt.Println(os.Getpid())
 	io.Copy(io.Discard, os.Stdin)
 	close(stop)
 	running.Wait()

@@ -9,6 +9,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,7 +19,9 @@ import (
 	"runtime/debug"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -34,9 +37,28 @@ func main() {
 		onlyBurn(o.onlyBurn)
 	}
 	setProcessors(o)
+	if o.hold {
+		hold()
+	}
 	h, sleepers, done := measure(o)
 	if err := write(os.Stdout, h, sleepers, done); err != nil {
 		fail("%v", err)
+	}
+}
+
+// hold lets others change this process before anything is measured: it says its number, and sleeps millisecond after
+// millisecond until they answer. Without their word it ends: what is measured was changed, or there is no measurement.
+func hold() {
+	fmt.Println(os.Getpid())
+	var told atomic.Bool
+	go func() {
+		if line, _ := bufio.NewReader(os.Stdin).ReadString('\n'); line != "go\n" {
+			fail("-hold: nobody said go")
+		}
+		told.Store(true)
+	}()
+	for !told.Load() {
+		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -31,7 +31,7 @@ type options struct {
 	seed                               int64
 	samples                            int
 	planText                           string
-	traceWakes                         bool
+	traceWakes, hold                   bool
 	trace                              string
 }
 
@@ -58,6 +58,7 @@ func parseOptions(arguments []string, help io.Writer) (*options, error) {
 	set.IntVar(&o.warmup, "warmup", 20, "sleeps per sleeper of the first duration that are not recorded")
 	set.Int64Var(&o.seed, "seed", 1, "seed of each sleeper's order of the durations")
 	set.DurationVar(&o.maxTime, "max-time", 0, "start no new sleep after this much measured time; 0: no limit")
+	set.BoolVar(&o.hold, "hold", false, "first write the process's number on a line, and sleep until standard input says go")
 	set.BoolVar(&o.traceWakes, "trace-wakes", false, "add the column tid (the thread on which each sleep ended) and the window's start on the clock")
 	set.StringVar(&o.trace, "trace", "", "write an execution trace (runtime/trace) of the measured window to this `file`")
 	if err := set.Parse(arguments); err != nil {

@@ -16,16 +16,19 @@ from nanonap.base.errors import Interrupted, NanonapError, UsageError
 from nanonap.base.paths import BUILD, PATCHED, PROJECT, RESULTS
 from nanonap.base.terminal import COMMAND, command, messages
 from nanonap.lab.campaign import Campaign
-from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.ground.errors import QuotaUnavailable, RunFailed
 from nanonap.lab.ground.host import cpus_allowed
+from nanonap.lab.ground.interrupt import Stop
 from nanonap.lab.plan.arms import Arm, discover, select, unpatched
-from nanonap.lab.plan.conditions import Condition, conditions, requested_durations
-from nanonap.lab.plan.schedule import SIZES, make_schedule
+from nanonap.lab.plan.conditions import PRIMARY, Condition, conditions, requested_durations
+from nanonap.lab.plan.schedule import SIZES, Run, make_schedule
 from nanonap.lab.quota.above import above_backend
 from nanonap.lab.quota.above_limit import refuse_before, refuse_inside
 from nanonap.lab.quota.choose import Choice, backend_class, choose
 from nanonap.lab.quota.limits import Limits, parse_memory, parse_weight
+from nanonap.lab.quota.none import NoBackend
 from nanonap.lab.quota.sampler import sampler_program
+from nanonap.lab.run.runner import measure
 from nanonap.lab.store.read import load as load_result
 from nanonap.lab.store.runs import SCHEMA, BackendUsed, Bench
 from nanonap.lab.store.write import ResultWriter, check_folder, new_folder, point_latest
@@ -33,6 +36,7 @@ from nanonap.toolchain.patched import patch_as, variant_of
 from nanonap.toolchain.wheels import DEFAULT_GO
 from patcher.errors import UnsupportedGo
 
+_ELSEWHERE = "choose --backend none, cgroup1, cgroup2 or systemd, or leave the arm out"
 FORMATS = ("html", "json", "markdown", "benchfmt")
 
 
@@ -98,12 +102,12 @@ def run_bench(
         grouped = elsewhere or any(each.limited for each in wants)
         alone = not elsewhere and not all(each.limited for each in wants)
         refuse_before(backend, alone=alone, inside_limit=inside_limit)
+        chosen = _inside(backend, chosen, left_out, named=not named_all)
         choice = choose(backend if backend != "auto" or grouped else "none")
         try:
             if grouped and choice.limits:
                 refuse_inside([above_backend(choice.backend)], inside_limit)
             usable, notes = _usable(choice, dict(zip(wanted, wants, strict=True)))
-            chosen = _inside(choice, chosen, left_out, named=not named_all)
             notes = _told(left_out) + notes
             schedule = make_schedule(
                 chosen, usable, durations, SIZES[size], seed, weight=weight, memory_bytes=memory_bytes
@@ -205,15 +209,33 @@ def _usable(choice: Choice, wanted: dict[Condition, Limits]) -> tuple[list[Condi
     return usable, _told([f"quota {limits} is not measured: {refusal}" for limits, refusal in refusals.items()])
 
 
-def _inside(choice: Choice, arms: list[Arm], notes: list[str], *, named: bool) -> list[Arm]:
-    """The arms that can be run where the backend runs them. Raises UsageError for one that is named and cannot."""
-    if not choice.backend.elsewhere:
-        return arms
-    foreign = [arm.name for arm in arms if arm.foreign]
-    if foreign and named:
-        raise UsageError(f"--arms {', '.join(foreign)}: not with backend {choice.backend.name}; it runs one program")
-    notes += [f"arm {name} is left out: backend {choice.backend.name} runs one program" for name in foreign]
-    return [arm for arm in arms if not arm.foreign]
+def _inside(backend: str, arms: list[Arm], notes: list[str], *, named: bool) -> list[Arm]:
+    """The arms that can be run where the backend runs them. Raises UsageError or RunFailed for one that is named and
+    cannot.
+    """
+    kept = []
+    for arm in arms:
+        refusal = _refusal(backend, arm)
+        if refusal is None:
+            kept.append(arm)
+        elif named:
+            raise refusal
+        else:
+            notes.append(f"arm {arm.name} is left out: {refusal}")
+    return kept
+
+
+def _refusal(backend: str, arm: Arm) -> NanonapError | None:
+    """Why an arm cannot be run here; None where it can. Injecting is tried, in a run of which nothing is kept."""
+    if backend_class(backend).elsewhere and arm.foreign:
+        why = "runs one program, which this host cannot inject" if arm.live else "runs one program"
+        return UsageError(f"--arms {arm.name}: not with backend {backend}; it {why}: {_ELSEWHERE}")
+    try:
+        if arm.live:
+            measure(Run(0, arm, PRIMARY, ((1_000, 1),), 0, seed=1), 1, NoBackend(), Stop())
+    except RunFailed as error:
+        return error
+    return None
 
 
 def _told(notes: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """The planner asked: the parent reads the process's memory, the child reads the program's file."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,10 @@ from patcher.source import readable
 from patcher.wait import Wait
 
 T = TypeVar("T")
+#: What was said of a file, by what was asked: the processes of one program are planned once. The file is known by its
+#: change time, which nobody can set, and cannot be written while it runs (execve(2), ETXTBSY).
+_known: dict[tuple[int | str, ...], Any] = {}
+_MOST_KNOWN = 64
 
 _WANTED = {"inject": "injected", "eject": "stock"}
 _MOST_READ = 1 << 20  # bytes of a process's memory; its waits have some hundreds
@@ -41,7 +46,14 @@ def _asked(pid: int, job: str, kind: type[T], **arguments: Any) -> T:  # noqa: A
     program = _program(pid)
     try:
         with program.open("rb") as stream, readable(stream, str(program)) as source:
-            return isolated(source.path, f"patcher.live.planner:{job}", kind, keep=source.keep, **arguments)
+            file = os.fstat(stream.fileno())
+            key = (file.st_dev, file.st_ino, file.st_size, file.st_ctime_ns, job, json.dumps(arguments))
+            if key not in _known:
+                if len(_known) >= _MOST_KNOWN:
+                    _known.clear()
+                _known[key] = isolated(source.path, f"patcher.live.planner:{job}", kind, keep=source.keep, **arguments)
+            found: T = _known[key]
+            return found
     except OSError as error:
         raise InputNotFound(f"{program}: cannot be read ({error})") from error
 

@@ -24,6 +24,8 @@ def test_every_arm_is_a_file_with_its_method_strategy_and_slack(roots: Roots) ->
         "netpoll": ("sleep", "netpoll", None),
         "netpoll+slack1": ("sleep", "netpoll", 1),
         "stock+prctl": ("sleep", None, 1),
+        "live": ("sleep", None, None),
+        "live+slack1": ("sleep", None, 1),
         "netpoll+slack1+quantum": ("sleep", "netpoll", 1),
         "netpoll+slack1+spin": ("sleep", "netpoll", 1),
         "rebuilt": ("sleep", None, None),

@@ -52,6 +52,7 @@ EXPERIMENTS = {
     "skew": "nanonap.lab.experiments.skew.experiment:Skew",
     "minimum": "nanonap.lab.experiments.minimum.experiment:Minimum",
     "polling": "nanonap.lab.experiments.polling.experiment:Polling",
+    "live": "nanonap.lab.experiments.live.experiment:Live",
     "article-patch": "nanonap.lab.experiments.article_patch.experiment:ArticlePatch",
 }
 DATA, ABOUT, PICTURE = "data.parquet", "experiment.json", "picture.png"

@@ -17,19 +17,22 @@ CYCLICTEST = "cyclictest"
 GODEBUG = "epollpwait2"
 """The setting of the GODEBUG variable that upstream proposes (golang/go pull 79872)."""
 
+INJECTED = ("inject",)
+
 
 @dataclass(frozen=True)
 class _Source:
     """Where an arm's file is, and how it sleeps.
 
     ``suffix``: of the file under the patched folder, None for the file as built; ``mode``: the build mode;
-    ``optional``: left out, with a note, where it cannot be had, unless it is named.
+    ``optional``: left out, with a note, where it cannot be had, unless it is named; ``live``: as Arm's.
     """
 
     suffix: str | None
     method: str = "sleep"
     mode: str = "default"
     optional: bool = False
+    live: tuple[str, ...] = ()
 
 
 _ARMS: dict[str, _Source] = {
@@ -42,6 +45,8 @@ _ARMS: dict[str, _Source] = {
     "netpoll+slack1": _Source("netpoll+slack1"),
     "netpoll+slack1+quantum": _Source("netpoll+slack1+quantum", optional=True),
     "netpoll+slack1+spin": _Source("netpoll+slack1+spin", optional=True),
+    "live": _Source(None, optional=True, live=INJECTED),
+    "live+slack1": _Source(None, optional=True, live=INJECTED),
     "godebug": _Source(None, optional=True),
     "rebuilt": _Source(None, mode="rebuilt", optional=True),
     "rebuilt+slack1": _Source("stock+slack1", mode="rebuilt", optional=True),
@@ -71,7 +76,8 @@ CONTROL = "control"
 class Arm:
     """One thing to compare. ``strategy`` and ``slack_ns`` are None for a file as the Go toolchain made it.
 
-    ``before`` are the words of the command before the program's: a wrapper that execs it.
+    ``before`` are the words of the command before the program's: a wrapper that execs it. ``live``: what is done to
+    each process before it is measured: "inject" (with ``slack_ns``), "eject".
     """
 
     name: str
@@ -82,6 +88,7 @@ class Arm:
     go_version: str
     sha256: str
     before: tuple[str, ...] = ()
+    live: tuple[str, ...] = ()
 
     @property
     def words(self) -> list[str]:
@@ -90,8 +97,8 @@ class Arm:
 
     @property
     def foreign(self) -> bool:
-        """Whether more than one program of ours is run: such an arm stays outside containers and guests."""
-        return bool(self.before) or self.method == CYCLICTEST
+        """Whether it takes more than to run one program: such an arm stays outside containers and guests."""
+        return bool(self.before or self.live) or self.method == CYCLICTEST
 
 
 def in_order(arm: str) -> tuple[int, str]:
@@ -172,8 +179,8 @@ def _arm(name: str, built_root: Path, patched_root: Path, go_version: str) -> Ar
                 f"{built}: not built yet; run `{command('build', '--go', go_version, '--mode', folder)}`"
             )
         before = _before(name, built_root / "default" / WRAPPER, built)
-        slack_ns = 1 if name == "stock+prctl" else None
-        return Arm(name, built, source.method, None, slack_ns, go_version, sha256_of(built), before)
+        slack_ns = 1 if name in ("stock+prctl", "live+slack1") else None
+        return Arm(name, built, source.method, None, slack_ns, go_version, sha256_of(built), before, source.live)
     path = patched_root / folder / f"{PROGRAM}.{source.suffix}"
     if not path.is_file():
         raise NothingBuilt(f"{path}: not patched yet; run `{command('patch')}` first, or leave {name} out with --arms")

@@ -74,6 +74,7 @@ class Run:
         options = ["-method", self.arm.method, "-plan", plan, "-seed", str(self.seed)]
         options += ["-gomaxprocs", str(gomaxprocs), "-warmup", str(_warmup(self.plan[0][0]))]
         options += ["-max-time", f"{self.max_time_ns}ns"]
+        options += ["-hold"] if self.arm.live else []
         load = self.condition.load
         if load.kind in ("burn", "sibling", "gc"):
             options += [f"-{load.kind}", str(load.count)]

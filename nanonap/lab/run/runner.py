@@ -3,8 +3,9 @@
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,7 @@ from nanonap.lab.quota.none import NoBackend
 from nanonap.lab.quota.sampler import Sampler, SamplerFailed, Sampling
 from nanonap.lab.run import cyclictest
 from nanonap.lab.run.header import Header
+from nanonap.lab.run.live import Change, changes
 
 COLUMNS = ("requested_ns", "actual_ns", "start_ns", "sleeper")
 SCHEMA = 1
@@ -35,10 +37,14 @@ _STDERR_TAIL = 300
 
 @dataclass(frozen=True)
 class Output:
-    """What sleepbench wrote: its header, and the samples, int64 of shape (4, n) in the order of COLUMNS."""
+    """What sleepbench wrote: its header, and the samples, int64 of shape (4, n) in the order of COLUMNS.
+
+    ``live``: what was done to the process before the first of them; None where nothing was to be done.
+    """
 
     header: Header
     samples: NDArray[np.int64]
+    live: list[Change] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,8 @@ def _output(run: Run, processors: int, group: Group, stop: Stop) -> Output:
     """Run the arm's program and read what it gives. Raises RunFailed, QuotaUnavailable, Interrupted."""
     if run.arm.method == CYCLICTEST:
         return Output(*cyclictest.measure(run, lambda argv: execute(group.command(argv), run, stop)))
-    return parse(execute(group.command([*run.arm.words, *run.options(processors)]), run, stop).stdout, run)
+    finished = execute(group.command([*run.arm.words, *run.options(processors)]), run, stop)
+    return replace(parse(finished.stdout, run), live=finished.met)
 
 
 def _start(sampling: Sampler | None) -> SamplerFailed | None:
@@ -123,8 +130,9 @@ def _stop(sampling: Sampler | None, failure: SamplerFailed | None) -> tuple[pl.D
 def execute(argv: Sequence[str], run: Run, stop: Stop) -> Finished:
     """Run the command to its end. Raises RunFailed for any end but a good one, QuotaUnavailable, Interrupted."""
     timeout_s = max(_LEAST_PATIENCE_S, _PATIENCE * run.expected_ns / 1e9)
+    meet = partial(changes, run.arm) if run.arm.live else None
     try:
-        finished = stop.run(argv, timeout_s)
+        finished = stop.run(argv, timeout_s, meet)
     except OSError as error:
         raise RunFailed(f"{_where(run)}: {argv[0]} cannot be started ({error.strerror}); build it again") from error
     if finished.timed_out:
@@ -133,6 +141,8 @@ def execute(argv: Sequence[str], run: Run, stop: Stop) -> Finished:
         raise QuotaUnavailable("cgroup", f"the run could not enter its group ({_tail(finished)})", "run as root")
     if finished.status != 0:
         raise RunFailed(f"{_where(run)}: {_ending(finished.status)}; its stderr: {_tail(finished)}")
+    if meet is not None and not finished.met:
+        raise RunFailed(f"{_where(run)}: it did not wait to be changed; build it again")
     return finished
 
 

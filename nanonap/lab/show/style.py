@@ -42,6 +42,7 @@ _COLOURS = {
     "sleep": _GREEN,
     "netpoll": _BLUE,
     "rebuilt": _RED,
+    "live": _GREEN,
     "godebug": _RED,
     "nanosleep": _SKY,
     "sleep-then-spin": _SKY,
@@ -50,7 +51,7 @@ _COLOURS = {
     "control": FAINT,
 }
 _DASHES = {"spin": ":", "quantum": "-.", "prctl": ":", "fifo": ":", "slack1": "--"}
-_BARE = {"godebug": ":", "sleep-then-spin": ":", "cyclictest": "-."}
+_BARE = {"live": "-.", "godebug": ":", "sleep-then-spin": ":", "cyclictest": "-."}
 
 
 def colour(arm: str) -> str:

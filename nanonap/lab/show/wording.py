@@ -19,6 +19,8 @@ ARMS = {
     PRECISE: "netpoll with 1 ns of timer slack: what a user would take who wants short sleeps",
     f"{PRECISE}+quantum": f"{PRECISE}, and near deadlines share a wake-up: for many timers",
     f"{PRECISE}+spin": f"{PRECISE}, and it wakes early and polls until the deadline: shorter still, for more CPU",
+    "live": "stock, injected with netpoll while it runs, and then measured",
+    "live+slack1": "the same with 1 ns of timer slack: what a user would take whose program must not restart",
     "godebug": "stock, run with GODEBUG=epollpwait2=1",
     "rebuilt": "built with a runtime whose netpoll uses epoll_pwait2: what a change of Go itself would give",
     "rebuilt+slack1": "rebuilt, with 1 ns of timer slack",

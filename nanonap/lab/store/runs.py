@@ -8,6 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 from nanonap.lab.ground.hosts import Host
 from nanonap.lab.quota.above import LimitsAbove
 from nanonap.lab.quota.sampler import Sampling
+from nanonap.lab.run.live import Change
 from nanonap.lab.run.syscalls import Counted
 
 SCHEMA = 1
@@ -83,6 +84,7 @@ class RunLine(Struct, frozen=True, kw_only=True):
     sampling: Sampling | None = None
     host_during: dict[str, int | None] | None = None
     above: LimitsAbove | None = None
+    live: list[Change] | None = None
 
 
 class BackendUsed(Struct, frozen=True):

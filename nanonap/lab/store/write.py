@@ -178,6 +178,7 @@ def run_line(run_id: str, measured: Measured, backend: Backend, host: Host) -> R
         sampling=measured.sampling,
         host_during=measured.host_during,
         above=measured.above,
+        live=measured.output.live,
     )
 
 

@@ -99,7 +99,7 @@ def subject(path: Path, record: Path, strains: str | None = None) -> Iterator[Su
             [path, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
         )
         try:
-            if process.stdout is None or process.stdout.readline() != "ready\n":
+            if process.stdout is None or process.stdout.readline() != f"{process.pid}\n":
                 raise AssertionError(f"{path} does not start")
             yield Subject(process, record, stderr, started(process.pid) or 0)
         finally:

@@ -1,5 +1,6 @@
 """Inject and eject in a process that runs: what is in memory, what it does, what it was."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import patcher
 from nanonap.base.errors import UsageError
 from patcher.live import slack
 from patcher.live.errors import NotInjected
+from patcher.live.planning import plan
 from patcher.wait import Wait
 from tests.conftest import BuildProgram
 from tests.patcher.live.targets import Codes, running
@@ -48,6 +50,15 @@ def test_what_goes_in_comes_out(survive: Path) -> None:
             patcher.eject(target.pid)
         told = target.finished()
         assert (told["early"], told["corrupted"]) == (0, 0)
+
+
+def test_processes_of_one_program_are_planned_once(survive: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copy(survive, tmp_path))
+    scripts = []
+    for path in (survive, survive, other):
+        with running(path, "-mode", "wait", "-for", "1000s") as target:
+            scripts.append(plan(target.pid, "inject", Wait()))
+    assert scripts[0] is scripts[1] is not scripts[2] == scripts[0]
 
 
 def test_a_dry_run_writes_nothing(survive: Path) -> None:

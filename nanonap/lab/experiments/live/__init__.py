@@ -1,0 +1,1 @@
+"""The experiment ``live``; see ``experiment.py``."""
