@@ -112,11 +112,8 @@ def _in_a_fork(request: Request, limit_s: float) -> dict[str, Any]:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != agent:
             os._exit(1)
-        # A thread that execs waits for our ptrace to take note of the others' ends, and PTRACE_SEIZE for that thread
-        # (cred_guard_mutex): only the end of this process frees both.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
-        signal.setitimer(signal.ITIMER_REAL, 2 * limit_s)
         os.write(writing, json.dumps(_answer(request, limit_s)).encode())
         os._exit(0)
     os.close(writing)
@@ -152,6 +149,10 @@ def _answer(request: Request, limit_s: float) -> dict[str, Any]:
 def attempt(request: Request, limit_s: float) -> Done:
     """One try. Raises Doubt to be tried again, or why it cannot be."""
     script, pid = request.script, request.pid
+    _rehearse(request, limit_s)
+    # A thread that execs waits for our ptrace to take note of the others' ends, and PTRACE_SEIZE for that thread
+    # (cred_guard_mutex): only the end of this process frees both.
+    signal.setitimer(signal.ITIMER_REAL, 2 * limit_s)
     begun = time.monotonic_ns()
     done = Done()
     with held(pid, limit_s) as stops:
@@ -169,9 +170,36 @@ def attempt(request: Request, limit_s: float) -> Done:
             for tid, values in moves.items():
                 ptrace.set_registers(tid, values)
             done.written = _write(request, memory)
-            done.slack_failed = _set_slack(request, list(stops))
     done.pause_ns = time.monotonic_ns() - begun
+    if not request.dry_run:
+        done.slack_failed = _set_slack(request)
     return done
+
+
+def _rehearse(request: Request, limit_s: float) -> None:
+    """What is done while the process stands, done before to a child that only waits: memory that a fork shares until
+    it is touched, and what Python makes at a first call, then take their time beforehand. It never fails.
+    """
+    own = os.getpid()
+    child = os.fork()
+    if not child:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        while os.getppid() == own:
+            signal.pause()
+        os._exit(0)
+    try:
+        bias = entry_of(request.pid) - request.script.entry
+        memory = Memory(os.open(f"/proc/{request.pid}/mem", os.O_RDONLY | os.O_CLOEXEC), bias)
+        with held(child, limit_s) as stops:
+            _check_identity(request)
+            _check_memory(request, memory)
+            _check_filters(request, list(stops), bias)
+            moves_of(list(stops), [each.table for each in request.script.sites], memory, scan_all=False)
+    except (Doubt, NanonapError, OSError):
+        pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def _check_identity(request: Request) -> None:
@@ -250,17 +278,17 @@ def _write(request: Request, memory: Memory) -> int:
     return count
 
 
-def _set_slack(request: Request, tids: list[int]) -> int:
+def _set_slack(request: Request) -> int:
     record = Path(request.record)
     if request.restore_slack:
         known = slack.recorded(record)
-        failed = slack.restore(tids, known) if known else 0
+        failed = slack.restore(request.pid, known) if known else 0
         if not failed:
             record.unlink(missing_ok=True)
         return failed
     if request.slack_ns is None:
         return 0
-    return slack.change(tids, request.slack_ns, record, slack.recorded(record))
+    return slack.change(request.pid, request.slack_ns, record, slack.recorded(record))
 
 
 if __name__ == "__main__":

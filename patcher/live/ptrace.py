@@ -23,6 +23,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _ptrace = _libc.ptrace
 _ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
 _ptrace.restype = ctypes.c_long
+_registers = ctypes.create_string_buffer(threads.SIZE)  # once: the process stands still meanwhile
+_registers_at = ctypes.addressof(_registers)
 
 
 def _call(request: int, tid: int, address: int = 0, data: object = None) -> int:
@@ -51,9 +53,8 @@ def detach(tid: int, number: int = 0) -> None:
 
 def registers(tid: int) -> dict[str, int]:
     """The registers of a stopped thread."""
-    buffer = ctypes.create_string_buffer(threads.SIZE)
-    _call(_GETREGS, tid, data=ctypes.addressof(buffer))
-    return threads.unpack(buffer.raw)
+    _call(_GETREGS, tid, data=_registers_at)
+    return threads.unpack(_registers)
 
 
 def set_registers(tid: int, values: dict[str, int]) -> None:

@@ -1,7 +1,8 @@
 """The timer slack of every thread of another process, and what it was before (proc(5), timerslack_ns).
 
-New threads inherit it from the one that creates them, so all are set while all stand. Only /proc/TID has the file, not
-/proc/PID/task/TID; and whoever is not the thread itself needs CAP_SYS_NICE (fs/proc/base.c, timerslack_ns_write).
+New threads inherit it from the one that creates them. So all are set when a list of the threads names none that was not
+set before the list was read, and the process need not stand still. Only /proc/TID has the file, not /proc/PID/task/TID;
+and whoever is not the thread itself needs CAP_SYS_NICE (fs/proc/base.c, timerslack_ns_write).
 """
 
 import contextlib
@@ -9,11 +10,14 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from patcher.answers import WrongShape, decode, encode
+from patcher.live.stopping import thread_ids
+
+_MOST_LISTS = 20  # of a process that makes threads all the time: those of the last lists have what their makers had
 
 
 @dataclass
@@ -48,9 +52,12 @@ def write(tid: int, value_ns: int) -> bool:
     return True
 
 
-def change(tids: Iterable[int], value_ns: int, record: Path, known: Before | None) -> int:
-    """Set it for every thread, once what it was is kept in a file, else for none; of how many it could not be set."""
-    tids = list(tids)
+def change(pid: int, value_ns: int, record: Path, known: Before | None) -> int:
+    """Set it for every thread, once what it was is kept in a file, else for none; of how many it could not be set.
+
+    Raises NoSuchProcess, as ``restore``.
+    """
+    tids = thread_ids(pid)
     before = {tid: found for tid in tids if (found := read(tid)) is not None}
     if not before:
         return len(tids)
@@ -62,12 +69,22 @@ def change(tids: Iterable[int], value_ns: int, record: Path, known: Before | Non
         keep(record, known)
     except OSError:  # no room: what cannot be undone is not done
         return len(tids)
-    return sum(not write(tid, value_ns) for tid in tids)
+    return _set_all(pid, lambda _: value_ns)
 
 
-def restore(tids: Iterable[int], known: Before) -> int:
+def restore(pid: int, known: Before) -> int:
     """Give every thread what it had, new ones what the leader had; of how many that could not be done."""
-    return sum(not write(tid, known.threads_ns.get(tid, known.default_ns)) for tid in tids)
+    return _set_all(pid, lambda tid: known.threads_ns.get(tid, known.default_ns))
+
+
+def _set_all(pid: int, wanted: Callable[[int], int]) -> int:
+    done: dict[int, bool] = {}
+    for _ in range(_MOST_LISTS):
+        new = [tid for tid in thread_ids(pid) if tid not in done]
+        if not new:
+            break
+        done |= {tid: write(tid, wanted(tid)) for tid in new}
+    return sum(not done.get(tid, True) for tid in thread_ids(pid))
 
 
 def keep(record: Path, known: Before) -> None:

@@ -36,26 +36,35 @@ def held(pid: int, limit_s: float) -> Iterator[dict[int, ptrace.Stop]]:
     """
     until = time.monotonic() + limit_s
     stops: dict[int, ptrace.Stop | None] = {}
+    ended: list[int] = []
     try:
-        while new := [each for each in thread_ids(pid) if each not in stops]:
+        listed = thread_ids(pid)
+        while new := [each for each in listed if each not in stops]:
             for tid in new:
                 stops[tid] = None
                 _seize(pid, tid)
             for tid in new:
-                with contextlib.suppress(ProcessLookupError):
+                try:
                     ptrace.interrupt(tid)
+                except ProcessLookupError:
+                    continue
             for tid in new:
                 stops[tid] = _stopped(tid, until)
-        for tid in thread_ids(pid):
+            listed = thread_ids(pid)
+        for tid in listed:
             if stops.get(tid) is None and not _is_gone(status_of(tid)):
                 raise Doubt(f"thread {tid} is not held: another has exec'd and has its number now")
         yield {tid: stop for tid, stop in stops.items() if stop is not None}
     finally:
         for tid, stop in stops.items():
-            if stop is not None:
-                with contextlib.suppress(OSError):  # it was killed: SIGKILL alone reaches a thread that stands
+            try:
+                if stop is not None:
                     ptrace.detach(tid, stop.held)
-        for tid in sorted(stops, key=lambda each: each == pid):  # what died in our hands, the leader last
+                    continue
+            except OSError:  # it was killed: SIGKILL alone reaches a thread that stands
+                pass
+            ended.append(tid)
+        for tid in sorted(ended, key=lambda each: each == pid):  # what died in our hands, the leader last
             ptrace.reap(tid)
 
 

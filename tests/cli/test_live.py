@@ -85,8 +85,8 @@ def test_for_a_while_until_ctrl_c(target: Running, invoke: Invoke) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("inject",), "name one"),
-        (("eject", "1", "--all"), "name one"),
+        (("inject",), "name exactly one of"),
+        (("eject", "1", "--all"), "name exactly one of"),
         (("inject", "x"), "not a whole number"),
         (("inject", "1", "--for", "1s", "--dry-run"), "exclude each other"),
         (("inject", "1", "--quantum", "800000", "--spin", "40000"), "exclude each other"),

@@ -3,6 +3,7 @@
 No decoder, no assembler and no emulator is imported here: the agent reads this beside a stopped process.
 """
 
+import ctypes
 import re
 import struct
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ REGISTERS = (
     "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi",
     "orig_rax", "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base", "ds", "es", "fs", "gs",
 )  # fmt: skip
+_LAYOUT = struct.Struct(f"<{len(REGISTERS)}Q")
+SIZE = _LAYOUT.size
 PROGRAM_COUNTER, STACK_POINTER, RESULT, IN_SYSTEM_CALL = "rip", "rsp", "rax", "orig_rax"
 AUDIT_ARCH = 0xC000003E  # AUDIT_ARCH_X86_64 (linux/audit.h)
 CODE_SELECTOR = 0x33  # __USER_CS: a thread that runs 64-bit code (arch/x86/include/asm/segment.h)
@@ -24,15 +27,12 @@ _BEFORE_SELECTORS = 2 * _WORD
 
 def pack(registers: dict[str, int]) -> bytes:
     """What PTRACE_SETREGS takes."""
-    return struct.pack(f"<{len(REGISTERS)}Q", *(registers[each] for each in REGISTERS))
+    return _LAYOUT.pack(*(registers[each] for each in REGISTERS))
 
 
-def unpack(data: bytes) -> dict[str, int]:
+def unpack(data: bytes | ctypes.Array[ctypes.c_char]) -> dict[str, int]:
     """What PTRACE_GETREGS gave, by name; unsigned."""
-    return dict(zip(REGISTERS, struct.unpack(f"<{len(REGISTERS)}Q", data), strict=True))
-
-
-SIZE = _WORD * len(REGISTERS)
+    return dict(zip(REGISTERS, _LAYOUT.unpack(data), strict=True))
 
 
 def interrupted_at(stack: bytes) -> Iterator[int]:

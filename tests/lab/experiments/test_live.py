@@ -86,7 +86,7 @@ def test_equal_is_within_five_per_cent_by_the_whole_interval(
 def test_too_few_runs_settle_nothing() -> None:
     data = frame(9)
     assert [each.outcome for each in Live().judge(data)] == ["not settled"] * 3
-    assert "takes more of them" in verdict("L1", data).sentence
+    assert "too few runs: take more" in verdict("L1", data).sentence
 
 
 def test_runs_are_the_unit_and_not_their_sleeps() -> None:
