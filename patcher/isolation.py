@@ -131,7 +131,7 @@ def _receive(reading: int, pid: int, path: Path, limits: Limits) -> bytes:
     poll = select.poll()
     poll.register(reading, select.POLLIN)
     answer, wait_ms, idle_ms, used_ns = bytearray(), _WATCH_MS, 0, -1
-    with open(f"/proc/{os.getpid()}/statm", "rb") as own, open(f"/proc/{pid}/statm", "rb") as statm:  # noqa: PTH123
+    with open(f"/proc/{os.getpid()}/statm", "rb") as own, open(f"/proc/{pid}/statm", "rb") as statm:  # noqa: PTH123 - the two side by side
         allowed = limits.memory + max(0, _resident(own.fileno()) - _OWN_MEMORY)
         while True:
             ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

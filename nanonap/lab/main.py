@@ -150,8 +150,8 @@ def _finish(writer: ResultWriter, failure: NanonapError | None, as_json: bool, *
         writer.notes.append(f"cut short: {failure}")
     try:
         # SciPy and Matplotlib: no error should wait for them.
-        from nanonap.lab.judge.disturbance import disturbed  # noqa: PLC0415
-        from nanonap.lab.show import first_screen, report, terminal  # noqa: PLC0415
+        from nanonap.lab.judge.disturbance import disturbed  # noqa: PLC0415 - scipy takes a second to import
+        from nanonap.lab.show import first_screen, report, terminal  # noqa: PLC0415 - so does matplotlib
 
         writer.finish(partial=failure is not None)
         summary = report.write_report(folder)

@@ -139,7 +139,7 @@ def _document(judged: list[Judged], seed: int, seconds: float) -> dict[str, Any]
 def show_fuzz(document: dict[str, Any]) -> None:
     """Outcomes by kind of damage, the extremes, the findings."""
     from rich.console import Console  # noqa: PLC0415 - rich is imported on first use: starting must be quick
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415 - for a person alone
 
     table = Table("damage", "outcomes")
     for kind, outcomes in document["outcomes"].items():
