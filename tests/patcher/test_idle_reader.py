@@ -11,7 +11,7 @@ import pytest
 from patcher import isolation
 from patcher.errors import ReaderTooSlow
 from patcher.isolation import isolated
-from tests.patcher.test_confinement import pipes
+from tests.patcher.test_false_answers import pipes
 
 _LONG_S = 1000
 

@@ -17,7 +17,7 @@ from patcher.live import injecting, planning
 from patcher.live.script import Script, Spans
 from tests.conftest import BuildProgram
 from tests.patcher.live.targets import Codes, running
-from tests.patcher.test_confinement import job, sends
+from tests.patcher.test_false_answers import job, sends
 
 _SPANS: dict[str, list[list[int]]] = {
     "more than there is memory": [[0x400000, 1 << 62]],
