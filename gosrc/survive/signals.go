@@ -11,7 +11,7 @@ import (
 
 var sentSignals = []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGHUP}
 
-// signals sends signals during the sleeps, and counts what os/signal delivers of them.
+// signals sends signals during the sleeps, and counts what os/signal delivers of them. SIGTERM ends it early.
 func signals(o *options) (map[string]any, bool, error) {
 	c := &crew{}
 	delivered := make([]atomic.Int64, len(sentSignals))
@@ -27,7 +27,13 @@ func signals(o *options) (map[string]any, bool, error) {
 	c.start(o.sleepers, func(int) { c.sleep(o.requested) })
 	result := make(chan sending, 1)
 	go func() { result <- send(c, sentSignals) }()
-	c.finish(o.length)
+	enough := make(chan os.Signal, 1)
+	signal.Notify(enough, syscall.SIGTERM)
+	select {
+	case <-time.After(o.length):
+	case <-enough:
+	}
+	c.finish(0)
 	sent := <-result
 	if sent.err != nil {
 		return nil, false, sent.err

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"os"
-	"os/signal"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -42,14 +39,9 @@ func (c *crew) start(n int, once func(sleeper int)) {
 	}
 }
 
-// finish lets the crew go on for d or until SIGTERM, then stops it and waits for all of them.
+// finish lets the crew go on for d, then stops it and waits for all of them.
 func (c *crew) finish(d time.Duration) {
-	enough := make(chan os.Signal, 1)
-	signal.Notify(enough, syscall.SIGTERM)
-	select {
-	case <-time.After(d):
-	case <-enough:
-	}
+	time.Sleep(d)
 	c.stop.Store(true)
 	c.ended.Wait()
 }
