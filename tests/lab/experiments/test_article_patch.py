@@ -106,7 +106,7 @@ def test_what_the_number_brings_about_is_measured_against_stock(often: int, bloc
 
 
 @pytest.mark.parametrize(
-    ("waits", "blocks", "said"), [(59, 4, "as before"), (6, 4, "not as before"), (59, 2, "these runs do not")]
+    ("waits", "blocks", "said"), [(59, 4, "as before"), (6, 4, "not as before"), (59, 2, "too few runs")]
 )
 def test_where_its_sleeps_wait_is_measured_against_stock(waits: int, blocks: int, said: str) -> None:
     rows = [each for each in _rows() if each["part"] != "number"]
