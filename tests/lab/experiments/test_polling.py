@@ -204,7 +204,7 @@ def test_timers_that_are_cheap_only_where_little_is_due_are_not_cheap() -> None:
 def test_what_lies_on_the_limit_is_not_settled() -> None:
     (found,) = Polling().judge(frame(stock=(0.8 * 520, 0.03)))
     assert found.figures["parts"]["more precise than polling at 1 ms"] is None
-    assert "do not settle" in found.sentence
+    assert "too few runs" in found.sentence
 
 
 def test_nothing_is_judged_without_stock_or_from_two_runs() -> None:
