@@ -17,11 +17,10 @@ from patcher.wait import PRECISE
 
 RELEASES = (NEWEST, oldest_release())
 PATCHES = ("netpoll", "netpoll+slack1", "netpoll+slack1+spin", "netpoll+slack1+quantum", "sleep", "usleep")
-#: (variant, release) of patched files, and of injected processes, which are a long test of all but the newest.
+#: (variant, release) of patched files, and of injected processes: a long test of all but the newest.
 PATCHES_AND_LIVE = [
-    *((variant, go) for variant in PATCHES for go in RELEASES),
-    (LIVE, RELEASES[0]),
-    *(pytest.param(LIVE, go, marks=pytest.mark.long) for go in RELEASES[1:]),
+    *((variant, RELEASES[0]) for variant in (*PATCHES, LIVE)),
+    *(pytest.param(variant, go, marks=pytest.mark.long) for variant in (*PATCHES, LIVE) for go in RELEASES[1:]),
 ]
 _VARIANTS = {each.name: each for each in VARIANTS}
 

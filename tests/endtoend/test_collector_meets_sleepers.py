@@ -6,9 +6,10 @@ Other releases and build modes: tests/trials/test_matrix.py.
 import pytest
 
 from tests.endtoend.arms import PATCHES, RELEASES, Survivors
+from tests.soon import soon
 
 
-@pytest.mark.parametrize("go", RELEASES)
+@pytest.mark.parametrize("go", soon(RELEASES, 0))
 @pytest.mark.parametrize("variant", PATCHES)
 def test_two_hundred_sleepers_live_through_five_seconds_of_collection(
     survivors: Survivors, variant: str, go: str
@@ -24,7 +25,7 @@ RUNTIME_CHECKS = ("gccheckmark=1", "gcstoptheworld=1", "clobberfree=1", "clobber
 
 
 @pytest.mark.parametrize("checks", RUNTIME_CHECKS)
-@pytest.mark.parametrize("go", RELEASES)
+@pytest.mark.parametrize("go", soon(RELEASES, 0))
 @pytest.mark.parametrize("variant", ["netpoll", "sleep"])
 def test_the_runtimes_own_checks_find_nothing(survivors: Survivors, variant: str, go: str, checks: str) -> None:
     settings = {"GOGC": "1", "GODEBUG": checks + ",invalidptr=1"}
@@ -32,7 +33,7 @@ def test_the_runtimes_own_checks_find_nothing(survivors: Survivors, variant: str
     assert figures["gcs"] > 0
 
 
-@pytest.mark.parametrize("go", RELEASES)
+@pytest.mark.parametrize("go", soon(RELEASES, 0))
 @pytest.mark.parametrize("variant", PATCHES)
 def test_stacks_grow_shrink_and_move_around_sleeps(survivors: Survivors, variant: str, go: str) -> None:
     figures = survivors(variant, go).figures("-mode", "grow", "-for", "1s", GOGC="1", GODEBUG="clobberfree=1")

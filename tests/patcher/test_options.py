@@ -65,6 +65,7 @@ def test_a_command_line_that_cannot_be_read_has_the_usage_status(invoke: Invoke,
     assert "Traceback" not in answer.err
 
 
+@pytest.mark.long
 def test_options_that_the_strategy_does_not_have_are_refused_for_all_that_was_built(invoke: Invoke) -> None:
     answer = invoke("patch", "--strategy", "sleep", "--spin", "40000")
     assert answer.status == 2

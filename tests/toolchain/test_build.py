@@ -25,6 +25,7 @@ DEFAULT = MODES["default"]
 BUILDABLE = [mode for mode in MODES.values() if not (mode.big or mode.profiled or mode.missing())]
 
 
+@pytest.mark.long
 def test_the_same_inputs_give_the_same_bytes_from_another_folder_with_an_empty_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, toolchain: Toolchain, sleepbench_path: Path
 ) -> None:

@@ -170,6 +170,7 @@ def test_what_a_shell_lets_its_background_jobs_ignore_is_heard_in_a_trial(tmp_pa
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_every_process_and_leaves_no_folder(tmp_path: Path) -> None:
     # A shell that runs the tests in the background has SIGINT ignored, which its children inherit.
     script = f"""

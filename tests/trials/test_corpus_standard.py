@@ -80,6 +80,7 @@ def test_a_patched_test_binary_gives_the_verdicts_of_stock(standard: Standard, t
     assert int(row.detail.split()[0]) > 60
 
 
+@pytest.mark.long
 def test_strategy_sleep_is_refused_with_synctest_and_that_is_no_failure(standard: Standard, tmp_path: Path) -> None:
     (row,) = trial(standard, tmp_path, "sleep", Package("testing/synctest"))()
     assert isinstance(row, Row)

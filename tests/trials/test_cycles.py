@@ -17,6 +17,7 @@ def test_a_wait_in_two_pages_is_changed_and_kills_are_lived_through() -> None:
     assert all(each["process"]["sleeps"] > 0 and each["process"]["requests"] > 0 for each in cell["parts"])
 
 
+@pytest.mark.long
 def test_a_wait_in_one_page_is_stock_or_injected_whenever_the_agent_dies() -> None:
     (cell,) = run_cycles("1.21.13", "default", 40, 40, 2)
     assert problem(cell) is None

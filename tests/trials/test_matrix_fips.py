@@ -68,7 +68,7 @@ def test_a_patched_program_passes_the_self_check(folder: Path, go: str, mode: st
     assert said["slept_ns"] >= 1_000_000
 
 
-@pytest.mark.parametrize("go", RELEASES)
+@pytest.mark.parametrize("go", soon(RELEASES, -1))
 def test_the_self_check_can_fail(folder: Path, go: str) -> None:
     program = build_fips(folder, go, "default")
     data = bytearray(program.read_bytes())

@@ -33,6 +33,7 @@ def _draw_elsewhere(folder: Path, cwd: Path, **environment: str) -> dict[str, by
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.long
 def test_figures_do_not_depend_on_threads_hashes_locale_zone_or_processor(folder: Path, tmp_path: Path) -> None:
     """Of another processor numpy and BLAS would use other instructions, which may sum in another order."""
     optional = np.show_config(mode="dicts")["SIMD Extensions"]["found"]

@@ -44,6 +44,7 @@ def verdict(claim: str, data: pl.DataFrame) -> Verdict:
     return next(each for each in Live().judge(data) if each.claim == claim)
 
 
+@pytest.mark.long
 def test_real_processes_are_injected_and_ejected(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experiment, "_QUICK", experiment._Plan(1, 5, {20: 1}))
     data = Live().run(setting)
