@@ -59,7 +59,10 @@ def test_of_several_one_that_fails_is_named_and_the_others_are_done(
 ) -> None:
     with awkward(build_awkward(tmp_path / "built"), "shared") as other:
         answer = invoke("inject", "--match", f"^{target.path}.* -sleepers 5 |^{tmp_path}.* shared$", "--json")
-        assert (answer.status, answer.err) == (75, "nanonap: 1 of 2 processes failed\n")
+        assert (answer.status, answer.err) == (
+            75,
+            "nanonap: 1 of 2 processes failed; the answer says why, process by process\n",
+        )
         told = {each["pid"]: each for each in json.loads(answer.out)["processes"]}
         assert told[target.pid]["after"] == "injected"
         assert told[other.pid]["exit_status"] == 72
