@@ -37,8 +37,9 @@ OTHER_MODES = [
 
 
 CELLS = [
-    *(Cell(release, "default") for release in installed_releases(say=False)),
-    *(Cell(NEWEST, mode) for mode in OTHER_MODES),  # `invoke matrix` has those of all releases
+    # `invoke matrix` has all releases in all modes.
+    *(Cell(release, "default") for release in sorted({*installed_releases(say=False)[::3], NEWEST})),
+    *(Cell(NEWEST, mode) for mode in OTHER_MODES),
 ]
 SOON = Cell(NEWEST, "pgo-stripped")
 
