@@ -57,7 +57,7 @@ def quick(quick_setting: Setting) -> pl.DataFrame:
         idle = data.filter(pl.col("part") == IDLE).group_by("method").agg(pl.col("idle_ps", "syscall_ticks").max())
         ticks = dict(idle.select("method", "syscall_ticks").iter_rows())
         settled = all(hands_over(data, each) is not None for each in AT_ONCE)
-        if settled and (idle["idle_ps"] == 2).all() and all(ticks[each] for each in (CALL, DIRECT)):
+        if settled and (idle["idle_ps"] == 2).all() and all(ticks.get(each) for each in (CALL, DIRECT)):
             return data
     return Handoff().run(quick_setting)
 
