@@ -157,7 +157,9 @@ from nanonap.lab.quota.limits import Limits, parse_quota
 def own(pid="self"):
     return Path("/sys/fs/cgroup" + own_path(Path(f"/proc/{pid}/cgroup").read_text()))
 
-other = subprocess.Popen(["sleep", "1000"])
+# Where this fails, it lives on, and must not keep the answer from its end.
+nowhere = subprocess.DEVNULL
+other = subprocess.Popen(["sleep", "1000"], stdin=nowhere, stdout=nowhere, stderr=nowhere)
 before = own()
 backend = Cgroup2Backend()
 backend.prepare()
