@@ -1,6 +1,7 @@
 """inject, eject and status as a user types them."""
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -16,10 +17,13 @@ from tests.patcher.live.targets import Running, running
 from tests.patcher.test_bad_input import assert_refused
 from tests.patience import wait_until
 
+#: No other worker's process has it in its command line.
+_OWN = f"{1_000_000 + os.getpid()}s"
+
 
 @pytest.fixture
 def target(build_program: BuildProgram) -> Iterator[Running]:
-    with running(build_program("survive"), "-mode", "wait", "-sleepers", "5", "-for", "1h") as process:
+    with running(build_program("survive"), "-mode", "wait", "-sleepers", "5", "-for", _OWN) as process:
         yield process
         assert process.process.poll() is None
 
@@ -45,7 +49,7 @@ def test_in_told_and_out(invoke: Invoke, target: Running) -> None:
 
 
 def test_several_by_a_pattern(invoke: Invoke, target: Running) -> None:
-    pattern = f"{target.path}.*-sleepers 5"
+    pattern = f"{target.path}.*-for {_OWN}"
     told = json.loads(invoke("inject", "--match", pattern, "--json").out)["processes"]
     assert [(each["pid"], each["after"]) for each in told] == [(target.pid, "injected")]
     assert f"{target.pid}  ejected" in invoke("eject", "--match", pattern).out
@@ -58,7 +62,7 @@ def test_of_several_one_that_fails_is_named_and_the_others_are_done(
     invoke: Invoke, target: Running, tmp_path: Path
 ) -> None:
     with awkward(build_awkward(tmp_path / "built"), "shared") as other:
-        answer = invoke("inject", "--match", f"^{target.path}.* -sleepers 5 |^{tmp_path}.* shared$", "--json")
+        answer = invoke("inject", "--match", f"^{target.path}.* -for {_OWN}|^{tmp_path}.* shared$", "--json")
         assert (answer.status, answer.err) == (
             75,
             "nanonap: 1 of 2 processes failed; the answer says why, process by process\n",
