@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -64,10 +65,11 @@ def traced(target: Running) -> Iterator[None]:
         os.waitpid(tracer, 0)
 
 
-def test_one_that_is_kept_by_another_does_not_keep_the_rest(survive: Path) -> None:
-    with running(survive, *_SLEEPS) as one, running(survive, *_SLEEPS) as other:
+def test_one_that_is_kept_by_another_does_not_keep_the_rest(survive: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copy2(survive, tmp_path / "survive"))  # no other test's process runs it
+    with running(own, *_SLEEPS) as one, running(own, *_SLEEPS) as other:
         first, second = sorted((one, other), key=lambda each: each.pid)
-        with injected_for_long("--match", f"^{survive}$", until=f"{second.pid}  injected") as process, traced(first):
+        with injected_for_long("--match", f"^{own}$", until=f"{second.pid}  injected") as process, traced(first):
             process.send_signal(signal.SIGINT)
             assert "traced by process" in process.communicate()[1]
         assert process.returncode == 62
