@@ -90,7 +90,7 @@ def _raise(_number: int, frame: FrameType | None) -> None:
     Signals that come together are one wish (a closed terminal sends several): a second error would be raised into
     what the first has cleaned up.
     """
-    global _raised_at  # noqa: PLW0603 - signals are the process's
+    global _raised_at  # noqa: PLW0603 - a handler gets no state of its own, and a process has one set of handlers
     if time.monotonic() - _raised_at < _TOGETHER_S:
         return
     while frame is not None:

@@ -38,7 +38,7 @@ def messages() -> "Console":
 @cache
 def answers() -> "Console":
     """The console for tables (stdout)."""
-    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.console import Console  # noqa: PLC0415 - a fifth of the patcher's start-up time
 
     return Console()
 

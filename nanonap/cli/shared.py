@@ -4,7 +4,7 @@ import contextlib
 import functools
 import json as json_module
 from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 from invoke.exceptions import Exit
 
@@ -75,6 +75,6 @@ def whole(option: str, text: str | None) -> int | None:
         raise UsageError(f"--{option} {text}: not a whole number") from error
 
 
-def show_json(document: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+def show_json(document: object) -> None:
     """The one document on stdout."""
     print(json_module.dumps(document, indent=1))

@@ -79,6 +79,7 @@ class _Stdout(io.FileIO):
 
 def open_front_door() -> None:
     """Make Invoke's parser, and in the process that a command runs in, stdout ours, before any task is looked at."""
+    # Invoke has no hook for either; its own classes are replaced, which mypy takes for a mistake.
     parser.parser.ParseError = UnreadableCommandLine  # type: ignore[attr-defined, assignment]
     ParseMachine.handle = _read_word_or_help  # type: ignore[method-assign, assignment]
     called = Path(sys.argv[0])

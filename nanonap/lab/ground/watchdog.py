@@ -118,7 +118,7 @@ class Watchdog:
                 os.write(self._process.stdin.fileno(), line)  # one write(2): whole, and not behind a buffer
 
 
-def _key(kind: str, what: Any) -> str:  # noqa: ANN401 - as JSON has it
+def _key(kind: str, what: Any) -> str:  # noqa: ANN401 - a number, a text or a list, by the kind
     return f"{kind} {what[0] if kind == 'session' else what}"
 
 
@@ -168,7 +168,7 @@ def main() -> None:
                     _clean(kind, what)
 
 
-def _clean(kind: str, what: Any) -> None:  # noqa: ANN401 - as JSON gave it
+def _clean(kind: str, what: Any) -> None:  # noqa: ANN401 - a number, a text or a list, by the kind
     if kind == "session" and started(what[0]) == what[1]:
         os.killpg(what[0], signal.SIGKILL)
     elif kind == "group":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nanonap.trials.unwinding.places import CodeMap, code_map
-from nanonap.trials.unwinding.survivors import LIVE, STOCK, Survivor, Unsound, clean_environment
+from nanonap.trials.unwinding.survivors import LIVE, STOCK, Survivor, Unsound, process_of
 
 SLEEPERS = 50
 EPOLL_PWAIT, EPOLL_PWAIT2, CLOCK_NANOSLEEP = 281, 441, 230
@@ -85,14 +85,7 @@ class Ended:
 @contextlib.contextmanager
 def started(survivor: Survivor, *options: str, **environment: str) -> Iterator[Sleeping]:
     """A survivor that runs ``-mode wait`` and says that all sleep, then injected if it is to be; killed at the end."""
-    with subprocess.Popen(
-        [survivor.path, "-mode", "wait", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        env=clean_environment(environment),
-    ) as process:
+    with process_of([survivor.path, "-mode", "wait", *options], environment) as process:
         try:
             said = process.stdout.readline() if process.stdout else ""
             if said != "ready\n":

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,14 +57,7 @@ class Survivor:
     def run(self, *options: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run it to its end. Raises Unsound if it has none."""
         command = [self.path, *options]
-        with subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env=clean_environment(environment),
-        ) as process:
+        with process_of(command, environment) as process:
             try:
                 if self.script:  # stopped meanwhile: a busy machine may need as long to inject as the run is to last
                     process.send_signal(signal.SIGSTOP)
@@ -92,6 +86,12 @@ class Survivor:
         if not figures["ok"] or figures["sleeps"] == 0 or figures["early"] or figures["corrupted"]:
             raise Unsound(said[:_SHOWN])
         return figures
+
+
+def process_of(command: Sequence[str | Path], own: dict[str, str]) -> subprocess.Popen[str]:
+    """A process with its output in pipes and ``clean_environment(own)``."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, errors="replace", env=clean_environment(own))
 
 
 def clean_environment(own: dict[str, str]) -> dict[str, str]:

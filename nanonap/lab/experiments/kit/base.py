@@ -53,7 +53,7 @@ class Setting:
         if self.backend.elsewhere:
             raise QuotaUnavailable(self.backend.name, why, "use --backend none")
 
-    def call_beside_groups(self, target: str, timeout_s: float, **arguments: Any) -> Any:  # noqa: ANN401 - any JSON value
+    def call_beside_groups(self, target: str, timeout_s: float, **arguments: Any) -> Any:  # noqa: ANN401 - each target has an answer of its own kind
         """What ``MODULE:FUNCTION``, which takes ``backend``, a name, and more, returns where the backend's groups are.
 
         It runs in a process of its own, here or in the backend's guest. Raises as ``Backend.call``.
