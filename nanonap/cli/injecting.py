@@ -9,12 +9,11 @@ from invoke.tasks import task
 
 from nanonap.base.errors import NanonapError, UsageError
 from nanonap.base.terminal import command
-from nanonap.cli.shared import JSON_HELP, front_door, show_json, whole
+from nanonap.cli.shared import JSON_HELP, NO_PROCESS, front_door, process_number, show_json, whole
 
 if TYPE_CHECKING:
     from patcher import Changed
 
-_NONE = "0"  # no process has this number: Invoke takes a positional argument without a value for one that is missing
 _CHOICE = {
     "pid": "one process, by its number",
     "all": "every process here that runs a Go program",
@@ -40,7 +39,7 @@ _CHOICE = {
 @front_door
 def inject(
     _: Context,
-    pid: str = _NONE,
+    pid: str = NO_PROCESS,
     all: bool = False,
     match: str | None = None,
     container: str | None = None,
@@ -91,7 +90,7 @@ def inject(
 @front_door
 def eject(
     _: Context,
-    pid: str = _NONE,
+    pid: str = NO_PROCESS,
     all: bool = False,
     match: str | None = None,
     container: str | None = None,
@@ -109,7 +108,7 @@ def eject(
 @front_door
 def status(
     _: Context,
-    pid: str = _NONE,
+    pid: str = NO_PROCESS,
     all: bool = False,
     match: str | None = None,
     container: str | None = None,
@@ -123,7 +122,7 @@ def status(
     single = _is_single(pid)
     if single and (all or match or container):
         raise UsageError(f"process {pid}, --all, --match and --container exclude each other: name one")
-    found = [patcher.status(_number(pid))] if single else chosen(match=match, container=container)
+    found = [patcher.status(process_number(pid))] if single else chosen(match=match, container=container)
     if json:
         show_json(found[0].to_json() if single else {"processes": [each.to_json() for each in found]})
     else:
@@ -131,14 +130,7 @@ def status(
 
 
 def _is_single(pid: str) -> bool:
-    return pid != _NONE
-
-
-def _number(pid: str) -> int:
-    number = whole("pid", pid)
-    if number is None or number < 1:
-        raise UsageError(f"{pid}: not the number of a process")
-    return number
+    return pid != NO_PROCESS
 
 
 def _numbers(pid: str, states: tuple[str, ...], *, all: bool, match: str | None, container: str | None) -> list[int]:
@@ -150,7 +142,7 @@ def _numbers(pid: str, states: tuple[str, ...], *, all: bool, match: str | None,
     if sum(given) != 1:
         raise UsageError("name exactly one of: a process by its number, --all, --match REGEX, --container NAME")
     if _is_single(pid):
-        return [_number(pid)]
+        return [process_number(pid)]
     found = [each.pid for each in chosen(match=match, container=container) if each.state in states]
     if not found:
         raise NoSuchProcess(f"no such process is {' or '.join(states)}; `{command('status')}` lists the processes")

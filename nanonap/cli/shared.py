@@ -16,6 +16,7 @@ from nanonap.base.terminal import command
 P = ParamSpec("P")
 _OURS = ("nanonap", "patcher")
 _OF_OURS = ("build", "patch")  # without --binary, they build and patch the lab's own program
+NO_PROCESS = "0"  # Invoke takes a positional argument without a value for one that is missing
 JSON_HELP = "print one JSON document on stdout, and nothing else"
 
 
@@ -73,6 +74,14 @@ def whole(option: str, text: str | None) -> int | None:
         return None if text is None else int(text)
     except ValueError as error:
         raise UsageError(f"--{option} {text}: not a whole number") from error
+
+
+def process_number(text: str) -> int:
+    """The number of a process. Raises UsageError."""
+    number = whole("pid", text)
+    if number is None or number < 1:
+        raise UsageError(f"{text}: not the number of a process")
+    return number
 
 
 def show_json(document: object) -> None:

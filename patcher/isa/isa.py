@@ -75,6 +75,8 @@ class Isa:
     sets_first: Callable[[int], tuple[bytes, ...]]
     #: The same of the word behind that.
     sets_second: Callable[[int], tuple[bytes, ...]]
+    #: A register as the kernel's event tracing names it (Documentation/trace/uprobetracer.rst, "Fetch-args").
+    traced: Callable[[str], str]
     #: Whether instructions set what Go code relies on and assembly does not: a way from ABI0 to ABIInternal.
     enters_go: Callable[[Sequence[Instruction]], bool]
     #: For the emulator.

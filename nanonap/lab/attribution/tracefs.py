@@ -48,14 +48,17 @@ _AWAKENING = {
 _PROBES = {"throttle": "throttle_cfs_rq", "unthrottle": "unthrottle_cfs_rq"}
 COMM_LENGTH = 15  # TASK_COMM_LEN less the terminating zero
 _MOST_BYTES, _LEAST_BYTES = 128 << 20, 1 << 20
+_PROBE_FILES = ("kprobe_events", "uprobe_events")
 
 
 class Instance:
     """An instance that records from ``start`` to ``stop``; ``close`` leaves nothing of it. ``method`` says how well."""
 
+    most_bytes = _MOST_BYTES
+
     def __init__(self, program: str) -> None:
         """Make it, for ``program`` (the name of its file). Raises TracingUnavailable; nothing is left then."""
-        self.root = _find_tracefs()
+        self.root = find_tracefs()
         remove_stale(self.root)
         self.folder = self.root / "instances" / f"nanonap-{identity()}"
         self.group = f"nanonap_{identity().replace('-', '_')}"
@@ -72,12 +75,12 @@ class Instance:
             raise
 
     def _prepare(self, program: str) -> None:
-        _write(self.folder / "tracing_on", "0")
-        _write(self.folder / "trace_clock", "mono")
+        write(self.folder / "tracing_on", "0")
+        write(self.folder / "trace_clock", "mono")
         # What comes after the buffer is full is dropped and counted: the record is whole up to a known moment.
-        _write(self.folder / "options/overwrite", "0")
-        _write(self.folder / "options/irq-info", "1")
-        _write(self.folder / "buffer_size_kb", str(_buffer_bytes() >> 10))
+        write(self.folder / "options/overwrite", "0")
+        write(self.folder / "options/irq-info", "1")
+        write(self.folder / "buffer_size_kb", str(_buffer_bytes(self.most_bytes) >> 10))
         self._enable_all(program)
 
     def _enable_all(self, program: str) -> None:
@@ -94,23 +97,23 @@ class Instance:
         if (self.root / "kprobe_events").exists():
             with contextlib.suppress(OSError):  # a function may be inlined; then throttling is told in another way
                 for name, function in _PROBES.items():
-                    _append(self.root / "kprobe_events", f"p:{self.group}/{name} {function} cfs_rq=$arg1:x64")
-                _write(self.folder / "events" / self.group / "enable", "1")
+                    append(self.root / "kprobe_events", f"p:{self.group}/{name} {function} cfs_rq=$arg1:x64")
+                write(self.folder / "events" / self.group / "enable", "1")
                 self.method = KPROBES
 
     def _enable(self, event: str, condition: str | None = None) -> None:
         place = self.folder / "events" / event
         if condition is not None:
-            _write(place / "filter", condition)
-        _write(place / "enable", "1")
+            write(place / "filter", condition)
+        write(place / "enable", "1")
 
     def start(self) -> None:
         """Record."""
-        _write(self.folder / "tracing_on", "1")
+        write(self.folder / "tracing_on", "1")
 
     def stop(self) -> bytes:
         """End recording; returns the kernel's text, and before it ``@lost CPU COUNT`` for CPUs that dropped events."""
-        _write(self.folder / "tracing_on", "0")
+        write(self.folder / "tracing_on", "0")
         lost = []
         for place in sorted((self.folder / "per_cpu").iterdir()):
             fields = dict(line.split(": ") for line in (place / "stats").read_text(encoding="ascii").splitlines())
@@ -129,32 +132,34 @@ def remove_stale(root: Path) -> None:
         match = _INSTANCE.fullmatch(folder.name)
         if match is not None and not is_alive(match[1]):
             _remove(root, folder, f"nanonap_{match[1].replace('-', '_')}")
-    for match in _probes(root):
+    for file, match in _probes(root):
         if not is_alive(f"{match[1]}-{match[2]}"):
             with contextlib.suppress(OSError):
-                _append(root / "kprobe_events", f"-:nanonap_{match[1]}_{match[2]}/{match[3]}")
+                append(file, f"-:nanonap_{match[1]}_{match[2]}/{match[3]}")
 
 
 def _remove(root: Path, folder: Path, group: str) -> None:
     # An event in use cannot be removed, and the instance's use of it ends with the instance.
     with contextlib.suppress(OSError):
-        _write(folder / "tracing_on", "0")
+        write(folder / "tracing_on", "0")
     with contextlib.suppress(FileNotFoundError):
         folder.rmdir()
-    for match in _probes(root):
+    for file, match in _probes(root):
         if f"nanonap_{match[1]}_{match[2]}" == group:
-            _append(root / "kprobe_events", f"-:{group}/{match[3]}")
+            append(file, f"-:{group}/{match[3]}")
 
 
-def _probes(root: Path) -> list[re.Match[str]]:
-    try:
-        lines = (root / "kprobe_events").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return []
-    return [match for match in map(_GROUP.match, lines) if match is not None]
+def _probes(root: Path) -> list[tuple[Path, re.Match[str]]]:
+    """Probes of recorders like this, and the file that lists each."""
+    found = []
+    for file in (root / each for each in _PROBE_FILES):
+        with contextlib.suppress(OSError):
+            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+            found += [(file, match) for match in map(_GROUP.match, lines) if match is not None]
+    return found
 
 
-def _find_tracefs() -> Path:
+def find_tracefs() -> Path:
     """tracefs where it is mounted and may be written, else mounted in a mount namespace of this process's own.
 
     That mount ends with the process, and nobody else sees it. Raises TracingUnavailable.
@@ -175,19 +180,21 @@ def _find_tracefs() -> Path:
     return place
 
 
-def _buffer_bytes() -> int:
-    """Per CPU: an equal part of 128 MB, or of an eighth of the free memory if that is less."""
+def _buffer_bytes(most: int) -> int:
+    """Per CPU: an equal part of so many bytes, or of an eighth of the free memory if that is less."""
     lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    available = next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), _MOST_BYTES)
-    return max(min(_MOST_BYTES, available // 8) // (os.cpu_count() or 1), _LEAST_BYTES)
+    available = next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), most)
+    return max(min(most, available // 8) // (os.cpu_count() or 1), _LEAST_BYTES)
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
+    """Write a file of tracefs."""
     path.write_text(text, encoding="ascii")
 
 
-def _append(path: Path, text: str) -> None:
-    # Truncated, kprobe_events forgets everybody's probes (Documentation/trace/kprobetrace.rst), and it cannot be sought
+def append(path: Path, text: str) -> None:
+    """Add a line to a list of probes."""
+    # Truncated, the file forgets everybody's probes (Documentation/trace/kprobetrace.rst), and it cannot be sought
     # in, which Path.open("a") would do.
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
     try:

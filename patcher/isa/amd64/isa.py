@@ -1,5 +1,7 @@
 """x86-64 as an instruction set."""
 
+import re
+
 from patcher.isa.amd64.abi import ABI, SYSTEM_CALLS
 from patcher.isa.amd64.asm import assemble
 from patcher.isa.amd64.calls import direct_calls, enters_go, sets_first, sets_second
@@ -36,6 +38,7 @@ AMD64 = Isa(
     direct_calls=direct_calls,
     sets_first=sets_first,
     sets_second=sets_second,
+    traced=lambda register: re.sub(r"^r(?=[a-z])", "", register),  # arch/x86/kernel/ptrace.c, regoffset_table
     enters_go=enters_go,
     processor=_processor,
 )  # fmt: skip

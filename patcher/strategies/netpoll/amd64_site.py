@@ -88,6 +88,7 @@ def _recognise(functions: Functions, call: EpollCall) -> Site:
         call=call,
         body=walk.instructions[walk.index].address,
         depth=frame + 8,
+        before=tuple(_code(each)[-2].address for each in flow.predecessors(first.start)),
         start=first.start,
         retry=retry.start,
         join=join,
@@ -119,6 +120,10 @@ def _only(call: EpollCall, what: str, found: Sequence[Block]) -> Block:
     return found[0]
 
 
+def _code(block: Block) -> list[Instruction]:
+    return [each for each in block.instructions if not each.is_nop]
+
+
 def _zeroes(block: Block) -> bool:
     return any(each.mnemonic == "rep stosq" for each in block.instructions)
 
@@ -134,12 +139,12 @@ def _retry(call: EpollCall, flow: Flow, block: Block, before: Sequence[Block]) -
     if test is None:
         tests = [each for each in flow.predecessors(retry.start) if _is_test(each, retry.start)]
         test = _only(call, "test of waitms > 0 that goes back to the call", tests)
-    load = [each for each in test.instructions if not each.is_nop][-3]
+    load = _code(test)[-3]
     return retry, (family(load.operands[0]), load.memory(1).displacement)
 
 
 def _is_test(block: Block, target: int) -> bool:
-    last = [each for each in block.instructions if not each.is_nop][-3:]
+    last = _code(block)[-3:]
     if [each.mnemonic for each in last] != ["mov", "test", "jle"] or last[2].target != target:
         return False
     loaded, tested, _ = last
@@ -180,7 +185,7 @@ def _follows_epfd(flow: Flow, block: Block, epfd: int) -> bool:
 
 
 def _compares_epfd(block: Block, epfd: int) -> bool:
-    last = [each for each in block.instructions if not each.is_nop][-2:]
+    last = _code(block)[-2:]
     if [each.mnemonic for each in last] not in (["cmp", "je"], ["cmp", "jne"]):
         return False
     memory, value = last[0].operands

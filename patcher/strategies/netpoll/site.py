@@ -14,14 +14,16 @@ class Site:
     """What the matcher read from one wait. Addresses are virtual; slots are offsets from the stack pointer.
 
     ``body`` is behind the function's prologue, ``depth`` how far the stack pointer lies below its value at the entry
-    from there on. The wait begins at ``start``, with the register ``delay``, and ends at ``join``. ``epfd`` is the
-    address of the descriptor; the events lie at ``events`` and take ``event_bytes``. Below the slot ``scratch`` nothing
-    is read later. ``error`` is the register of the call's error, None where the result's holds a negative one.
+    from there on. The wait begins at ``start``, with the register ``delay``, and ends at ``join``; ``before`` are the
+    instructions in front of it, one of which every wait passes with the delay there, and no patch changes. ``epfd`` is
+    the address of the descriptor; the events lie at ``events`` and take ``event_bytes``. Below the slot ``scratch``
+    nothing is read later. ``error`` is the register of the call's error, None where the result's holds a negative one.
     """
 
     call: EpollCall
     body: int
     depth: int
+    before: tuple[int, ...]
     start: int
     join: int
     epfd: int

@@ -78,6 +78,9 @@ def test_the_two_tasks(folder: Path, tmp_path: Path) -> None:
     assert not list(temporary.iterdir())
 
 
+_TRIES = 20
+
+
 @pytest.fixture
 def interruptible() -> Iterator[None]:
     """Children take SIGINT, also where the tests run in the background of a shell, which ignores it for them."""
@@ -92,11 +95,16 @@ def test_an_interrupted_bundle_leaves_nothing(folder: Path, tmp_path: Path, numb
     where, temporary = tmp_path / "where", tmp_path / "temporary"
     where.mkdir()
     temporary.mkdir()
-    process = _invoke("bundle", folder, "--out", where / "it.zip", temporary=temporary)
-    while not list(temporary.glob("nanonap-bundle-*/result/summary.json")) and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(number)
-    assert process.communicate(timeout=PATIENCE_S) == ("", "nanonap: interrupted; nothing half-written is left\n")
+    for _ in range(_TRIES):
+        process = _invoke("bundle", folder, "--out", where / "it.zip", temporary=temporary)
+        while not list(temporary.glob("nanonap-bundle-*/result/summary.json")) and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(number)
+        said = process.communicate(timeout=PATIENCE_S)
+        if process.returncode != 0:
+            break
+        (where / "it.zip").unlink()  # on a busy machine it may be made before the signal comes
+    assert said == ("", "nanonap: interrupted; nothing half-written is left\n")
     assert process.returncode == Interrupted.exit_code
     assert not list(where.iterdir())
     assert not list(temporary.iterdir())

@@ -1,0 +1,167 @@
+"""Run the timers that were seen once more, by another rule for waiting: how late they would be, how often it wakes.
+
+What is known of each timer: when it was due, when it went off, when it was due again. From that, whether it is on a
+schedule (a ticker, or a loop that sleeps until the next of equal moments) or sets itself anew after its work. The first
+comes at the same moments whatever the patch, the second sooner. One scheduler is replayed: it runs what is due, waits
+as its rule says, and wakes late by what the kernel was late in the waits that were seen.
+"""
+
+import heapq
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from nanonap.lab.advise.log import Expiry, Wait, Window, rounded_ns
+
+_SAME_NS = 5_000  # between moments that a schedule makes one: a read of the clock, a probe
+_LEAST_PERIOD_NS = 20_000
+_FEWEST = 4
+_MEETS_NS = 50_000  # between the moment a wait was for and the timer that it was for
+
+#: From how long a wait is asked for to how long the kernel is asked to wait, in ns.
+Rule = Callable[[int], int]
+
+
+@dataclass(frozen=True)
+class Wakes:
+    """What one window's waits show. ``late_ns``: how late the kernel ended waits for a timer; ``busy_ns``: how long it
+    took from a wake-up to the next wait, for each timer; ``events``: how many waits something else ended.
+    """
+
+    late_ns: tuple[int, ...]
+    busy_ns: tuple[int, ...]
+    events: int
+
+
+@dataclass
+class Outcome:
+    """What happened in the time replayed: of each timer that went off how late, and its interval (0: not known)."""
+
+    length_ns: int = 0
+    wakes: int = 0
+    late_ns: list[int] = field(default_factory=list)
+    interval_ns: list[int] = field(default_factory=list)
+
+
+@dataclass
+class _Timer:
+    """``gaps``: from going off to being due again, in turn; ``period_ns``: of a schedule; ``dues``: as it was seen."""
+
+    dues: list[int]
+    period_ns: int = 0
+    gaps: Iterator[int] | None = None
+    interval_ns: int = 0
+
+
+def wakes(window: Window) -> Wakes:
+    """What a window's waits show: each against the timers that went off next."""
+    late, busy, events = [], [], 0
+    runs = _runs(window.expiries)
+    times = [run[0].now_ns for run in runs]
+    at = 0
+    for wait, following in itertools.pairwise(window.waits):
+        while at < len(times) and times[at] < wait.at_ns:
+            at += 1
+        asked = rounded_ns(wait.delay_ns) if wait.delay_ns > 0 else None
+        run = runs[at] if at < len(runs) and times[at] <= following.at_ns else None
+        if run and asked and abs(wait.at_ns + wait.delay_ns - min(each.due_ns for each in run)) < _MEETS_NS:
+            late.append(max(0, times[at] - wait.at_ns - asked - window.hit_ns // 2))
+            busy.append(max(0, (following.at_ns - times[at]) // len(run) - window.hit_ns))
+        elif run or asked is None or following.at_ns < wait.at_ns + asked:
+            events += 1  # the first part of a wait of more than a millisecond ends in time, and nothing is due yet
+    return Wakes(tuple(late), tuple(busy), events)
+
+
+def pretended(waits: Sequence[Wait]) -> tuple[Expiry, ...]:
+    """A timer for each wait with an end, where timers themselves were not seen."""
+    found = []
+    for number, (wait, following) in enumerate(itertools.pairwise(waits)):
+        end = wait.at_ns + rounded_ns(wait.delay_ns) if wait.delay_ns > 0 else None
+        if end is not None and following.at_ns >= end and wait.delay_ns < 10**6:
+            found.append(Expiry(number, wait.at_ns + wait.delay_ns, end, 0))
+    return tuple(found)
+
+
+def replay(window: Window, seen: Wakes, rule: Rule, less_ns: int = 0, least_ns: int = 0) -> Outcome:
+    """The window by another rule. ``less_ns``: by how much less late the kernel wakes, but at least ``least_ns``."""
+    timers = _timers(window)
+    late = itertools.cycle([max(each - less_ns, min(each, least_ns)) for each in seen.late_ns] or [0])
+    busy = median(seen.busy_ns) if seen.busy_ns else 0
+    outcome = Outcome(window.end_ns - window.begin_ns)
+    queue = [(timer.dues[0], number) for number, timer in enumerate(timers)]
+    heapq.heapify(queue)
+    free = window.begin_ns
+    while queue and queue[0][0] < window.end_ns:
+        now = free
+        if (delay := queue[0][0] - free) > 0:
+            outcome.wakes += 1
+            now = free + rule(delay) + next(late)
+        while now < queue[0][0]:  # the first part of a longer wait, rounded down
+            outcome.wakes += 1
+            now += rule(queue[0][0] - now) + next(late)
+        ran = 0
+        while queue and queue[0][0] <= now and ran < len(timers):
+            due, number = heapq.heappop(queue)
+            timer = timers[number]
+            outcome.late_ns.append(now - due)
+            outcome.interval_ns.append(timer.interval_ns)
+            ran += 1
+            if (again := _again(timer, due, now)) is not None:
+                heapq.heappush(queue, (again, number))
+        free = now + int(busy * ran)
+    return outcome
+
+
+def _again(timer: _Timer, due: int, now: int) -> int | None:
+    if timer.period_ns:
+        return due + timer.period_ns * (1 + (now - due) // timer.period_ns)
+    if timer.gaps is not None:
+        return now + next(timer.gaps)
+    timer.dues.pop(0)
+    return timer.dues[0] if timer.dues else None
+
+
+def _runs(expiries: Sequence[Expiry]) -> list[list[Expiry]]:
+    """Timers that went off together: the scheduler reads the clock once for all that are due."""
+    by_now = sorted(expiries, key=lambda each: each.now_ns)
+    return [list(group) for _, group in itertools.groupby(by_now, key=lambda each: each.now_ns)]
+
+
+def _timers(window: Window) -> list[_Timer]:
+    """Each timer with what is known of it. All timers of a run meet their probes before any of them starts work: by so
+    much later each was due again.
+    """
+    by_timer: dict[int, list[tuple[Expiry, int]]] = defaultdict(list)
+    for run in _runs(window.expiries):
+        for each in run:
+            by_timer[each.timer].append((each, len(run) * window.hit_ns))
+    return [_timer(each) for each in by_timer.values()]
+
+
+def _timer(seen: list[tuple[Expiry, int]]) -> _Timer:
+    dues = [each.due_ns for each, _ in seen]
+    apart = [late - early for early, late in itertools.pairwise(dues)]
+    interval = int(median(apart)) if apart else 0
+    if period := seen[-1][0].period_ns or (_period(apart) if len(seen) >= _FEWEST else 0):
+        return _Timer(dues, period, interval_ns=period)
+    gaps = [after.due_ns - before.now_ns - held for (before, held), (after, _) in itertools.pairwise(seen)]
+    positive = [each for each in gaps if each > 0]
+    if len(seen) < _FEWEST or len(positive) < len(gaps) / 2:
+        return _Timer(dues, interval_ns=interval)
+    return _Timer(dues, gaps=itertools.cycle(positive), interval_ns=int(median(positive)))
+
+
+def _period(apart: Sequence[int]) -> int:
+    """The period of a schedule that all distances are multiples of; 0 for none."""
+    distinct = sorted(set(apart))
+    period = min(
+        distinct[0], *(b - a for a, b in itertools.pairwise(distinct) if b - a > _LEAST_PERIOD_NS), distinct[-1]
+    )
+    if period < _LEAST_PERIOD_NS:
+        return 0
+    near = [each for each in apart if abs(each - round(each / period) * period) <= _SAME_NS]
+    if len(near) < 0.9 * len(apart):
+        return 0
+    return round(sum(near) / sum(round(each / period) for each in near))
