@@ -5,6 +5,9 @@ from typing import Any
 from invoke.executor import Executor as InvokeExecutor
 from invoke.tasks import Call, Task
 
+from nanonap.base.errors import NanonapError
+from nanonap.cli.patching import check_patch
+from nanonap.cli.shared import named_options
 from nanonap.cli.usage import UnreadableCommandLine
 
 OUTPUTS = ("out", "plot", "markdown")
@@ -25,6 +28,8 @@ class Executor(InvokeExecutor):
         """
         for call in calls:
             _check_values(call.kwargs)
+            if call.task.name == "patch" and call.kwargs.get("binary") is None:
+                _check_patch(call.kwargs)
         named = {call.task: call for call in calls}
         ordered: list[Call] = []
         for call in calls:
@@ -33,6 +38,13 @@ class Executor(InvokeExecutor):
                 ordered += [named.get(each) or Call(each) for each in before]
             ordered.append(call)
         return ordered
+
+
+def _check_patch(options: dict[str, Any]) -> None:
+    try:
+        check_patch(**options)
+    except NanonapError as error:
+        raise UnreadableCommandLine(f"nanonap: {error}{named_options(error)}") from error
 
 
 def _check_values(options: dict[str, Any]) -> None:

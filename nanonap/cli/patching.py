@@ -1,12 +1,16 @@
 """The tasks of the binary side: build, patch, inspect, verify, revert."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from invoke.context import Context
 from invoke.tasks import task
 
 from nanonap.base.errors import UsageError
 from nanonap.cli.shared import JSON_HELP, front_door, show_json, whole
+
+if TYPE_CHECKING:
+    from patcher.wait import Wait
 
 
 @task(
@@ -69,15 +73,9 @@ def patch(
 ) -> None:
     """Patch Go binaries so that sleeps last what was asked."""
     from patcher.show import patched_json, show_patched
-    from patcher.wait import Wait
 
-    slack = whole("slack-ns", slack_ns)
-    wait = Wait(whole("quantum", quantum), whole("dense", dense), whole("spin", spin))
+    slack, wait = _asked(slack_ns, quantum, dense, spin)
     if binary is None:
-        if out is not None:
-            raise UsageError(
-                "--out goes with --binary: without it, every built program is patched, and each has its place"
-            )
         from nanonap.toolchain.patched import patch_built
         from nanonap.toolchain.show import outcomes_json, show_outcomes
 
@@ -96,6 +94,30 @@ def patch(
         force=force,
     )
     show_json(patched_json(done)) if json else show_patched(done)
+
+
+def check_patch(
+    out: str | None = None,
+    strategy: str | None = None,
+    slack_ns: str | None = None,
+    quantum: str | None = None,
+    dense: str | None = None,
+    spin: str | None = None,
+    **_: object,
+) -> None:
+    """See before anything is built that `patch` without a binary can be meant. Raises UsageError."""
+    from nanonap.toolchain.patched import variants
+
+    if out is not None:
+        raise UsageError("--out goes with --binary: without it, every built program is patched, and each has its place")
+    variants(strategy, *_asked(slack_ns, quantum, dense, spin))
+
+
+def _asked(slack_ns: str | None, quantum: str | None, dense: str | None, spin: str | None) -> "tuple[int | None, Wait]":
+    from patcher.wait import Wait
+
+    wait = Wait(whole("quantum", quantum), whole("dense", dense), whole("spin", spin))
+    return whole("slack-ns", slack_ns), wait
 
 
 @task(positional=["path"], help={"path": "a Go binary, patched or not", "json": JSON_HELP})

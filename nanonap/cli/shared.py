@@ -41,7 +41,7 @@ def front_door(body: Callable[P, None]) -> Callable[P, None]:
         except BrokenPipeError:  # of stderr; what becomes of stdout is told by itself
             raise Exit(code=141) from None
         except NanonapError as error:
-            raise Exit(f"nanonap: {error}{_options(error)}", error.exit_code) from error
+            raise Exit(f"nanonap: {error}{named_options(error)}", error.exit_code) from error
 
     return wrapped
 
@@ -61,7 +61,7 @@ def _lab_needed(task: str) -> Iterator[None]:
         ) from error
 
 
-def _options(error: NanonapError) -> str:
+def named_options(error: NanonapError) -> str:
     """`` (--out, --force)``: the options that an error's message speaks of."""
     names = (each if each == "slack_ns" else each.removesuffix("_ns") for each in error.parameters)
     options = ", ".join("--" + each.replace("_", "-") for each in names)

@@ -12,7 +12,8 @@ from nanonap.toolchain.build import SLACKEXEC
 from nanonap.toolchain.modes import MODES
 from patcher import RECOMMENDED_DENSE_NS, RECOMMENDED_QUANTUM_NS, RECOMMENDED_SPIN_NS, Patched, Wait, patch
 from patcher.errors import UnsupportedGo
-from patcher.wait import PRECISE, check_wait
+from patcher.patching import check_options
+from patcher.wait import PRECISE
 
 
 class NothingBuilt(NanonapError):
@@ -69,7 +70,7 @@ def variants(strategy: str | None, slack_ns: int | None, wait: Wait = PRECISE) -
     if strategy is None and slack_ns is None and not wait.asked:
         return VARIANTS
     chosen = strategy or "netpoll"
-    check_wait(chosen, wait)
+    check_options(chosen, slack_ns, wait)
     base = "stock" if chosen == "slack" else chosen
     name = (base if slack_ns is None else f"{base}+slack{slack_ns}") + wait.suffix
     return (Variant(name, chosen, slack_ns, wait),)

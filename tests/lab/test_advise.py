@@ -106,7 +106,7 @@ def test_without_privilege_the_system_calls_are_looked_at(build_program: BuildPr
     if os.getuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("needs root and setpriv (apt-get install util-linux), to give up root's rights")
     around = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-e", "-c", WITHOUT_RIGHTS, "sh"]
-    program = build_program("sleepbench")
+    program = str(build_program("sleepbench"))
     words = [sys.executable, "-m", "invoke", "advise", "--for", "1s", "--json", "--", program, *SHORT]
     done = subprocess.run([*around, *words], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -73,10 +73,12 @@ def test_options_that_the_strategy_does_not_have_are_refused_for_all_that_was_bu
     assert answer.err.splitlines()[-1] == said
 
 
-def test_out_without_a_binary_is_refused(invoke: Invoke, tmp_path: Path) -> None:
-    answer = invoke("patch", "--out", tmp_path / "out")
-    assert answer.status == 2
-    assert answer.err.splitlines()[-1].startswith("nanonap: --out goes with --binary")
+@pytest.mark.parametrize("options", [("--out", "out"), ("--slack-ns", "0"), ("--spin", "1"), ("--strategy", "nosuch")])
+def test_what_cannot_be_meant_without_a_binary_is_refused_before_anything_is_built(
+    invoke: Invoke, options: tuple[str, ...]
+) -> None:
+    answer = invoke("patch", *options)
+    assert_refused(answer, 2, options[0])
 
 
 def test_every_exit_status_belongs_to_one_error() -> None:
