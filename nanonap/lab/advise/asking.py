@@ -15,6 +15,7 @@ from nanonap.lab.advise.wakeup import measure
 from nanonap.lab.advise.watching import watch
 from nanonap.lab.attribution.errors import TracingUnavailable
 from patcher import AlreadyPatched, AlreadyPrecise, InputNotFound, NoSuchProcess, status
+from patcher.live.process import entry_of
 from patcher.live.slack import read as slack_of
 from patcher.probing import Probes, probes
 
@@ -68,7 +69,7 @@ def started(command: list[str]) -> Iterator[int]:
     except OSError as error:
         raise UsageError(f"{command[0]}: cannot be run ({error.strerror})") from error
     try:
-        while process.poll() is None and _runs(process.pid, own):
+        while process.poll() is None and _begins(process.pid, own):
             time.sleep(_LOOK_S)
         if process.poll() is not None:
             raise NoSuchProcess(f"{command[0]}: ended at once, with status {process.returncode}")
@@ -82,8 +83,9 @@ def started(command: list[str]) -> Iterator[int]:
             process.wait()
 
 
-def _runs(pid: int, program: os.stat_result) -> bool:
-    """Whether a process still runs a program: it has not begun the command that it is to run."""
-    with contextlib.suppress(OSError):
+def _begins(pid: int, program: os.stat_result) -> bool:
+    """Whether a process has not begun the command that it is to run: it still runs a program of before, or loads."""
+    with contextlib.suppress(OSError, NoSuchProcess):
+        entry_of(pid)
         return os.path.samestat(program, os.stat(f"/proc/{pid}/exe"))  # noqa: PTH116 - a process's file
-    return False
+    return True

@@ -53,6 +53,7 @@ EXPERIMENTS = {
     "minimum": "nanonap.lab.experiments.minimum.experiment:Minimum",
     "polling": "nanonap.lab.experiments.polling.experiment:Polling",
     "live": "nanonap.lab.experiments.live.experiment:Live",
+    "foretold": "nanonap.lab.experiments.foretold.experiment:Foretold",
     "article-patch": "nanonap.lab.experiments.article_patch.experiment:ArticlePatch",
 }
 DATA, ABOUT, PICTURE = "data.parquet", "experiment.json", "picture.png"

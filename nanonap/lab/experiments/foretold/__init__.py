@@ -1,0 +1,1 @@
+"""The experiment ``foretold``; see ``experiment.py``."""
