@@ -1,5 +1,6 @@
 """From what was seen to what a patch would bring and cost, and one sentence."""
 
+import itertools
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
@@ -16,7 +17,7 @@ _FEW_TIMERS = 1.0  # a second
 _LEAST_GAIN_NS = 100_000
 _LEAST_OF_INTERVAL = 0.02
 _CHEAP = 0.02  # of a core
-_MOST_SWITCHES = 3.0  # threads that wake for one wait: the waiting one, one more to look for work, one for what it runs
+_MOST_TIMES = 1.5  # the scheduler's own work, and the second thread that it wakes to look for more
 _ROUGH = 0.25
 
 
@@ -80,9 +81,10 @@ def advise(seen: Seen, wakeup: Wakeup, slack_ns: int) -> Advice:
     waits = [each for window in windows for each in window.waits]
     timed = [each.delay_ns for each in waits if each.delay_ns > 0]
     expiries = [each for window in windows for each in window.expiries]
-    stock = _Reckoned([each.now_ns - each.due_ns for each in expiries], len(waits) / length_s, len(expiries) / length_s)
-    events_per_s = sum(each.events for each in shown) / length_s
-    cost = _cost(seen, stock, events_per_s, wakeup)
+    slept = [after.at_ns - each.at_ns for window in windows for each, after in itertools.pairwise(window.waits)]
+    stock = _Reckoned([each.now_ns - each.due_ns for each in expiries], slept, len(waits) / length_s, length_s)
+    events = sum(each.events for each in shown)
+    cost = _cost(seen, stock, events / length_s, wakeup)
 
     def reckoned(rule: Rule, less_ns: int = 0) -> tuple[_Reckoned, Outcome]:
         done = _joined(
@@ -91,14 +93,14 @@ def advise(seen: Seen, wakeup: Wakeup, slack_ns: int) -> Advice:
                 for window, each in zip(windows, shown, strict=True)
             ]
         )
-        return _Reckoned(done.late_ns, done.wakes / length_s + events_per_s, len(done.late_ns) / length_s), done
+        return _Reckoned(done.late_ns, done.slept_ns, (len(done.slept_ns) + events) / length_s, length_s), done
 
     model, outcome = reckoned(rounded_ns)
     ways = [_way("as it is", None, stock, cost.cpu)]
     for name, options, rule, less_ns in _ways(slack_ns):
         way, _ = reckoned(rule, less_ns)
         # What the reckoning misses of the program as it is, it is likely to miss here: the difference is what counts.
-        cpu = cost.cpu + cost.more(way) - cost.more(stock)
+        cpu = cost.cpu + cost.of(way) - cost.of(stock)
         ways.append(_way(name, options, way, max(0.0, cpu)))
     intervals = [each for each in outcome.interval_ns if each]
     verdict, sentence, options = _sentence(stock, ways, int(median(intervals)) if intervals else 0)
@@ -118,7 +120,7 @@ def advise(seen: Seen, wakeup: Wakeup, slack_ns: int) -> Advice:
         interval_ns=int(median(intervals)) if intervals else 0,
         check=(_ratio(_median(model.late_ns), _median(stock.late_ns)), _ratio(model.wakes_per_s, stock.wakes_per_s)),
         timers_seen=timers_seen,
-        wakeup_ns=wakeup.cpu_ns,
+        wakeup_ns=wakeup.cpu_ns(MS),
         cost=seen.cost,
         lost=seen.lost,
     )
@@ -127,34 +129,41 @@ def advise(seen: Seen, wakeup: Wakeup, slack_ns: int) -> Advice:
 @dataclass(frozen=True)
 class _Reckoned:
     late_ns: list[int]
+    slept_ns: list[int]
     wakes_per_s: float
-    timers_per_s: float
+    length_s: float
+
+    @property
+    def timers_per_s(self) -> float:
+        return len(self.late_ns) / self.length_s
 
 
 @dataclass(frozen=True)
 class _Cost:
-    """``cpu``: parts of a core as seen; ``wake_ns`` and ``timer_ns``: CPU time for each of them."""
+    """``cpu``: parts of a core as seen; a wake-up costs ``times`` what a bare one does here, a timer ``timer_ns``."""
 
     cpu: float
-    wake_ns: float
+    wakeup: Wakeup
+    times: float
     timer_ns: float
 
-    def more(self, way: _Reckoned) -> float:
-        return (way.wakes_per_s * self.wake_ns + way.timers_per_s * self.timer_ns) / 1e9
+    def of(self, way: _Reckoned) -> float:
+        """Of what differs between ways: wake-ups by timers, and what timers start."""
+        return self.times * _asleep(way, self.wakeup) + way.timers_per_s * self.timer_ns / 1e9
+
+
+def _asleep(way: _Reckoned, wakeup: Wakeup) -> float:
+    return sum(map(wakeup.cpu_ns, way.slept_ns)) / way.length_s / 1e9
 
 
 def _cost(seen: Seen, stock: _Reckoned, events_per_s: float, wakeup: Wakeup) -> _Cost:
-    """A wake-up of the scheduler wakes further threads: as many as the process' switches show. What CPU time is left
-    then is shared by timers and events: it is what they start.
+    """What CPU time a bare wake-up does not explain is the scheduler's, up to half as much again, then that of what
+    timers and events start, shared equally.
     """
-    cpu = share(seen.plain)
-    switches = seen.plain.switches / max(1, seen.plain.length_ns) * 1e9
-    threads = min(max(1.0, switches / stock.wakes_per_s), _MOST_SWITCHES) if stock.wakes_per_s else 1.0
-    wake_ns = wakeup.cpu_ns * threads
-    if stock.wakes_per_s * wake_ns > cpu * 1e9:  # it cannot have cost more than all
-        wake_ns = cpu * 1e9 / stock.wakes_per_s
+    cpu, bare = share(seen.plain), _asleep(stock, wakeup)
+    times = min(cpu / bare, _MOST_TIMES) if bare else 1.0
     started = stock.timers_per_s + events_per_s
-    return _Cost(cpu, wake_ns, (cpu * 1e9 - stock.wakes_per_s * wake_ns) / started if started else 0.0)
+    return _Cost(cpu, wakeup, times, max(0.0, cpu - times * bare) * 1e9 / started if started else 0.0)
 
 
 def _ways(slack_ns: int) -> list[tuple[str, tuple[str, ...], Rule, int]]:
@@ -218,7 +227,7 @@ def _joined(outcomes: list[Outcome]) -> Outcome:
     whole = Outcome()
     for each in outcomes:
         whole.length_ns += each.length_ns
-        whole.wakes += each.wakes
+        whole.slept_ns += each.slept_ns
         whole.late_ns += each.late_ns
         whole.interval_ns += each.interval_ns
     return whole

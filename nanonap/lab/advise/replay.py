@@ -37,10 +37,12 @@ class Wakes:
 
 @dataclass
 class Outcome:
-    """What happened in the time replayed: of each timer that went off how late, and its interval (0: not known)."""
+    """What happened in the time replayed: how long it slept each time, and of each timer that went off how late, and
+    its interval (0: not known).
+    """
 
     length_ns: int = 0
-    wakes: int = 0
+    slept_ns: list[int] = field(default_factory=list)
     late_ns: list[int] = field(default_factory=list)
     interval_ns: list[int] = field(default_factory=list)
 
@@ -95,12 +97,10 @@ def replay(window: Window, seen: Wakes, rule: Rule, less_ns: int = 0, least_ns: 
     free = window.begin_ns
     while queue and queue[0][0] < window.end_ns:
         now = free
-        if (delay := queue[0][0] - free) > 0:
-            outcome.wakes += 1
-            now = free + rule(delay) + next(late)
-        while now < queue[0][0]:  # the first part of a longer wait, rounded down
-            outcome.wakes += 1
-            now += rule(queue[0][0] - now) + next(late)
+        while now < queue[0][0]:  # more than once where the first part of a longer wait is rounded down
+            slept = rule(queue[0][0] - now) + next(late)
+            outcome.slept_ns.append(slept)
+            now += slept
         ran = 0
         while queue and queue[0][0] <= now and ran < len(timers):
             due, number = heapq.heappop(queue)

@@ -57,7 +57,7 @@ def _facts(advice: Advice) -> Iterator[str]:
         every = f", the median one every {format_ns(advice.interval_ns)}" if advice.interval_ns else ""
         burst = f"; {advice.burst[0]:.0f} go off together at the median, {advice.burst[1]:.0f} at p99"
         yield f"timers         {advice.timers_per_s:,.0f} a second{every}{burst}"
-    yield f"a wake-up      of a thread costs {format_ns(advice.wakeup_ns)} of CPU time here"
+    yield f"a wake-up      of a thread after a millisecond costs {format_ns(advice.wakeup_ns)} of CPU time here"
     yield f"watching cost  {advice.cost:.1%} of a core"
 
 

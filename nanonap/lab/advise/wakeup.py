@@ -1,6 +1,8 @@
 """What one timer wake-up costs on this machine, and how late it is: measured here, for a second or two."""
 
+import bisect
 import ctypes
+import math
 import os
 import select
 import time
@@ -11,16 +13,27 @@ from patcher import SystemIncomplete
 
 _EPOLL_PWAIT2 = 441  # the same on every architecture
 _SET_SLACK, _GET_SLACK = 29, 30  # linux/prctl.h
-_WAIT_NS = 200_000
-_BLOCKS, _CALLS = 24, 100
+#: Waits whose cost is measured, ns: after a longer one caches are colder, and the processor sleeps deeper.
+_LENGTHS = (60_000, 200_000, 1_000_000, 3_000_000)
+_BLOCKS, _CALLS = 10, 25
 
 
 @dataclass(frozen=True)
 class Wakeup:
-    """CPU time in ns of a thread's sleep and its wake-up by a timer, and how late it wakes with a slack of 1 ns."""
+    """CPU time in ns of a thread's sleep and its wake-up by a timer, by how long it slept (ns, ascending), and how late
+    it wakes with a slack of 1 ns.
+    """
 
-    cpu_ns: float
+    costs: tuple[tuple[int, float], ...]
     late_ns: float
+
+    def cpu_ns(self, length_ns: float) -> float:
+        """Of a sleep of that length: between two that were measured by the logarithm of the length."""
+        after = bisect.bisect_left(self.costs, (length_ns, 0.0))
+        if after in (0, len(self.costs)):
+            return self.costs[min(after, len(self.costs) - 1)][1]
+        (short, low), (long, high) = self.costs[after - 1 : after + 1]
+        return low + (high - low) * math.log(length_ns / short) / math.log(long / short)
 
 
 def measure() -> Wakeup:
@@ -31,18 +44,21 @@ def measure() -> Wakeup:
     libc = ctypes.CDLL(None, use_errno=True)
     slack = libc.prctl(_GET_SLACK, 0, 0, 0, 0)
     event = ctypes.create_string_buffer(12)
-    costs, late = [], []
+    costs: dict[int, list[float]] = {each: [] for each in _LENGTHS}
+    late = []
     with select.epoll() as epoll:
         try:
             libc.prctl(_SET_SLACK, 1, 0, 0, 0)
             for _ in range(_BLOCKS):
-                waiting, latest = _block(libc, epoll.fileno(), event, _WAIT_NS)
                 looking, _ = _block(libc, epoll.fileno(), event, 0)
-                costs.append(waiting - looking)
-                late.append(latest)
+                for length_ns in _LENGTHS:
+                    waiting, latest = _block(libc, epoll.fileno(), event, length_ns)
+                    costs[length_ns].append(waiting - looking)
+                    late.append(latest)
         finally:
             libc.prctl(_SET_SLACK, max(1, slack), 0, 0, 0)
-    return Wakeup(max(0.0, median(costs)), max(0.0, median(late)))
+    found = tuple((length_ns, max(0.0, median(each))) for length_ns, each in costs.items())
+    return Wakeup(found, max(0.0, median(late)))
 
 
 def _block(libc: ctypes.CDLL, epoll: int, event: ctypes.Array[ctypes.c_char], wait_ns: int) -> tuple[float, float]:
