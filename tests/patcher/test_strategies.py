@@ -116,6 +116,7 @@ def code_end(functions: Functions, function: Function) -> int:
     return max(s.address + s.file_size for s in functions.image.segments if s.executable)
 
 
+@pytest.mark.long
 def test_addresses_are_those_of_the_toolchains_own_nm(build: Build) -> None:
     if build.mode == "stripped":
         assert build.functions.image.stripped

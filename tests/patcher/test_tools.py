@@ -17,6 +17,7 @@ from nanonap.toolchain.wheels import DEFAULT_GO
 from patcher.edit.room import GROWS_ALONE
 from tests.conftest import BuildProgram
 from tests.patcher.tracing import named, traced
+from tests.soon import soon
 
 MODES = ("default", "stripped", "pie", "pie-stripped", "external", "cgo", "race")
 LINKERS = ("gold", "lld", "mold")
@@ -25,6 +26,7 @@ LINKED = tuple(f"{linker}{way}" for linker in LINKERS for way in ("", "-static")
 PATCHES = [(each, "netpoll", 1) for each in (*MODES, *LINKED)] + [
     (each, "usleep", None) for each in ("default", "pie", "external", "gold")
 ]
+QUICK = [place for place, each in enumerate(PATCHES) if each[0] != "race"]  # its standard library is compiled anew
 PACKAGES = {"ld.lld": "lld", "ld.mold": "mold", "llvm-strip": "llvm", "eu-strip": "elfutils", "patchelf": "patchelf"}
 READERS = ("eu-elflint --gnu-ld", "readelf -aW", "nm -D", "objdump -R", "patchelf --print-needed")
 WRITERS = ("strip", "eu-strip", "llvm-strip", "patchelf --set-rpath /nowhere")
@@ -45,7 +47,7 @@ class Pair:
         return {code for code, purpose in GROWS_ALONE.items() if purpose in purposes}
 
 
-@pytest.fixture(scope="module", params=PATCHES, ids=lambda each: f"{each[0]}-{each[1]}")
+@pytest.fixture(scope="module", params=soon(PATCHES, *QUICK), ids=lambda each: f"{each[0]}-{each[1]}")
 def pair(request: pytest.FixtureRequest, build_program: BuildProgram, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     name, strategy, slack_ns = request.param
     if lacking := [package for command, package in PACKAGES.items() if shutil.which(command) is None]:

@@ -71,6 +71,7 @@ def compared(standard: Standard, tmp_path: Path, stock: Path, patched: Path) -> 
     return settled if isinstance(settled, Row) else settled()
 
 
+@pytest.mark.long
 def test_a_patched_test_binary_gives_the_verdicts_of_stock(standard: Standard, tmp_path: Path) -> None:
     (row,) = trial(standard, tmp_path)()
     assert isinstance(row, Row)

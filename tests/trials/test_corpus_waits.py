@@ -109,9 +109,10 @@ def test_a_filter_that_is_not_named_is_a_change_and_more_arms_are_tried(
     assert row.detail == "expected gvisor.dev/gvisor/pkg/seccomp to be named, which sets a filter"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("folder", "callee"),
-    [pytest.param("profiled", "EpollWait", marks=pytest.mark.long), ("inlined", "Syscall6")],
+    [("profiled", "EpollWait"), ("inlined", "Syscall6")],
 )
 def test_a_program_built_with_the_profile_waits_elsewhere(tmp_path: Path, folder: str, callee: str) -> None:
     work = tmp_path / "work"

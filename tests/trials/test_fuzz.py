@@ -15,7 +15,7 @@ from nanonap.trials.fuzz.mutants import Mutant, kinds
 from tests.soon import soon
 
 SEED = 20
-SHARDS, MUTANTS_A_SHARD = 6, 25  # `invoke fuzz` has thousands
+SHARDS, MUTANTS_A_SHARD = 6, 15  # `invoke fuzz` has thousands
 
 
 @pytest.mark.parametrize("shard", soon(range(SHARDS), 0))

@@ -41,7 +41,7 @@ CELLS = [
     *(Cell(release, "default") for release in sorted({*installed_releases(say=False)[::3], NEWEST})),
     *(Cell(NEWEST, mode) for mode in OTHER_MODES),
 ]
-SOON = Cell(NEWEST, "pgo-stripped")
+SOON = Cell(NEWEST, "pie-stripped")
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def dies(target: Subject) -> None:
     wait_until(lambda: not target.alive)
 
 
+@pytest.mark.long
 def test_a_tracer_that_dies_in_a_single_step_kills() -> None:
     """The trap flag stays set, and its trap is a signal that nobody takes any more; soon, if not the first time."""
 
@@ -163,6 +164,7 @@ def test_a_signal_frame_that_is_not_looked_for_kills(tmp_path: Path, monkeypatch
         dies(target)
 
 
+@pytest.mark.long
 def test_half_a_write_across_a_page_kills(tmp_path: Path) -> None:
     """What a writer that is killed between two pages leaves."""
 

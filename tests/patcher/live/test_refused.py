@@ -71,6 +71,7 @@ def test_a_thread_is_no_process(target: Running) -> None:
         patcher.inject(tid)
 
 
+@pytest.mark.long
 def test_a_program_of_another_architecture(tmp_path: Path) -> None:
     path = build(tmp_path / "small", SLEEPS.replace("Millisecond", "Hour"), environment={"GOARCH": "386"})
     process = subprocess.Popen([path])
