@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from unicorn.unicorn import Uc
 
+    from patcher.isa.engine import Engine
+
 
 class Processor(ABC):
     """``numbers`` are Unicorn's of the registers that a run tells of, by the names that the roles give them."""
@@ -14,7 +16,7 @@ class Processor(ABC):
     numbers: ClassVar[Mapping[str, int]]
 
     @abstractmethod
-    def engine(self) -> "Uc":
+    def engine(self) -> "Engine":
         """A new emulator, with nothing mapped."""
 
     @abstractmethod

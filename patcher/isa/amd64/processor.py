@@ -7,6 +7,7 @@ import unicorn
 from unicorn import x86_const as x86
 from unicorn.unicorn import Uc
 
+from patcher.isa.engine import Engine
 from patcher.isa.processor import Processor
 
 _FS_BASE = 0x7400_0000_0000  # thread-local data lie below it; elf.py bounds them
@@ -24,9 +25,9 @@ class Amd64Processor(Processor):
 
     numbers: ClassVar[Mapping[str, int]] = {name: getattr(x86, f"UC_X86_REG_{name.upper()}") for name in _NAMES}
 
-    def engine(self) -> Uc:
+    def engine(self) -> Engine:
         """64-bit mode."""
-        return Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+        return Engine(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
 
     def begin(self, engine: Uc) -> None:
         """The thread pointer, xmm15 and the flags."""
