@@ -3,7 +3,10 @@
 Edits rely on the headers that ``elf`` read. Where another reader finds others, the file is not changed.
 """
 
+import contextlib
+import gc
 import io
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +57,8 @@ def _end_of_headers(data: Content, header: Header) -> int:
 
 def _said(source: io.IOBase, data: Content, header: Header) -> str:
     """What is wrong with LIEF's reading of a file; empty where it agrees."""
-    import lief
+    with _no_garbage():
+        import lief
 
     lief.logging.disable()
     parsed = lief.ELF.parse(source, _parser_config())
@@ -64,6 +68,22 @@ def _said(source: io.IOBase, data: Content, header: Header) -> str:
         if ours != theirs:
             return f"two readers of its {what} do not agree ({_difference(ours, theirs)}); it cannot be patched"
     return ""
+
+
+@contextlib.contextmanager
+def _no_garbage() -> Iterator[None]:
+    """LIEF makes some hundred thousand objects as it is imported, all to stay: to look for garbage among them meanwhile
+    and later takes a fifth as long as to make them.
+    """
+    known, on = "lief" in sys.modules, gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if not known:
+            gc.freeze()
+        if on:
+            gc.enable()
 
 
 def _readings(data: Content, header: Header, parsed: "lief.ELF.Binary") -> Iterator[tuple[str, list[Any], list[Any]]]:
