@@ -14,9 +14,9 @@ from patcher.errors import ManifestMismatch, ThreadCost
 from patcher.file.content import check_file
 from patcher.file.facts import FileFacts
 from patcher.golang.functions import Functions
-from patcher.golang.image import read_image
+from patcher.golang.image import read_image, read_twice
 from patcher.golang.seccomp import Filters, find_filters
-from patcher.isolation import isolated, unlikely
+from patcher.isolation import Job, both_isolated, unlikely
 from patcher.manifest import Manifest, checked, describe_go, path_of
 from patcher.planning import prove_plan
 from patcher.rewrite import (
@@ -131,8 +131,13 @@ def _check_asked(name: str, strategy: str, slack_ns: int | None, wait: Wait, acc
 
 def _plan(source: Readable, strategy: str, slack_ns: int | None, wait: Wait) -> "Planned":
     """What the child plans. Raises InternalFault for what was not asked for, or cannot be laid over the file."""
-    job = f"{__name__}:planned"
-    plan = isolated(source.path, job, Planned, keep=source.keep, strategy=strategy, slack_ns=slack_ns, **wait.to_json())
+    asked: dict[str, object] = {"strategy": strategy, "slack_ns": slack_ns, **wait.to_json()}
+    _, plan = both_isolated(
+        source.path,
+        Job(f"{read_twice.__module__}:{read_twice.__name__}", bool),
+        Job(f"{__name__}:planned", Planned, asked),
+        keep=source.keep,
+    )
     manifest = plan.manifest
     try:
         if (manifest.strategy, manifest.slack_ns, manifest.wait) != (strategy, slack_ns, wait):
@@ -152,8 +157,10 @@ class Planned:
 
 
 def planned(binary: Path, strategy: str, slack_ns: int | None, **wait: int | None) -> Planned:
-    """The manifest of a patch that is yet to be written, and the program's filters: the child process's job."""
-    functions = Functions(read_image(binary, to_patch=True))
+    """The manifest of a patch that is yet to be written, and the program's filters: a child process's job, beside
+    another, which has the headers read a second time.
+    """
+    functions = Functions(read_image(binary))
     manifest, _ = make_manifest(functions, strategy, slack_ns, Wait(**wait))
     return Planned(manifest, find_filters(functions))
 

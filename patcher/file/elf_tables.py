@@ -4,7 +4,6 @@ A search is one pass over the table's bytes; no object is made for a record that
 """
 
 import itertools
-import os.path
 import re
 import struct
 from array import array
@@ -54,7 +53,8 @@ def hits_of_each(data: Content, needles: Iterable[bytes], span: Span, most: int)
     found = {needle: array("Q") for needle in needles}
     for _, alike in itertools.groupby(sorted(found), key=lambda each: each[:1]):
         group = list(alike)
-        same = os.path.commonprefix(group)
+        alone = (index for index, column in enumerate(zip(*group, strict=False)) if len(set(column)) > 1)
+        same = group[0][: next(alone, min(map(len, group)))]
         rest = b"|".join(re.escape(each[len(same) :]) for each in group)
         pattern = re.compile(re.escape(same) + b"(?=(" + rest + b"))", re.DOTALL)  # hits may overlap
         longest = max(map(len, group))

@@ -5,11 +5,11 @@ from functools import cache
 from typing import Any
 
 from unicorn import UC_ERR_OK
-from unicorn.unicorn import Uc, UcError, ucsubclass
+from unicorn.unicorn_py3.unicorn import Uc, UcError, ucsubclass
 
 
 @ucsubclass
-class Engine(Uc):  # type: ignore[misc]  # Unicorn's classes have no types
+class Engine(Uc):
     """Registers of 64 bits are read into one word that is there already. Of all others the type is remembered, which
     Unicorn's own ``reg_read`` looks for anew each time: that takes longer than the reading.
     """

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 import unicorn
-from unicorn.unicorn import Uc, UcContext, UcError
+from unicorn.unicorn_py3.unicorn import UcContext, UcError
 
 from patcher.edit.edit import Edit
 from patcher.errors import ProofFailed
@@ -154,7 +154,7 @@ class Machine:
         else:
             self._run.steps.append((address, engine.word(self._stack_pointer)))
 
-    def _call(self, engine: Uc, callee: str) -> None:
+    def _call(self, engine: Engine, callee: str) -> None:
         """Record a call and be the callee: spoil what it may, return."""
         abi = self._abi
         before, back = self._processor.caller(engine)
@@ -196,11 +196,11 @@ class Machine:
                 data = b"".join(each.to_bytes(8, "little") for each in answer.remaining)
                 engine.mem_write(pointer, data)
 
-    def _on_write(self, engine: Uc, access: int, address: int, size: int, value: int, _data: object) -> None:
+    def _on_write(self, engine: Engine, access: int, address: int, size: int, value: int, _data: object) -> None:
         del engine, access, value
         self._run.writes.append((address, size))
 
-    def _on_unmapped(self, engine: Uc, access: int, address: int, size: int, value: int, _data: object) -> bool:
+    def _on_unmapped(self, engine: Engine, access: int, address: int, size: int, value: int, _data: object) -> bool:
         del value
         page = address - address % self._page_size
         if access == unicorn.UC_MEM_WRITE_UNMAPPED:
