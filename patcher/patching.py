@@ -18,7 +18,7 @@ from patcher.golang.image import read_image, read_twice
 from patcher.golang.seccomp import Filters, find_filters
 from patcher.isolation import Job, both_isolated, unlikely
 from patcher.manifest import Manifest, checked, describe_go, path_of
-from patcher.planning import prove_plan
+from patcher.planning import fit_plans, prove_plans
 from patcher.rewrite import (
     apply,
     check_edits,
@@ -188,16 +188,18 @@ def make_manifest(
 ) -> tuple[Manifest, tuple[Edit, ...]]:
     """Plan, prove and describe a patch without writing it."""
     image = functions.image
-    room = Room(image)
-    with ThreadPoolExecutor(1) as beside:
-        hashed = beside.submit(FileFacts.of, image.data)  # hashlib and Unicorn both let go of the interpreter's lock
-        plans, proof = prove_plan(functions, strategy, room, Options(slack_ns, wait))
-    source = hashed.result()
-    edits = tuple(edit for each in plans for edit in each.edits)
-    carried = room.place_record(
-        UNDO_RECORD, lambda grown: record.encode(strategy, slack_ns, source, (*edits, *grown), wait)
-    )
-    edits += (carried, *room.growth()) if carried else room.growth()
+    room, options = Room(image), Options(slack_ns, wait)
+    with ThreadPoolExecutor(1) as beside:  # hashlib and Unicorn both let go of the interpreter's lock
+        hashed = beside.submit(FileFacts.of, image.data)
+        plans = fit_plans(functions, strategy, room, options)
+        source = hashed.result()
+        edits = tuple(edit for each in plans for edit in each.edits)
+        carried = room.place_record(
+            UNDO_RECORD, lambda grown: record.encode(strategy, slack_ns, source, (*edits, *grown), wait)
+        )
+        edits += (carried, *room.growth()) if carried else room.growth()
+        output = beside.submit(facts_with, image.data, [each.done for each in edits])
+        proof = prove_plans(functions, plans, options)
     check_edits(image, edits)
     manifest = Manifest(
         strategy=strategy,
@@ -205,7 +207,7 @@ def make_manifest(
         wait=wait,
         go=describe_go(image),
         input=source,
-        output=facts_with(image.data, [each.done for each in edits]),
+        output=output.result(),
         edits=edits,
         new_syscalls=tuple(name for each in plans for name in each.new_syscalls),
         proof=proof,

@@ -8,7 +8,7 @@ from patcher.isa.instruction import Instruction, Mem, Reg
 
 _CALLS = (b"\xe8", b"\xe9")  # call rel32, and jmp rel32, which calls where a function ends
 _CALL_SIZE = 5
-_STEP = 1 << 20  # within so many bytes of text the upper half of rel32 takes 17 values at the most
+_STEP = 1 << 19  # within so many bytes of text the upper half of rel32 takes nine values at the most
 # mov to where a call's first two words lie, up to the immediate: eax and ebx in ABIInternal, [rsp] and [rsp+8] in ABI0,
 # eax and edi for the kernel.
 _FIRST = (b"\xb8", b"\x48\xc7\x04\x24")
@@ -35,10 +35,10 @@ def _calls_in(data: Content, start: int, stop: int, address: int, targets: froze
     third, fourth = (_one_of({each >> shift & 0xFF for each in upper}) for shift in (0, 8))
     for call in _CALLS:
         # The distance is looked ahead at, not taken: a call may begin within what looks like another's distance.
-        pattern = re.compile(call + b"(?=.." + third + fourth + b")", re.DOTALL)
+        pattern = re.compile(call + b"(?=(.." + third + fourth + b"))", re.DOTALL)
         for hit in pattern.finditer(data, start, stop + _CALL_SIZE - 1):
             at = address + hit.start() - start
-            distance = int.from_bytes(data[hit.end() : hit.end() + 4], "little", signed=True)
+            distance = int.from_bytes(hit[1], "little", signed=True)
             if (target := at + _CALL_SIZE + distance) in targets:
                 yield at, target
 
