@@ -47,8 +47,9 @@ def hits(path: Path, data: Content, needle: bytes, span: Span, most: int = MOST_
 
 
 def hits_of_each(data: Content, needles: Iterable[bytes], span: Span, most: int) -> dict[bytes, "array[int]"]:
-    """The offsets of several needles in a span, found in one pass for those that begin with the same byte: up to one
-    more than ``most`` of each.
+    """The offsets of needles, none of which begins with another, in a span: up to one more than ``most`` of each.
+
+    Those that begin with the same byte are found in one pass.
     """
     found = {needle: array("Q") for needle in needles}
     for _, alike in itertools.groupby(sorted(found), key=lambda each: each[:1]):
