@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -35,6 +34,15 @@ MOST_TIME, MOST_MEMORY = 2.0, 2.0  # × the base's time, × the file's size: wha
 GOALS, GOAL_MEMORY = {"patch": 1.0, "inspect": 0.7}, 1.6  # the same: what a command should take
 LARGE = 64 << 20  # bytes; below, the libraries' own time and memory are most of it
 _BASE = "import lief, capstone, keystone, unicorn; assert lief.ELF.parse({path!r})"
+# A process begins with the peak of the one that it was forked from (fs/exec.c, exec_mmap): so a small one forks it.
+_MEASURE = """import os, subprocess, sys, time
+start = time.monotonic_ns()
+with subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL) as process:
+    _pid, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+print(time.monotonic_ns() - start, round((usage.ru_utime + usage.ru_stime) * 1e9), usage.ru_maxrss * 1024)
+sys.exit(process.returncode != 0)
+"""
 
 
 @dataclass(frozen=True)
@@ -99,19 +107,12 @@ def _command(path: Path, name: str, out: Path) -> list[str]:
 def _run(command: list[str], path: Path) -> _Run:
     # As where a user installed it: what is compiled once is kept.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    start = time.monotonic_ns()
-    with (
-        tempfile.TemporaryFile() as said,
-        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, env=environment) as process,
-    ):
-        _pid, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        lines = said.read().decode(errors="replace").splitlines()
-    if process.returncode:
-        raise UsageError(f"{path}: cannot be measured: {lines[-1] if lines else process.returncode}")
-    cpu_ns = round((usage.ru_utime + usage.ru_stime) * 1e9)
-    return _Run(time.monotonic_ns() - start, cpu_ns, usage.ru_maxrss * 1024)
+    words = [sys.executable, "-c", _MEASURE, *command]
+    done = subprocess.run(words, capture_output=True, text=True, errors="replace", env=environment, check=False)
+    if done.returncode:
+        lines = done.stderr.splitlines()
+        raise UsageError(f"{path}: cannot be measured: {lines[-1] if lines else done.returncode}")
+    return _Run(*map(int, done.stdout.split()))
 
 
 def _ratio(path: Path, name: str, found: dict[tuple[Path, str], list[_Run]]) -> Ratio:
