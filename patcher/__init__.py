@@ -5,6 +5,9 @@ The public API: ``inspect``, ``patch``, ``patch_bytes``, ``verify``, ``revert`` 
 reads a program runs in a child process; this one loads no native library.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from nanonap.base.errors import (
     DiskFull,
     NanonapError,
@@ -42,30 +45,32 @@ from patcher.errors import (
     WrongClass,
 )
 from patcher.inspection import Inspection, inspect
-from patcher.live.errors import (
-    AgentFailed,
-    BreakpointSet,
-    CannotStage,
-    CannotStop,
-    Frozen,
-    KernelTooOld,
-    MemoryUnknown,
-    NoSuchProcess,
-    NotInjected,
-    NotPermitted,
-    NotWritable,
-    ProcessChanged,
-    SeccompKills,
-    SeccompUnreadable,
-    SomeFailed,
-    Traced,
-)
-from patcher.live.injecting import Changed, Status, eject, inject, running, status
 from patcher.manifest import Manifest
 from patcher.patching import Patched, PatchedBytes, patch, patch_bytes
 from patcher.strategies.table import DEFAULT_STRATEGY, STRATEGIES
 from patcher.undoing import Reverted, Verified, revert, verify
 from patcher.wait import RECOMMENDED_DENSE_NS, RECOMMENDED_QUANTUM_NS, RECOMMENDED_SPIN_NS, Wait
+
+if TYPE_CHECKING:
+    from patcher.live.errors import (
+        AgentFailed,
+        BreakpointSet,
+        CannotStage,
+        CannotStop,
+        Frozen,
+        KernelTooOld,
+        MemoryUnknown,
+        NoSuchProcess,
+        NotInjected,
+        NotPermitted,
+        NotWritable,
+        ProcessChanged,
+        SeccompKills,
+        SeccompUnreadable,
+        SomeFailed,
+        Traced,
+    )
+    from patcher.live.injecting import Changed, Status, eject, inject, running, status
 
 __all__ = [
     "DEFAULT_STRATEGY",
@@ -140,3 +145,12 @@ __all__ = [
     "status",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever has that name
+    """What concerns processes, loaded where it is first asked for: work on files does without."""
+    if name in __all__:
+        for module in map(importlib.import_module, ("patcher.live.errors", "patcher.live.injecting")):
+            if name in vars(module):
+                return vars(module)[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import faulthandler
 import fcntl
+import gc
 import importlib
 import json
 import mmap
@@ -95,6 +96,7 @@ def main() -> NoReturn:
 def serve(request: Request, writing: int) -> NoReturn:
     """The child, from its start to its end, whatever happens; the answer goes to the descriptor ``writing``."""
     status = GAVE_UP
+    gc.freeze()  # what the host process has is no garbage of this one's, and need not be looked through for some
     try:
         writing = fcntl.fcntl(writing, fcntl.F_DUPFD_CLOEXEC, 3)
         try:

@@ -1,6 +1,7 @@
 """What a Go binary is and what could be done with it, without changing it."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -134,9 +135,18 @@ def inspected(path: Path) -> Inspection:
     """What ``inspect`` finds: its job in the child process."""
     image = read_image(path)
     functions = Functions(image)
+    with ThreadPoolExecutor(1) as beside:
+        hashed = beside.submit(FileFacts.of, image.data)
+        seen = _seen(functions)
+    return replace(seen, sha256=hashed.result().sha256)
+
+
+def _seen(functions: Functions) -> Inspection:
+    """All but the file's SHA-256."""
+    image = functions.image
     return Inspection(
-        path=path,
-        sha256=FileFacts.of(image.data).sha256,
+        path=image.path,
+        sha256="",
         go=describe_go(image),
         layout=_layout(functions),
         patched=_patched(image, functions),

@@ -14,9 +14,10 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 
 from nanonap.base.errors import NanonapError, SystemIncomplete
 from nanonap.base.interrupts import HELD
@@ -25,6 +26,7 @@ from patcher.child import GAVE_UP, Limits, Request, cannot_start, serve, too_lar
 from patcher.errors import InternalFault, NotEnoughMemory, ReaderCrashed, ReaderTooLarge, ReaderTooSlow
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 _MIB = 1 << 20
 _OWN_MEMORY = 100 * _MIB  # what the libraries take before any file is read; a larger host process is no leak of ours
@@ -37,32 +39,62 @@ _MOST_IDLE_MS = 60_000  # without any CPU time, counted while this process runs:
 forks_beside_threads = False
 
 
+@dataclass(frozen=True)
+class Job(Generic[T]):
+    """What a child is to do: ``name`` ("module:function") is called with ``(path, **arguments)`` and gives a ``kind``.
+
+    Arguments are what JSON can hold; the result is what ``answers.decode`` knows.
+    """
+
+    name: str
+    kind: type[T]
+    arguments: dict[str, object] = field(default_factory=dict)
+
+
 def isolated(
     path: Path, job: str, kind: type[T], limits: Limits | None = None, *, keep: int | None = None, **arguments: object
 ) -> T:
-    """What ``job`` ("module:function") returns for ``(path, **arguments)``, run in a child process: a ``kind``.
+    """What a job returns, run in a child process.
 
-    ``keep`` is a descriptor that the child may use, too. Arguments are what JSON can hold; the result is what
-    ``answers.decode`` knows. A NanonapError of the job is raised here as its own class. Raises ReaderCrashed,
-    ReaderTooSlow or ReaderTooLarge where the file makes the child crash or exceed a limit, NotEnoughMemory where the
-    kernel kills it, InternalFault where its answer is no ``kind``, SystemIncomplete where there can be no child, or it
-    lacks what it needs.
+    ``keep`` is a descriptor that the child may use, too. A NanonapError of the job is raised here as its own class.
+    Raises ReaderCrashed, ReaderTooSlow or ReaderTooLarge where the file makes the child crash or exceed a limit,
+    NotEnoughMemory where the kernel kills it, InternalFault where its answer is no ``kind``, SystemIncomplete where
+    there can be no child, or it lacks what it needs.
     """
+    result: T = _all_isolated(path, (Job(job, kind, arguments),), limits, keep)[0]
+    return result
+
+
+def both_isolated(path: Path, first: Job[T], second: Job[U], *, keep: int | None = None) -> tuple[T, U]:
+    """The same of two jobs at once, a child each; where both fail, what is wrong with the first is raised."""
+    one, other = _all_isolated(path, (first, second), None, keep)
+    return one, other
+
+
+def _all_isolated(path: Path, jobs: Sequence[Job[Any]], limits: Limits | None, keep: int | None) -> list[Any]:
     limits = limits or Limits.for_file(path)
-    request = Request(path, job, json.dumps(arguments), limits, os.getpid(), keep)
     try:
-        reading, writing = os.pipe()
-        with os.fdopen(reading, "rb", buffering=0) as answers:
-            with _child(request, writing) as (pid, ended):
-                answer = _receive(answers.fileno(), pid, path, limits)
-                status = ended()
-            _check_end(path, status, limits)
+        with contextlib.ExitStack() as stack:
+            readers = []
+            for job in jobs:
+                reading, writing = os.pipe()
+                answers = stack.enter_context(os.fdopen(reading, "rb", buffering=0))
+                request = Request(path, job.name, json.dumps(job.arguments), limits, os.getpid(), keep)
+                pid, ended = stack.enter_context(_child(request, writing))
+                statm = stack.enter_context(_statm(pid))
+                readers.append(_Reader(answers.fileno(), statm.fileno(), pid, ended, path, limits))
+            _receive(readers)
+            found = [(each.ended(), bytes(each.answer)) for each in readers]
     except OSError as error:
         raise SystemIncomplete(cannot_start(path, error)) from error
-    try:
-        return decode(kind, _result(answer))
-    except WrongShape as error:
-        raise unlikely(path, error) from error
+    results = []
+    for job, (status, answer) in zip(jobs, found, strict=True):
+        _check_end(path, status, limits)
+        try:
+            results.append(decode(job.kind, _result(answer)))
+        except WrongShape as error:
+            raise unlikely(path, error) from error
+    return results
 
 
 def unlikely(path: Path, error: WrongShape) -> InternalFault:
@@ -124,31 +156,61 @@ def _spawn(request: Request, writing: int) -> int:
         )
 
 
-def _receive(reading: int, pid: int, path: Path, limits: Limits) -> bytes:
-    """All that the child sends until it ends; its memory is watched meanwhile (RLIMIT_RSS does nothing on Linux), and
-    whether it does anything: one that was taken over may wait for ever, or leave its pipe to a child of its own.
+class _Reader:
+    """A child at work, and what it has sent; its memory is watched (RLIMIT_RSS does nothing on Linux), and whether it
+    does anything: one that was taken over may wait for ever, or leave its pipe to a child of its own.
     """
+
+    def __init__(
+        self, reading: int, statm: int, pid: int, ended: Callable[[], int], path: Path, limits: Limits
+    ) -> None:
+        """``ended`` waits for its end and gives its status."""
+        self.ended, self.answer, self.done, self.all_read = ended, bytearray(), False, False
+        self._reading, self._statm, self._pid, self._path = reading, statm, pid, path
+        self._idle_ms, self._used_ns = 0, -1
+        with _statm(os.getpid()) as own:
+            self._allowed = limits.memory + max(0, _resident(own.fileno()) - _OWN_MEMORY)
+
+    def register(self, poll: select.poll) -> None:
+        """Wake up for what it sends."""
+        poll.register(self._reading, select.POLLIN)
+
+    def look(self, waited_ms: int, poll: select.poll) -> None:
+        """Take what it sends; it is ``done`` once it has ended. Raises ReaderTooSlow or ReaderTooLarge."""
+        over = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        if not self.all_read and any(descriptor == self._reading for descriptor, _ in poll.poll(0)):
+            piece = os.read(self._reading, _MIB)
+            self.answer += piece
+            self.all_read = not piece  # it is about to end
+        else:
+            self.done = over
+        if self.all_read or self.done:
+            with contextlib.suppress(KeyError):  # it may be both, one after the other
+                poll.unregister(self._reading)
+        if self.done:
+            return
+        before_ns, self._used_ns = self._used_ns, _cpu_time_ns(self._pid)
+        self._idle_ms = self._idle_ms + waited_ms if self._used_ns == before_ns else 0
+        if self._idle_ms > _MOST_IDLE_MS:
+            raise ReaderTooSlow(f"{self._path}: the reader of the file does nothing any more; nothing was written")
+        if _resident(self._statm) > self._allowed or len(self.answer) > _LONGEST_ANSWER:
+            raise ReaderTooLarge(too_large(self._path))
+
+
+def _receive(readers: Sequence[_Reader]) -> None:
+    """All that the children send until they have ended."""
     poll = select.poll()
-    poll.register(reading, select.POLLIN)
-    answer, wait_ms, idle_ms, used_ns = bytearray(), _WATCH_MS, 0, -1
-    with open(f"/proc/{os.getpid()}/statm", "rb") as own, open(f"/proc/{pid}/statm", "rb") as statm:  # noqa: PTH123 - the two side by side
-        allowed = limits.memory + max(0, _resident(own.fileno()) - _OWN_MEMORY)
-        while True:
-            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-            if poll.poll(0 if ended else wait_ms):
-                piece = os.read(reading, _MIB)
-                answer += piece
-                if not piece:  # it is about to end
-                    poll.unregister(reading)
-                    wait_ms = _END_MS
-            elif ended:
-                return bytes(answer)
-            before_ns, used_ns = used_ns, _cpu_time_ns(pid)
-            idle_ms = idle_ms + wait_ms if used_ns == before_ns else 0
-            if idle_ms > _MOST_IDLE_MS:
-                raise ReaderTooSlow(f"{path}: the reader of the file does nothing any more; nothing was written")
-            if _resident(statm.fileno()) > allowed or len(answer) > _LONGEST_ANSWER:
-                raise ReaderTooLarge(too_large(path))
+    for each in readers:
+        each.register(poll)
+    while left := [each for each in readers if not each.done]:
+        wait_ms = _END_MS if any(each.all_read for each in left) else _WATCH_MS
+        poll.poll(wait_ms)
+        for each in left:
+            each.look(wait_ms, poll)
+
+
+def _statm(pid: int) -> BinaryIO:
+    return open(f"/proc/{pid}/statm", "rb")  # noqa: PTH123 - as the kernel names it
 
 
 def _cpu_time_ns(pid: int) -> int:

@@ -14,14 +14,13 @@ from patcher.errors import ManifestMismatch, ThreadCost
 from patcher.file.content import check_file
 from patcher.file.facts import FileFacts
 from patcher.golang.functions import Functions
-from patcher.golang.image import read_image
+from patcher.golang.image import read_image, read_twice
 from patcher.golang.seccomp import Filters, find_filters
-from patcher.isolation import isolated, unlikely
+from patcher.isolation import Job, both_isolated, unlikely
 from patcher.manifest import Manifest, checked, describe_go, path_of
-from patcher.planning import prove_plan
+from patcher.planning import fit_plans, prove_plans
 from patcher.rewrite import (
     apply,
-    check_difference,
     check_edits,
     check_output,
     copy_attributes,
@@ -87,7 +86,6 @@ def patch(
     changes = [each.done for each in manifest.edits]
     with beside_all(manifest_path, out, replace=force) as (beside_manifest, temporary):
         write_edited(binary, temporary, manifest.input, changes, out)
-        check_difference(temporary, binary, changes)
         warnings = copy_attributes(binary, temporary) + other_names(out, "what was there")
         write_bytes(beside_manifest, manifest.text().encode(), out)
         beside_manifest.chmod(0o644)
@@ -131,8 +129,13 @@ def _check_asked(name: str, strategy: str, slack_ns: int | None, wait: Wait, acc
 
 def _plan(source: Readable, strategy: str, slack_ns: int | None, wait: Wait) -> "Planned":
     """What the child plans. Raises InternalFault for what was not asked for, or cannot be laid over the file."""
-    job = f"{__name__}:planned"
-    plan = isolated(source.path, job, Planned, keep=source.keep, strategy=strategy, slack_ns=slack_ns, **wait.to_json())
+    asked: dict[str, object] = {"strategy": strategy, "slack_ns": slack_ns, **wait.to_json()}
+    _, plan = both_isolated(
+        source.path,
+        Job(f"{read_twice.__module__}:{read_twice.__name__}", bool),
+        Job(f"{__name__}:planned", Planned, asked),
+        keep=source.keep,
+    )
     manifest = plan.manifest
     try:
         if (manifest.strategy, manifest.slack_ns, manifest.wait) != (strategy, slack_ns, wait):
@@ -152,8 +155,10 @@ class Planned:
 
 
 def planned(binary: Path, strategy: str, slack_ns: int | None, **wait: int | None) -> Planned:
-    """The manifest of a patch that is yet to be written, and the program's filters: the child process's job."""
-    functions = Functions(read_image(binary, to_patch=True))
+    """The manifest of a patch that is yet to be written, and the program's filters: a child process's job, beside
+    another, which has the headers read a second time.
+    """
+    functions = Functions(read_image(binary))
     manifest, _ = make_manifest(functions, strategy, slack_ns, Wait(**wait))
     return Planned(manifest, find_filters(functions))
 
@@ -183,16 +188,18 @@ def make_manifest(
 ) -> tuple[Manifest, tuple[Edit, ...]]:
     """Plan, prove and describe a patch without writing it."""
     image = functions.image
-    room = Room(image)
-    with ThreadPoolExecutor(1) as beside:
-        hashed = beside.submit(FileFacts.of, image.data)  # hashlib and Unicorn both let go of the interpreter's lock
-        plans, proof = prove_plan(functions, strategy, room, Options(slack_ns, wait))
-    source = hashed.result()
-    edits = tuple(edit for each in plans for edit in each.edits)
-    carried = room.place_record(
-        UNDO_RECORD, lambda grown: record.encode(strategy, slack_ns, source, (*edits, *grown), wait)
-    )
-    edits += (carried, *room.growth()) if carried else room.growth()
+    room, options = Room(image), Options(slack_ns, wait)
+    with ThreadPoolExecutor(1) as beside:  # hashlib and Unicorn both let go of the interpreter's lock
+        hashed = beside.submit(FileFacts.of, image.data)
+        plans = fit_plans(functions, strategy, room, options)
+        source = hashed.result()
+        edits = tuple(edit for each in plans for edit in each.edits)
+        carried = room.place_record(
+            UNDO_RECORD, lambda grown: record.encode(strategy, slack_ns, source, (*edits, *grown), wait)
+        )
+        edits += (carried, *room.growth()) if carried else room.growth()
+        output = beside.submit(facts_with, image.data, [each.done for each in edits])
+        proof = prove_plans(functions, plans, options)
     check_edits(image, edits)
     manifest = Manifest(
         strategy=strategy,
@@ -200,7 +207,7 @@ def make_manifest(
         wait=wait,
         go=describe_go(image),
         input=source,
-        output=facts_with(image.data, [each.done for each in edits]),
+        output=output.result(),
         edits=edits,
         new_syscalls=tuple(name for each in plans for name in each.new_syscalls),
         proof=proof,

@@ -26,14 +26,25 @@ _MODULES = ("go:link.addmoduledata", "go.link.addmoduledata")
 
 def prove_plan(functions: Functions, strategy: str, room: Room, options: Options) -> tuple[tuple[Plan, ...], Proof]:
     """The plans of a patch, all proven. Raises what is wrong with the program, by its path, or with the proof."""
+    plans = fit_plans(functions, strategy, room, options)
+    return plans, prove_plans(functions, plans, options)
+
+
+def fit_plans(functions: Functions, strategy: str, room: Room, options: Options) -> tuple[Plan, ...]:
+    """The plans of a patch, of a program that can be patched. Raises what is wrong with it, by its path."""
+    with _naming(functions.image.path):
+        refuse_unfit(functions)
+        return make_plans(functions, strategy, room, options)
+
+
+def prove_plans(functions: Functions, plans: tuple[Plan, ...], options: Options) -> Proof:
+    """All cases of all plans. Raises ProofFailed, or what is wrong with the program, by its path."""
     from patcher.proving import prove
 
     with _naming(functions.image.path):
-        refuse_unfit(functions)
-        plans = make_plans(functions, strategy, room, options)
         check_address_space()
         proofs = [prove(functions, each, options) for each in plans]
-    return plans, Proof(sum(each.cases for each in proofs), sum(each.passed for each in proofs))
+    return Proof(sum(each.cases for each in proofs), sum(each.passed for each in proofs))
 
 
 @contextlib.contextmanager

@@ -1,9 +1,12 @@
 """Edits laid over a file: in place, of equal size, written beside and renamed, and nothing else changed."""
 
+import contextlib
 import hashlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
 
 from nanonap.base.errors import OutputExists, OutputNotWritable
@@ -16,6 +19,8 @@ from patcher.file.facts import FileFacts
 from patcher.golang.image import GoImage
 
 _SET_ID = 0o6000
+_PIECE = 1 << 20  # bytes in memory at a time
+_MOST_AT_ONCE = 1 << 30  # bytes; Ctrl-C is heard between two calls
 
 
 def check_output(source: Path, out: Path, force: bool) -> Path:
@@ -83,11 +88,31 @@ def facts_with(data: Content, changes: Iterable[Change]) -> FileFacts:
 
 
 def write_edited(source: Path, temporary: Path, before: FileFacts, changes: Iterable[Change], target: Path) -> None:
-    """Fill a temporary file on its way to ``target`` with the source and the changes laid over it.
+    """Fill a temporary file on its way to ``target`` with the source and the changes laid over it, then read both.
 
-    Raises ManifestMismatch where the source is no longer the file of the facts ``before``, and as ``write_bytes``.
+    The source must be the file of the facts ``before``, and what lies on disk the source with exactly the changes, byte
+    by byte: so the SHA-256 that was foretold for source and changes (``facts_with``) is that of what lies there.
+    Raises ManifestMismatch, ProofFailed, and as ``write_bytes``.
     """
-    digest, size = hashlib.sha256(), 0
+    laid = tuple(changes)
+    try:
+        with (
+            source.open("rb", buffering=0) as original,
+            temporary.open("wb", buffering=0) as stream,
+            ThreadPoolExecutor(1) as beside,
+        ):
+            _copy(original.fileno(), stream)
+            for offset, new in laid:
+                os.pwrite(stream.fileno(), new, offset)
+            on_disk = beside.submit(os.fsync, stream.fileno())  # it only waits
+            _check_written(source, temporary, before, laid)
+            on_disk.result()
+    except OSError as error:
+        raise as_ours(error, target) from error
+
+
+def _check_written(source: Path, temporary: Path, before: FileFacts, changes: tuple[Change, ...]) -> None:
+    digest, size, wrong = hashlib.sha256(), 0, None
 
     def read() -> Iterator[bytes]:
         nonlocal size
@@ -96,29 +121,29 @@ def write_edited(source: Path, temporary: Path, before: FileFacts, changes: Iter
             size += len(piece)
             yield piece
 
-    try:
-        with temporary.open("wb") as stream:
-            stream.writelines(edited(read(), changes))
-    except OSError as error:
-        raise as_ours(error, target) from error
+    for expected, found in itertools.zip_longest(edited(read(), changes), _pieces(temporary), fillvalue=b""):
+        if wrong is None and expected != found:
+            wrong = size - len(expected)
     if FileFacts(digest.hexdigest(), size) != before:
         raise ManifestMismatch(f"{source}: the file changed while it was read; nothing was written, try again")
+    if wrong is not None:
+        raise ProofFailed(
+            f"{temporary}: differs from what it is made of, or lacks an edit, at or after offset {wrong:#x}; please "
+            "report this"
+        )
 
 
-def check_difference(written: Path, source: Path, changes: Iterable[Change]) -> None:
-    """What lies on disk must be the source with exactly the changes, read back and compared byte by byte.
+def _copy(source: int, sink: FileIO) -> None:
+    """All of a file, by the kernel: some file systems then share the blocks. What it does not copy is read and written.
 
-    ``write_edited`` has found the source to be the file that was proven; so the SHA-256 that was foretold for source
-    and changes (``facts_with``) is that of what is equal to them.
+    The file positions tell how far it came.
     """
-    size = 0
-    for expected, found in itertools.zip_longest(edited(_pieces(source), changes), _pieces(written), fillvalue=b""):
-        if expected != found:
-            raise ProofFailed(
-                f"{written}: differs from what it is made of, or lacks an edit, at or after offset {size:#x}; please "
-                "report this"
-            )
-        size += len(found)
+    with contextlib.suppress(OSError):  # it cannot; or there is no room, which writing tells
+        while os.copy_file_range(source, sink.fileno(), _MOST_AT_ONCE):
+            pass
+    while rest := memoryview(os.read(source, _PIECE)):
+        while rest:
+            rest = rest[sink.write(rest) :]
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

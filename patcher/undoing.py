@@ -22,7 +22,7 @@ from patcher.isolation import isolated
 from patcher.manifest import Manifest, find_manifest, read_manifest
 from patcher.patching import make_manifest
 from patcher.recognise import strategies_present
-from patcher.rewrite import check_difference, check_output, copy_attributes, other_names, write_edited
+from patcher.rewrite import check_output, copy_attributes, other_names, write_edited
 from patcher.source import AnyPath
 from patcher.strategies.strategy import Options
 from patcher.strategies.table import STRATEGIES
@@ -136,7 +136,6 @@ def revert(path: AnyPath, out: AnyPath | None = None, *, force: bool = False, ch
     manifest = find_manifest(path)
     with beside(place, replace=out is None or force) as temporary:
         write_edited(path, temporary, undone.found, undone.changes, place)
-        check_difference(temporary, path, undone.changes)
         warnings = copy_attributes(path, temporary)
         warnings += other_names(place, "the patched bytes" if out is None else "what was there")
     if out is None:

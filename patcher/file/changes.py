@@ -10,10 +10,14 @@ def edited(pieces: Iterable[bytes], changes: Iterable[Change]) -> Iterator[bytes
     """A file's pieces, in order, with the changes' bytes in place of what was there."""
     laid, start = tuple(changes), 0
     for piece in pieces:
-        changed = bytearray(piece)
-        lay_over(changed, start, laid)
-        yield bytes(changed)
-        start += len(piece)
+        stop = start + len(piece)
+        if any(offset < stop and offset + len(new) > start for offset, new in laid):
+            changed = bytearray(piece)
+            lay_over(changed, start, laid)
+            yield bytes(changed)
+        else:
+            yield piece
+        start = stop
 
 
 def lay_over(piece: bytearray | memoryview, start: int, changes: Iterable[Change]) -> None:

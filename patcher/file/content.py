@@ -5,22 +5,57 @@ import errno
 import io
 import mmap
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from patcher import errors
 from patcher.file.changes import Change, lay_over
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
-Content = bytes | mmap.mmap
+Content = Union[bytes, "Mapped"]
 LARGEST = 4 << 30  # bytes; the largest Go programs have some hundred MiB
 _MAY_BE_HOLES = 256 << 20  # bytes; reading so many zeros takes no time that anybody would notice
 _MOST_PIECES = 4096
 _PIECE = 1 << 20  # bytes of a file that are in memory at a time
+_WORTH_A_PATTERN = 1 << 18  # bytes; to make one takes as long as to look through some hundred thousand
+
+
+class Mapped(mmap.mmap):
+    """A file's content, read from the disk where it is looked at; what was looked through is not kept in memory."""
+
+    changed: tuple[Change, ...] = ()
+
+    def find(self, needle: "ReadableBuffer", start: int = 0, stop: int | None = None, /) -> int:
+        """As of bytes; ``re`` looks for the first byte twice as fast as mmap.find does for all of them."""
+        end, wanted = len(self) if stop is None else min(stop, len(self)), bytes(needle)
+        if end - start < _WORTH_A_PATTERN:
+            return super().find(wanted, start, end)
+        pattern = re.compile(re.escape(wanted), re.DOTALL)
+        for low in range(start, end, _PIECE):
+            if hit := pattern.search(self, low, min(low + _PIECE + len(wanted) - 1, end)):
+                return hit.start()
+            self.forget(low, low + _PIECE)
+        return -1
+
+    def forget(self, start: int, stop: int) -> None:
+        """Give back the memory of the whole pages in ``[start, stop)``; they are read again where they are needed.
+
+        Changes that are laid over the file lie in memory alone: what is near them stays.
+        """
+        first, last = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, min(stop, len(self)) // mmap.PAGESIZE * mmap.PAGESIZE
+        if first < last and not any(offset < last and offset + len(new) > first for offset, new in self.changed):
+            self.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+
+def forget(data: Content, start: int, stop: int) -> None:
+    """Of a content that is mapped, ``Mapped.forget``."""
+    if isinstance(data, Mapped):
+        data.forget(start, stop)
 
 
 def check_file(path: Path) -> None:
@@ -62,15 +97,16 @@ def mapped(descriptor: int) -> Content:
     """A file's content, read from the disk where it is looked at; writes of others to the file are seen."""
     if os.fstat(descriptor).st_size == 0:
         return b""
-    return mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
+    return Mapped(descriptor, 0, prot=mmap.PROT_READ)
 
 
 def mapped_with(descriptor: int, changes: Iterable[Change]) -> Content:
     """The same with changes laid over it, of which the file learns nothing: only their pages are copied."""
     if os.fstat(descriptor).st_size == 0:
         return b""
-    content = mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
-    for offset, new in changes:
+    content = Mapped(descriptor, 0, access=mmap.ACCESS_COPY)
+    content.changed = tuple(changes)
+    for offset, new in content.changed:
         content[offset : offset + len(new)] = new
     return content
 
@@ -85,7 +121,9 @@ def pieces(descriptor: int) -> Iterator[bytes]:
 
 def pieces_of(data: Content) -> Iterator[bytes]:
     """A content in pieces."""
-    return (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
+    for at in range(0, len(data), _PIECE):
+        yield data[at : at + _PIECE]
+        forget(data, at, at + _PIECE)
 
 
 class Reader(io.RawIOBase):
@@ -114,6 +152,34 @@ class Reader(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         count = os.preadv(self._descriptor, [view], self._at)
         lay_over(view[:count], self._at, self._changes)
+        self._at += count
+        return count
+
+
+class Beginning(io.RawIOBase):
+    """The first ``size`` bytes of a stream, as if it ended there."""
+
+    def __init__(self, source: io.BufferedIOBase, size: int) -> None:
+        """At its start."""
+        self._source, self._size, self._at = source, size, 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """As a file's."""
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        """As a file's."""
+        self._source.seek(self._at)
+        count = self._source.readinto(memoryview(buffer).cast("B")[: max(0, self._size - self._at)])
         self._at += count
         return count
 

@@ -3,16 +3,21 @@
 Edits rely on the headers that ``elf`` read. Where another reader finds others, the file is not changed.
 """
 
+import contextlib
+import gc
 import io
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patcher import errors
-from patcher.file.content import Content
+from patcher.file.content import Beginning, Content
 from patcher.file.elf import (
+    PT_DYNAMIC,
     PT_LOAD,
     PT_TLS,
+    SHT_DYNAMIC,
     SHT_SYMTAB,
     USED_SECTIONS,
     USED_SEGMENTS,
@@ -20,7 +25,7 @@ from patcher.file.elf import (
     read_dynamic,
     read_sections,
 )
-from patcher.file.elf_header import Header
+from patcher.file.elf_header import ELF_HEADER_SIZE, PT_INTERP, Header
 
 if TYPE_CHECKING:
     import lief
@@ -31,19 +36,54 @@ _PERMISSIONS = 7  # PF_R, PF_W, PF_X
 def check_reading(path: Path, data: Content, source: io.BufferedIOBase, header: Header) -> None:
     """``source`` gives the same bytes as ``data``. LIEF's own copy of the file is gone when this returns.
 
-    Raises MalformedBinary where LIEF reads no headers, or others.
+    LIEF copies all that it is given: so it is given the file up to where its headers end. Raises MalformedBinary where
+    LIEF reads no headers, or others, and does so of the whole file, too.
     """
-    import lief
+    needed = _end_of_headers(data, header)
+    if needed < len(data) and not _said(Beginning(source, needed), data, header):
+        return
+    source.seek(0)
+    if said := _said(source, data, header):
+        raise errors.MalformedBinary(f"{path}: {said}")
+
+
+def _end_of_headers(data: Content, header: Header) -> int:
+    """Where all has been told that is compared: the tables, what they name of the dynamic linker's."""
+    ends = [ELF_HEADER_SIZE, header.table.end, header.sections.end]
+    ends += [each.offset + each.file_size for each in header.programs if each.kind in (PT_DYNAMIC, PT_INTERP)]
+    ends += [each.offset + each.size for each in read_sections(data, header) if each.kind == SHT_DYNAMIC]
+    return max(ends)
+
+
+def _said(source: io.IOBase, data: Content, header: Header) -> str:
+    """What is wrong with LIEF's reading of a file; empty where it agrees."""
+    with _no_garbage():
+        import lief
 
     lief.logging.disable()
     parsed = lief.ELF.parse(source, _parser_config())
     if parsed is None:
-        raise errors.MalformedBinary(f"{path}: has an ELF header and no readable tables behind it; is it truncated?")
+        return "has an ELF header and no readable tables behind it; is it truncated?"
     for what, ours, theirs in _readings(data, header, parsed):
         if ours != theirs:
-            raise errors.MalformedBinary(
-                f"{path}: two readers of its {what} do not agree ({_difference(ours, theirs)}); it cannot be patched"
-            )
+            return f"two readers of its {what} do not agree ({_difference(ours, theirs)}); it cannot be patched"
+    return ""
+
+
+@contextlib.contextmanager
+def _no_garbage() -> Iterator[None]:
+    """LIEF makes some hundred thousand objects as it is imported, all to stay: to look for garbage among them meanwhile
+    and later takes a fifth as long as to make them.
+    """
+    known, on = "lief" in sys.modules, gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if not known:
+            gc.freeze()
+        if on:
+            gc.enable()
 
 
 def _readings(data: Content, header: Header, parsed: "lief.ELF.Binary") -> Iterator[tuple[str, list[Any], list[Any]]]:

@@ -14,6 +14,7 @@ from patcher.file.content import Content
 from patcher.file.elf_tables import Span
 
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+ELF_HEADER_SIZE = _HEADER.size
 _PROGRAM = struct.Struct("<IIQQQQQQ")
 _SECTION_SIZE = 64
 _MACHINES = {  # as GOARCH names them, where Go has them
@@ -44,7 +45,7 @@ _SYSTEMS = {0: "System V", 3: "Linux"}  # EI_OSABI of programs for Linux; others
 _OTHER_SYSTEMS = {2: "netbsd", 6: "solaris", 9: "freebsd", 12: "openbsd"}  # as GOOS names them
 _MOST_PROGRAM_HEADERS = 1024  # the kernel takes at most 64 KiB of them: 1170 (fs/binfmt_elf.c, load_elf_phdrs)
 _MOST_SECTIONS = 8192
-_PT_LOAD, _PT_INTERP = 1, 3
+_PT_LOAD, PT_INTERP = 1, 3
 _HIGHEST = 1 << 47  # no user address lies above
 _UPX_MAGIC = b"UPX!"
 _UPX_WITHIN = 4096
@@ -117,7 +118,7 @@ def check_headers(path: Path, data: Content, machines: Container[int]) -> Header
         kind=fields[1],
         machine=fields[2],
         entry=fields[4],
-        loader=next((_loader(data, each) for each in found if each.kind == _PT_INTERP), None),
+        loader=next((_loader(data, each) for each in found if each.kind == PT_INTERP), None),
         programs=found,
         table=table,
         sections=Span(sections, section_count * section_size),

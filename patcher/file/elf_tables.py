@@ -3,18 +3,22 @@
 A search is one pass over the table's bytes; no object is made for a record that nobody asks for.
 """
 
+import itertools
+import re
 import struct
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from patcher.errors import MalformedBinary
-from patcher.file.content import Content
+from patcher.file.content import Content, forget
 
 _SYMBOL_SIZE = 24  # Elf64_Sym: st_name u32, st_info, st_other u8, st_shndx u16, st_value u64, st_size u64
 _SYMBOL_VALUE = 8
 _RELOCATION = struct.Struct("<QQq")  # Elf64_Rela: r_offset, r_info, r_addend
-_MOST_HITS = 4096  # an honest table has one hit or a few; a crafted one can repeat what is searched for ever
+_PIECE = 1 << 20  # bytes of a span that are searched at a time
+MOST_HITS = 4096  # an honest table has one hit or a few; a crafted one can repeat what is searched for ever
 MOST_SHORT_HITS = 1 << 20  # of four bytes, which stand by chance where nothing is meant
 
 
@@ -31,7 +35,7 @@ class Span:
         return self.offset + self.size
 
 
-def hits(path: Path, data: Content, needle: bytes, span: Span, most: int = _MOST_HITS) -> Iterator[int]:
+def hits(path: Path, data: Content, needle: bytes, span: Span, most: int = MOST_HITS) -> Iterator[int]:
     """The offsets of ``needle`` in a span. Raises MalformedBinary where there are more than any honest file has."""
     at = data.find(needle, span.offset, span.end)
     for _ in range(most):
@@ -39,7 +43,41 @@ def hits(path: Path, data: Content, needle: bytes, span: Span, most: int = _MOST
             return
         yield at
         at = data.find(needle, at + 1, span.end)
-    raise MalformedBinary(
+    raise _repeats(path, span)
+
+
+def hits_of_each(data: Content, needles: Iterable[bytes], span: Span, most: int) -> dict[bytes, "array[int]"]:
+    """The offsets of needles, none of which begins with another, in a span: up to one more than ``most`` of each.
+
+    Those that begin with the same byte are found in one pass.
+    """
+    found = {needle: array("Q") for needle in needles}
+    for _, alike in itertools.groupby(sorted(found), key=lambda each: each[:1]):
+        group = list(alike)
+        alone = (index for index, column in enumerate(zip(*group, strict=False)) if len(set(column)) > 1)
+        same = group[0][: next(alone, min(map(len, group)))]
+        rest = b"|".join(re.escape(each[len(same) :]) for each in group)
+        pattern = re.compile(re.escape(same) + b"(?=(" + rest + b"))", re.DOTALL)  # hits may overlap
+        longest = max(map(len, group))
+        for low in range(span.offset, span.end, _PIECE):
+            for hit in pattern.finditer(data, low, min(low + _PIECE + longest - 1, span.end)):
+                places = found[same + hit[1]]
+                if hit.start() < low + _PIECE and len(places) <= most:
+                    places.append(hit.start())
+            forget(data, low, low + _PIECE)
+    return found
+
+
+def checked_hits(path: Path, found: Iterable[int], span: Span, most: int) -> Iterator[int]:
+    """What a search found in a span, as ``hits`` gives it."""
+    for count, at in enumerate(found):
+        if count == most:
+            raise _repeats(path, span)
+        yield at
+
+
+def _repeats(path: Path, span: Span) -> MalformedBinary:
+    return MalformedBinary(
         f"{path}: a table at offset {span.offset:#x} repeats one value over and over; it is malformed"
     )
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from patcher.file.content import Content
+from patcher.file.content import Content, pieces_of
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class FileFacts:
     @classmethod
     def of(cls, data: Content) -> "FileFacts":
         """The facts of a file's content."""
-        return cls(hashlib.sha256(data).hexdigest(), len(data))
+        return cls.of_pieces(pieces_of(data))
 
     @classmethod
     def of_pieces(cls, pieces: Iterable[bytes]) -> "FileFacts":

@@ -10,9 +10,9 @@ from pathlib import Path
 from patcher import errors
 from patcher.file.changes import Change
 from patcher.file.content import Content, Reader, mapped, mapped_with, opened
-from patcher.file.elf import Section, Segment, file_offset, read_elf
+from patcher.file.elf import Elf, Section, Segment, file_offset, read_elf
 from patcher.file.elf_check import check_reading
-from patcher.file.elf_header import ET_DYN, ET_EXEC, check_headers, check_loader
+from patcher.file.elf_header import ET_DYN, ET_EXEC, Header, check_headers, check_loader
 from patcher.file.elf_tables import Relocations, Span, Symbols, hits
 from patcher.golang.buildinfo import UNKNOWN, BuildInfo, read_build_info
 from patcher.isa.isa import Isa
@@ -142,13 +142,20 @@ class GoImage:
         )
 
 
-def read_image(path: Path, *, to_patch: bool = False) -> GoImage:
-    """Read a Go binary; one that is ``to_patch`` has its headers read twice, by two readers (elf_check).
+def read_image(path: Path) -> GoImage:
+    """Read a Go binary. Raises the error that names what is wrong with it; never anything else for bad input.
 
-    Raises the error that names what is wrong with it; never anything else for bad input.
+    Whoever changes the file must have its headers ``read_twice``, too.
     """
+    with opened(path) as descriptor:
+        return _image(path, mapped(descriptor), None)
+
+
+def read_twice(path: Path) -> bool:
+    """Have the headers of a file read by two readers (elf_check). True, or raises where they differ."""
     with opened(path) as descriptor, open(descriptor, "rb", closefd=False) as stream:
-        return _image(path, mapped(descriptor), stream if to_patch else None)
+        _read_headers(path, mapped(descriptor), stream)
+    return True
 
 
 def read_changed(path: Path, descriptor: int, changes: Iterable[Change]) -> GoImage:
@@ -157,12 +164,17 @@ def read_changed(path: Path, descriptor: int, changes: Iterable[Change]) -> GoIm
     return _image(path, mapped_with(descriptor, laid), io.BufferedReader(Reader(descriptor, laid)))
 
 
-def _image(path: Path, data: Content, source: io.BufferedIOBase | None) -> GoImage:
+def _read_headers(path: Path, data: Content, source: io.BufferedIOBase | None) -> tuple[Header, Isa, Elf]:
     header = check_headers(path, data, ISAS)
     isa = ISAS[header.machine]
     elf = read_elf(path, data, header, isa.relative)
     if source is not None:
         check_reading(path, data, source, header)
+    return header, isa, elf
+
+
+def _image(path: Path, data: Content, source: io.BufferedIOBase | None) -> GoImage:
+    header, isa, elf = _read_headers(path, data, source)
     image = GoImage(
         path=path,
         data=data,

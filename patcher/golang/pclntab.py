@@ -56,7 +56,8 @@ class FunctionTable:
         self._image = image
         self._searches = 0
         self._found: dict[str, tuple[Function, ...]] = {}
-        self._tables: dict[tuple[int, int], PcTable] = {}  # a proof asks for each PC hundreds of times
+        self._tables: dict[tuple[int, int], PcTable] = {}
+        self._deltas: dict[tuple[int, int], int | None] = {}  # a proof asks for each PC hundreds of times
         self.address = address
         header = _HEADER.unpack(image.read(address, _HEADER.size))
         if header[0] in OLD_MAGICS:
@@ -125,7 +126,10 @@ class FunctionTable:
 
         None where the table states nothing.
         """
-        return self._table(function, self._u32(function.record + 16)).value(address)
+        key = function.record, address
+        if key not in self._deltas:
+            self._deltas[key] = self._table(function, self._u32(function.record + 16)).value(address)
+        return self._deltas[key]
 
     def pcdata(self, function: Function, table: int, address: int) -> int:
         """The value of a PCDATA table at ``address``; -1 where the function has none (runtime's pcdatavalue)."""

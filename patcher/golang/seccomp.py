@@ -7,9 +7,10 @@ package that is made for it, or by a call of seccomp or prctl(PR_SET_SECCOMP) in
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from patcher.file.elf_tables import MOST_SHORT_HITS, Span, hits
+from patcher.file.elf_tables import MOST_SHORT_HITS
 from patcher.golang.functions import Functions
 from patcher.golang.syscalls import PACKAGES as RUNTIME
+from patcher.golang.syscalls import PR_SET_SECCOMP, moves
 from patcher.isa.instruction import Kind
 
 #: Function names of pclntab begin with these.
@@ -21,7 +22,6 @@ PACKAGES = (
 _NAMES = ("Syscall", "Syscall6", "RawSyscall", "RawSyscall6", "AllThreadsSyscall", "AllThreadsSyscall6")
 _HELPERS = tuple(f"{package}.{name}" for package in ("syscall", "golang.org/x/sys/unix", *RUNTIME) for name in _NAMES)
 _PRCTL = "golang.org/x/sys/unix.Prctl"
-_PR_SET_SECCOMP = 22
 _MOST_SHOWN = 3
 _NEAR = 64  # bytes before and behind a number within which its call's other arguments are set
 
@@ -67,15 +67,16 @@ def _calls(functions: Functions) -> Iterator[FilterCall]:
     for function, call, _ in _made(functions, isa.system_calls["seccomp"], helpers):
         yield FilterCall(function, call, "seccomp")
     for function, call, near in _made(functions, isa.system_calls["prctl"], helpers):
-        if any(each in near for each in isa.sets_second(_PR_SET_SECCOMP)):
+        if any(each in near for each in isa.sets_second(PR_SET_SECCOMP)):
             yield FilterCall(function, call, "prctl(PR_SET_SECCOMP)")
-    for function, call, _ in _made(functions, _PR_SET_SECCOMP, prctl):
+    for function, call, _ in _made(functions, PR_SET_SECCOMP, prctl):
         yield FilterCall(function, call, "prctl(PR_SET_SECCOMP)")
 
 
 def _made(functions: Functions, number: int, callees: set[int]) -> Iterator[tuple[str, int, bytes]]:
     """Calls of one of ``callees`` or of the kernel, with ``number`` first: function, address, the bytes before it."""
-    for address in _moves(functions, number):
+    starts = functions.image.isa.sets_first(number)
+    for address in (at for move in starts for at in moves(functions, move, MOST_SHORT_HITS)):
         by = functions.table.at(address)
         if by is None:
             continue
@@ -83,16 +84,6 @@ def _made(functions: Functions, number: int, callees: set[int]) -> Iterator[tupl
         if call is not None:
             before = max(address - _NEAR, by.start)
             yield by.name, call, functions.image.read(before, call - before)
-
-
-def _moves(functions: Functions, number: int) -> Iterator[int]:
-    """Where ``number`` is put in the place of a call's first word."""
-    image = functions.image
-    for segment in image.segments:
-        span = Span(segment.offset, segment.file_size)
-        for move in image.isa.sets_first(number) if segment.executable else ():
-            for at in hits(image.path, image.data, move, span, MOST_SHORT_HITS):
-                yield segment.address + at - segment.offset
 
 
 def _call(functions: Functions, start: int, end: int, callees: set[int]) -> int | None:

@@ -1,10 +1,13 @@
 """System calls in code: every instruction that makes one, with the numbers that it can have."""
 
 import itertools
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from patcher.answers import Signed
+from patcher.file.elf import Segment
+from patcher.file.elf_tables import MOST_SHORT_HITS, Span, checked_hits, hits_of_each
 from patcher.golang.functions import Functions
 from patcher.golang.pclntab import Function
 from patcher.isa.flow import Flow
@@ -18,6 +21,11 @@ USLEEP = "runtime.usleep"
 SYSCALL6 = tuple(f"{package}.Syscall6" for package in PACKAGES)
 
 
+# Looked for in the whole text: all in one go.
+PR_SET_SECCOMP = 22
+_SOUGHT = ("seccomp", "prctl", "epoll_pwait2")
+
+
 @dataclass(frozen=True)
 class Site:
     """A system call in a function; ``number`` is None where it is no constant, ``name`` the kernel's of the call."""
@@ -26,6 +34,29 @@ class Site:
     address: int
     number: Signed | None
     name: str
+
+
+def moves(functions: Functions, move: bytes, most: int) -> Iterator[int]:
+    """Where an ``Isa.sets_first`` of a number in ``_SOUGHT``, or of PR_SET_SECCOMP, stands: segment by segment.
+
+    Raises MalformedBinary where it is found more than ``most`` times in one.
+    """
+    image = functions.image
+    for segment, found in functions.once(_search_moves).items():
+        span = Span(segment.offset, segment.file_size)
+        for at in checked_hits(image.path, found[move], span, most):
+            yield segment.address + at - segment.offset
+
+
+def _search_moves(functions: Functions) -> dict[Segment, dict[bytes, "array[int]"]]:
+    image = functions.image
+    sought = (*(image.isa.system_calls[each] for each in _SOUGHT), PR_SET_SECCOMP)
+    needles = [move for number in sought for move in image.isa.sets_first(number)]
+    return {
+        each: hits_of_each(image.data, needles, Span(each.offset, each.file_size), MOST_SHORT_HITS)
+        for each in image.segments
+        if each.executable
+    }
 
 
 def inline(functions: Functions, function: Function) -> Iterator[Site]:

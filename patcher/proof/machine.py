@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 import unicorn
-from unicorn.unicorn import Uc, UcContext, UcError
+from unicorn.unicorn_py3.unicorn import UcContext, UcError
 
 from patcher.edit.edit import Edit
 from patcher.errors import ProofFailed
 from patcher.golang.image import GoImage
+from patcher.isa.engine import Engine
 from patcher.proof.events import STACK, STACK_SIZE, Answer, Call, Run, SystemCall
 
 TOP = STACK + STACK_SIZE - 0x2000  # the stack pointer at a function's entry: the caller's frame lies above
@@ -45,6 +46,9 @@ class Machine:
         self._processor = image.isa.processor()
         self._numbers = self._processor.numbers
         self._stack_pointer = self._numbers[self._abi.stack_pointer]
+        self._all = tuple(self._numbers.values())
+        asked = (self._abi.system_number, self._abi.stack_pointer, *self._abi.system_arguments)
+        self._asked = tuple(map(self._numbers.__getitem__, asked))
         self._laid = [(each.address, each.new) for each in edits] + list((memory or {}).items())
         self._engine = self._processor.engine()
         for base, size in ((STACK, STACK_SIZE), (G, self._page_size), (RETURN, self._page_size)):
@@ -104,7 +108,7 @@ class Machine:
         run.stop = self._read(self._abi.program_counter)
         if run.stop not in self._stops:
             raise ProofFailed(f"the code at {start:#x} does not come to an end")
-        run.registers = {name: self._read(name) for name in self._numbers}
+        run.registers = dict(zip(self._numbers, self._engine.words(self._all), strict=True))
         run.stack = bytes(self._engine.mem_read(STACK, STACK_SIZE))
         run.status = self._processor.status(self._engine)
         run.broken = self._processor.broken(self._engine)
@@ -132,14 +136,13 @@ class Machine:
         return saved
 
     def _read(self, name: str) -> int:
-        value: int = self._engine.reg_read(self._numbers[name])
-        return value
+        return self._engine.word(self._numbers[name])
 
     def _write(self, values: Mapping[str, int]) -> None:
         for name, value in values.items():
             self._engine.reg_write(self._numbers[name], value & _ALL_ONES)
 
-    def _on_step(self, engine: Uc, address: int, size: int, _data: object) -> None:
+    def _on_step(self, engine: Engine, address: int, size: int, _data: object) -> None:
         del size
         if address in self._stops:
             self._stops[address] -= 1
@@ -149,9 +152,9 @@ class Machine:
         if address in self._calls:
             self._call(engine, self._calls[address])
         else:
-            self._run.steps.append((address, engine.reg_read(self._stack_pointer)))
+            self._run.steps.append((address, engine.word(self._stack_pointer)))
 
-    def _call(self, engine: Uc, callee: str) -> None:
+    def _call(self, engine: Engine, callee: str) -> None:
         """Record a call and be the callee: spoil what it may, return."""
         abi = self._abi
         before, back = self._processor.caller(engine)
@@ -175,13 +178,12 @@ class Machine:
 
     def _on_system_call(self) -> None:
         engine, abi = self._engine, self._abi
-        number, stack_pointer = self._read(abi.system_number), self._read(abi.stack_pointer)
-        arguments = tuple(map(self._read, abi.system_arguments))
+        number, stack_pointer, *arguments = engine.words(self._asked)
         pointed = tuple(
             bytes(engine.mem_read(each, 16)) if STACK <= each <= STACK + STACK_SIZE - 16 else None for each in arguments
         )
         stack = bytes(engine.mem_read(STACK, STACK_SIZE))
-        self._run.events.append(SystemCall(number, arguments, pointed, stack_pointer, stack))
+        self._run.events.append(SystemCall(number, tuple(arguments), pointed, stack_pointer, stack))
         if not self._answers:
             self._fault = f"system call {number} is made once more than the answers before it call for"
             engine.emu_stop()
@@ -194,11 +196,11 @@ class Machine:
                 data = b"".join(each.to_bytes(8, "little") for each in answer.remaining)
                 engine.mem_write(pointer, data)
 
-    def _on_write(self, engine: Uc, access: int, address: int, size: int, value: int, _data: object) -> None:
+    def _on_write(self, engine: Engine, access: int, address: int, size: int, value: int, _data: object) -> None:
         del engine, access, value
         self._run.writes.append((address, size))
 
-    def _on_unmapped(self, engine: Uc, access: int, address: int, size: int, value: int, _data: object) -> bool:
+    def _on_unmapped(self, engine: Engine, access: int, address: int, size: int, value: int, _data: object) -> bool:
         del value
         page = address - address % self._page_size
         if access == unicorn.UC_MEM_WRITE_UNMAPPED:

@@ -14,7 +14,7 @@ from nanonap.lab.ground.errors import QuotaUnavailable
 from patcher.answers import encode
 from patcher.errors import InternalFault, ReaderTooLarge
 from patcher.inspection import Inspection
-from patcher.isolation import isolated
+from patcher.isolation import Job, isolated
 from patcher.patching import Planned
 
 
@@ -142,10 +142,10 @@ def test_a_plan_that_cannot_be_is_not_written(
 ) -> None:
     out = program.with_name("out")
 
-    def taken_over(path: Path, _job: str, kind: type[Any], **_: object) -> object:
-        return isolated(path, job(sends), kind, text=json.dumps(damaged(plan, damage)))
+    def taken_over(path: Path, _headers: Job[bool], planned: Job[Any], **_: object) -> object:
+        return True, isolated(path, job(sends), planned.kind, text=json.dumps(damaged(plan, damage)))
 
-    monkeypatch.setattr("patcher.patching.isolated", taken_over)
+    monkeypatch.setattr("patcher.patching.both_isolated", taken_over)
     with pytest.raises(InternalFault, match="an answer that cannot be"):
         patcher.patch(program, out)
     assert list(program.parent.iterdir()) == [program]

@@ -28,7 +28,7 @@ from patcher.errors import (
     ReaderTooSlow,
     ShapeMismatch,
 )
-from patcher.isolation import isolated
+from patcher.isolation import Job, both_isolated, isolated
 from tests.patcher.conftest import Invoke
 from tests.patience import PATIENCE_S, wait_until
 
@@ -192,6 +192,18 @@ def test_limits_grow_with_the_file_and_nothing_is_printed(tmp_path: Path) -> Non
     assert isolated(file, job(tells_its_limits), Told) == Told(0, 30, os.devnull, os.devnull)
 
 
+def test_of_two_jobs_each_has_its_answer_and_the_first_failure_is_told(tmp_path: Path) -> None:
+    first, second = both_isolated(tmp_path, *(Job(job(echoes), Echo, {"number": number}) for number in (7, 8)))
+    assert (first.number, second.number) == (7, 8)
+    crash, refusal = Job(job(crashes), str, {"number": signal.SIGSEGV}), Job(job(refuses), str)
+    with pytest.raises(ReaderCrashed):
+        both_isolated(tmp_path, crash, refusal)
+    with pytest.raises(ShapeMismatch):
+        both_isolated(tmp_path, refusal, crash)
+    with pytest.raises(ReaderCrashed):
+        both_isolated(tmp_path, Job(job(echoes), Echo, {"number": 7}), crash)
+
+
 def test_every_call_leaves_no_process_and_no_descriptor(tmp_path: Path) -> None:
     def left() -> tuple[int, int]:
         children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
@@ -225,7 +237,7 @@ import signal, sys
 from pathlib import Path
 from typing import Any
 from patcher.child import Limits
-from patcher.isolation import isolated
+from patcher.isolation import Job, both_isolated, isolated
 WRITES = Limits(60, 1 << 30, 16 << 30, file_size=4096)
 # As a shell's foreground has it: where the tests run in the background SIGINT is ignored, by children too.
 for number in (signal.SIGINT, signal.SIGTERM):
@@ -268,14 +280,14 @@ def test_without_address_space_for_the_emulator_the_error_says_so(invoke: Invoke
 def test_a_file_that_changes_meanwhile_is_not_patched(
     program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def changed(path: Path, name: str, kind: type[Any], **arguments: Any) -> object:
-        document = isolated(path, name, kind, **arguments)
+    def changed(path: Path, *jobs: Any, **keep: Any) -> object:
+        document = both_isolated(path, *jobs, **keep)
         with path.open("r+b") as stream:
             stream.seek(-1, os.SEEK_END)
             stream.write(b"!")
         return document
 
-    monkeypatch.setattr("patcher.patching.isolated", changed)
+    monkeypatch.setattr("patcher.patching.both_isolated", changed)
     with pytest.raises(NanonapError, match="changed while it was read"):
         patcher.patch(program, tmp_path / "out")
     assert list(tmp_path.iterdir()) == [program]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import patcher
 from patcher.errors import MalformedBinary
 from patcher.file.elf_check import check_reading
 from patcher.file.elf_header import Header, check_headers
@@ -69,6 +70,23 @@ def test_a_dynamic_section_that_is_read_otherwise_is_found(dynamic: Path) -> Non
     check_reading(dynamic, data, io.BytesIO(data), header)
     with pytest.raises(MalformedBinary, match="two readers of its dynamic section do not agree"):
         check_reading(dynamic, data, io.BytesIO(bytes(other)), header)
+
+
+def test_what_is_read_otherwise_is_not_patched(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that asks LIEF is a copy of this one."""
+    monkeypatch.setattr("patcher.file.elf_check._number", lambda _: 0)
+    with pytest.raises(MalformedBinary, match="two readers of its ELF header do not agree"):
+        patcher.patch(program, program.with_name("out"))
+    assert list(program.parent.iterdir()) == [program]
+
+
+def test_lief_is_given_no_more_of_a_file_than_its_headers(sleepbench: Path) -> None:
+    """Those of a Go program lie at its start, whatever comes behind them."""
+    data = sleepbench.read_bytes()
+    header = check_headers(sleepbench, data, ISAS)
+    head = max(header.table.end, header.sections.end)
+    assert head < 4096
+    check_reading(sleepbench, data, io.BytesIO(data[:head]), header)
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from patcher.file.content import Content
+from patcher.file.content import Content, forget
 from patcher.isa.instruction import Instruction, Mem, Reg
 
-_CALL = b"[\xe8\xe9]"  # call rel32, and jmp rel32, which calls where a function ends
+_CALLS = (b"\xe8", b"\xe9")  # call rel32, and jmp rel32, which calls where a function ends
 _CALL_SIZE = 5
-_STEP = 1 << 16  # within so many bytes of text the upper half of rel32 takes two values at the most
+_STEP = 1 << 19  # within so many bytes of text the upper half of rel32 takes nine values at the most
 # mov to where a call's first two words lie, up to the immediate: eax and ebx in ABIInternal, [rsp] and [rsp+8] in ABI0,
 # eax and edi for the kernel.
 _FIRST = (b"\xb8", b"\x48\xc7\x04\x24")
@@ -20,21 +20,32 @@ def direct_calls(
 ) -> Iterator[tuple[int, int]]:
     """As ``Isa.direct_calls``, a piece after the other."""
     for low in range(start, stop, _STEP):
-        yield from _calls_in(data, low, min(low + _STEP, stop - _CALL_SIZE + 1), address + low - start, targets)
+        high = min(low + _STEP, stop - _CALL_SIZE + 1)
+        yield from _calls_in(data, low, high, address + low - start, targets)
+        forget(data, low, high)
 
 
 def _calls_in(data: Content, start: int, stop: int, address: int, targets: frozenset[int]) -> Iterator[tuple[int, int]]:
-    """Those that begin in ``_STEP`` bytes, found by the upper half of their distance."""
-    ends = [address + _CALL_SIZE, address + stop - start + _CALL_SIZE]
-    distances = [target - end for target in targets for end in ends]
-    upper = {(each >> 16 & 0xFFFF).to_bytes(2, "little") for each in distances}
-    # The distance is looked ahead at, not taken: a call may begin within what looks like another's distance.
-    pattern = re.compile(_CALL + b"(?=..(?:" + b"|".join(map(re.escape, sorted(upper))) + b"))", re.DOTALL)
-    for hit in pattern.finditer(data, start, stop + _CALL_SIZE - 1):
-        at = address + hit.start() - start
-        distance = int.from_bytes(data[hit.end() : hit.end() + 4], "little", signed=True)
-        if (target := at + _CALL_SIZE + distance) in targets:
-            yield at, target
+    """Those that begin in ``_STEP`` bytes, found by what the upper half of their distance can be.
+
+    ``re`` is quick where a pattern begins with one certain byte: so there is one for each kind of call.
+    """
+    first, last = address + _CALL_SIZE, address + stop - start + _CALL_SIZE
+    upper = [each for target in targets for each in range(target - last >> 16, (target - first >> 16) + 1)]
+    third, fourth = (_one_of({each >> shift & 0xFF for each in upper}) for shift in (0, 8))
+    for call in _CALLS:
+        # The distance is looked ahead at, not taken: a call may begin within what looks like another's distance.
+        pattern = re.compile(call + b"(?=(.." + third + fourth + b"))", re.DOTALL)
+        for hit in pattern.finditer(data, start, stop + _CALL_SIZE - 1):
+            at = address + hit.start() - start
+            distance = int.from_bytes(hit[1], "little", signed=True)
+            if (target := at + _CALL_SIZE + distance) in targets:
+                yield at, target
+
+
+def _one_of(values: set[int]) -> bytes:
+    """A pattern for a byte that is one of these."""
+    return b"[" + b"".join(map(re.escape, map(bytes, ([each] for each in sorted(values))))) + b"]"
 
 
 def sets_first(value: int) -> tuple[bytes, ...]:

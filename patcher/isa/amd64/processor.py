@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import unicorn
 from unicorn import x86_const as x86
-from unicorn.unicorn import Uc
 
+from patcher.isa.engine import Engine
 from patcher.isa.processor import Processor
 
 _FS_BASE = 0x7400_0000_0000  # thread-local data lie below it; elf.py bounds them
@@ -24,11 +24,11 @@ class Amd64Processor(Processor):
 
     numbers: ClassVar[Mapping[str, int]] = {name: getattr(x86, f"UC_X86_REG_{name.upper()}") for name in _NAMES}
 
-    def engine(self) -> Uc:
+    def engine(self) -> Engine:
         """64-bit mode."""
-        return Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+        return Engine(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
 
-    def begin(self, engine: Uc) -> None:
+    def begin(self, engine: Engine) -> None:
         """The thread pointer, xmm15 and the flags."""
         engine.reg_write(x86.UC_X86_REG_FS_BASE, _FS_BASE)
         engine.reg_write(x86.UC_X86_REG_XMM15, 0)
@@ -40,37 +40,37 @@ class Amd64Processor(Processor):
         """
         return _FS_BASE - max(size, _POINTER), _FS_BASE
 
-    def called(self, engine: Uc, stack_pointer: int, return_address: int) -> None:
+    def called(self, engine: Engine, stack_pointer: int, return_address: int) -> None:
         """The return address lies where rsp points to."""
         engine.mem_write(stack_pointer, return_address.to_bytes(_POINTER, "little"))
 
-    def caller(self, engine: Uc) -> tuple[int, int]:
+    def caller(self, engine: Engine) -> tuple[int, int]:
         """The return address lies where rsp points to."""
         rsp = engine.reg_read(x86.UC_X86_REG_RSP)
         return rsp + _POINTER, int.from_bytes(engine.mem_read(rsp, _POINTER), "little")
 
-    def on_system_call(self, engine: Uc, callback: Callable[[], None]) -> None:
+    def on_system_call(self, engine: Engine, callback: Callable[[], None]) -> None:
         """At ``syscall``, before rip moves on."""
 
-        def hooked(_engine: Uc, _data: object) -> None:
+        def hooked(_engine: Engine, _data: object) -> None:
             callback()
 
         engine.hook_add(unicorn.UC_HOOK_INSN, hooked, None, 1, 0, x86.UC_X86_INS_SYSCALL)
 
-    def spoilt(self, engine: Uc, junk: Callable[[str], int]) -> dict[str, int]:
+    def spoilt(self, engine: Engine, junk: Callable[[str], int]) -> dict[str, int]:
         """As the instruction leaves them: rcx is the return address, whose upper bits are often clear."""
         return {"rcx": engine.reg_read(x86.UC_X86_REG_RIP) + _SYSCALL_SIZE, "r11": junk("r11 after syscall")}
 
-    def status(self, engine: Uc) -> int:
+    def status(self, engine: Engine) -> int:
         """rflags."""
         flags: int = engine.reg_read(x86.UC_X86_REG_EFLAGS)
         return flags
 
-    def set_status(self, engine: Uc, status: int) -> None:
+    def set_status(self, engine: Engine, status: int) -> None:
         """rflags."""
         engine.reg_write(x86.UC_X86_REG_EFLAGS, status)
 
-    def broken(self, engine: Uc) -> str:
+    def broken(self, engine: Engine) -> str:
         """xmm15 is zero and the direction flag clear (cmd/compile/abi-internal.md)."""
         if engine.reg_read(x86.UC_X86_REG_XMM15):
             return "xmm15 other than zero"

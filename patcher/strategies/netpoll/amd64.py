@@ -37,6 +37,7 @@ from patcher.errors import ShapeMismatch
 from patcher.golang.functions import Functions
 from patcher.golang.pclntab import Function
 from patcher.isa.amd64.abi import SYSTEM_CALLS
+from patcher.isa.amd64.calls import sets_first
 from patcher.isa.instruction import Imm, Instruction, Reg
 from patcher.strategies.netpoll import NAME
 from patcher.strategies.netpoll.amd64_layout import DONE, Work, lay_out
@@ -46,7 +47,7 @@ from patcher.wait import PRECISE, Wait
 
 __all__ = ["ASKS", "locate", "plan", "shapes", "wait_in"]  # what the strategy asks for
 
-ASKS = b"\xb8" + SYSTEM_CALLS["epoll_pwait2"].to_bytes(4, "little")  # mov eax, 441 (Intel SDM, volume 2, MOV)
+ASKS, _ = sets_first(SYSTEM_CALLS["epoll_pwait2"])  # mov eax, 441
 _UINT32 = 0xFFFFFFFF
 SLACK_SHIFT = 7  # 1/128 of the wait is subtracted: epoll's own slack is 0.1 % of it, waking up takes the rest
 

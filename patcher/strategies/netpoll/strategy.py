@@ -7,10 +7,10 @@ from typing import ClassVar, Protocol
 from patcher.edit.edit import Plan
 from patcher.edit.room import Room
 from patcher.errors import ProofFailed, ShapeMismatch
-from patcher.file.elf_tables import Span, hits
+from patcher.file.elf_tables import MOST_HITS
 from patcher.golang.functions import Functions
 from patcher.golang.pclntab import Function
-from patcher.golang.syscalls import numbers
+from patcher.golang.syscalls import moves, numbers
 from patcher.golang.waits import NETPOLL, find_waits
 from patcher.isa.instruction import Instruction
 from patcher.proof.events import Run
@@ -25,7 +25,7 @@ class Code(Protocol):
 
     @property
     def ASKS(self) -> bytes:  # noqa: N802 - a constant of the module
-        """The machine code that every stub has: the number of epoll_pwait2 put where the kernel looks for it."""
+        """What every stub has, of ``Isa.sets_first``: the number of epoll_pwait2 put where the kernel looks for it."""
 
     def locate(self, functions: Functions) -> tuple[Site, ...]:
         """Every wait with a timeout. Raises AlreadyPrecise or ShapeMismatch."""
@@ -86,12 +86,11 @@ def _search(functions: Functions) -> tuple[Function, ...]:
     code = CODES.known(functions)
     if code is None:
         return ()
-    for segment in (each for each in functions.image.segments if each.executable):
-        for at in hits(functions.image.path, functions.image.data, code.ASKS, Span(segment.offset, segment.file_size)):
-            function = functions.table.at(segment.address + at - segment.offset)
-            if function is None or not function.name.startswith("runtime.") or function in found:
-                continue
-            with contextlib.suppress(ShapeMismatch):  # code that is not ours
-                if functions.image.isa.system_calls["epoll_pwait2"] in numbers(functions, function):
-                    found.append(function)
+    for at in moves(functions, code.ASKS, MOST_HITS):
+        function = functions.table.at(at)
+        if function is None or not function.name.startswith("runtime.") or function in found:
+            continue
+        with contextlib.suppress(ShapeMismatch):  # code that is not ours
+            if functions.image.isa.system_calls["epoll_pwait2"] in numbers(functions, function):
+                found.append(function)
     return tuple(found)
