@@ -6,6 +6,7 @@ import patcher
 from nanonap.base.errors import NanonapError
 from nanonap.lab.ground.errors import RunFailed
 from nanonap.lab.plan.arms import Arm
+from patcher.wait import PRECISE, Wait
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -31,9 +32,15 @@ def changes(arm: Arm, line: str) -> list[Change]:
         raise RunFailed(f"arm {arm.name}: it cannot be changed while it runs: {error}") from error
 
 
-def change(pid: int, action: str, slack_ns: int | None = None) -> Change:
-    """Inject a process, or eject it. Raises what these do, and RunFailed where the timer slack could not be set."""
-    done = patcher.inject(pid, slack_ns=slack_ns) if action == "inject" else patcher.eject(pid)
+def change(pid: int, action: str, slack_ns: int | None = None, wait: Wait = PRECISE) -> Change:
+    """Inject a process, with these options, or eject it. Raises what these do, and RunFailed where the timer slack
+    could not be set.
+    """
+    done = (
+        patcher.inject(pid, slack_ns=slack_ns, quantum_ns=wait.quantum_ns, dense_ns=wait.dense_ns, spin_ns=wait.spin_ns)
+        if action == "inject"
+        else patcher.eject(pid)
+    )
     if done.slack_failed:
         what = f"the timer slack of {done.slack_failed} of its {done.threads} threads could not be set"
         raise RunFailed(f"process {pid}: {what}; run as root, or with CAP_SYS_NICE")

@@ -140,7 +140,7 @@ def execute(argv: Sequence[str], run: Run, stop: Stop) -> Finished:
     if finished.status == ENTER_FAILED:
         raise QuotaUnavailable("cgroup", f"the run could not enter its group ({_tail(finished)})", "run as root")
     if finished.status != 0:
-        raise RunFailed(f"{_where(run)}: {_ending(finished.status)}; its stderr: {_tail(finished)}")
+        raise RunFailed(f"{_where(run)}: {ending(finished.status)}; its stderr: {_tail(finished)}")
     if meet is not None and not finished.met:
         raise RunFailed(f"{_where(run)}: it did not wait to be changed; build it again")
     return finished
@@ -171,7 +171,8 @@ def _where(run: Run) -> str:
     return f"arm {run.arm.name} ({run.condition}, block {run.block + 1})"
 
 
-def _ending(status: int) -> str:
+def ending(status: int) -> str:
+    """How a process ended, for a message: its exit status, or (negative) its signal."""
     if status >= 0:
         return f"exit status {status}"
     try:

@@ -11,6 +11,7 @@ import msgspec
 from jinja2 import Environment, PackageLoader
 
 from nanonap import __version__
+from nanonap.lab.ground.hosts import Host
 from nanonap.lab.judge.analysis import Summary
 from nanonap.lab.quota import above_limit
 from nanonap.lab.show.further_tables import attribution_tables, cluster_tables, control_tables, model_tables
@@ -53,7 +54,7 @@ class Image:
 
 def as_html(folder: Path, summary: Summary, pictures: Mapping[str, Picture]) -> str:
     """The page. Images are in it; the raw files are linked, and found as long as the page lies in its folder."""
-    images = {name: _image(picture) for name, picture in pictures.items()}
+    images = {name: image_of(picture) for name, picture in pictures.items()}
     groups = by_condition(summary)
     conditions = [
         (table, _of(images, ecdf_name(*condition), percentile_name(*condition)))
@@ -64,8 +65,8 @@ def as_html(folder: Path, summary: Summary, pictures: Mapping[str, Picture]) -> 
         *((table, _of(images, "attribution", "timeline")) for table in attribution_tables(summary)),
         *((table, _of(images, "model")) for table in model_tables(summary)),
     ]
-    environment = Environment(loader=PackageLoader("nanonap.lab.show", "templates"), autoescape=True, trim_blocks=True)
-    return environment.get_template("report.html.jinja").render(
+    return render(
+        "report.html.jinja",
         question=QUESTION,
         headline=headline(summary),
         about=about_line(summary),
@@ -84,7 +85,7 @@ def as_html(folder: Path, summary: Summary, pictures: Mapping[str, Picture]) -> 
         price=_of(images, "price"),
         costs=_costs(summary, images),
         found=found,
-        facts=_facts(summary),
+        facts=facts_of(summary.host),
         version=__version__,
         raw=_raw(folder),
         files=sorted(picture.file.name for picture in pictures.values()),
@@ -119,7 +120,14 @@ def _workloads(summary: Summary) -> list[str]:
     return list(dict.fromkeys(map(condition_title, [*conditions, *(row.condition for row in summary.idle)])))
 
 
-def _image(picture: Picture) -> Image:
+def render(template: str, **values: object) -> str:
+    """A page of this folder's templates; all that is put into it is escaped."""
+    environment = Environment(loader=PackageLoader("nanonap.lab.show", "templates"), autoescape=True, trim_blocks=True)
+    return environment.get_template(template).render(**values)
+
+
+def image_of(picture: Picture) -> Image:
+    """A picture as a page holds it."""
     return Image(_data_uri(picture.light), _data_uri(picture.dark), picture.alt, picture.width, picture.height)
 
 
@@ -127,20 +135,23 @@ def _data_uri(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
 
 
-def _facts(summary: Summary) -> list[tuple[str, str]]:
+def facts_of(host: Host) -> list[tuple[str, str]]:
+    """The machine as (name, value)."""
+
     def shown(value: Any) -> str:  # noqa: ANN401 - host facts are of any JSON type
         return "not known" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
-    return [(name.replace("_", " "), shown(value)) for name, value in msgspec.to_builtins(summary.host).items()]
+    return [(name.replace("_", " "), shown(value)) for name, value in msgspec.to_builtins(host).items()]
 
 
 def _raw(folder: Path) -> list[Raw]:
     """The raw files that are there, hashed: a reader can tell whether these are the data that the page was made of."""
     found = [(folder / name, what) for name, what in _RAW.items()]
     found += [(path, "recorded beside the runs") for path in sorted(folder.glob("*.parquet")) if path.name not in _RAW]
-    return [_hashed(path, what) for path, what in found if path.is_file()]
+    return [hashed(path, what) for path, what in found if path.is_file()]
 
 
-def _hashed(path: Path, what: str) -> Raw:
+def hashed(path: Path, what: str) -> Raw:
+    """A file of a result, and its SHA-256."""
     with path.open("rb") as stream:
         return Raw(path.name, what, path.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest())

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from nanonap.lab.experiments.kit.base import Outcome
 from nanonap.lab.judge.verdicts import Interval, judge
 from nanonap.lab.show.tables import NONE
-from nanonap.lab.stats.resampling import interval, ratio_distribution
+from nanonap.lab.stats.paired import student
+from nanonap.lab.stats.resampling import CONFIDENCE, interval, ratio_distribution
 
 _SEED = 1
 #: The bootstrap of two runs is the two of them and their mean: it would settle what is not.
@@ -50,9 +50,8 @@ class Ratio:
         """
         if len(self.logs) < _FEWEST:
             return None
-        middle = float(np.mean(self.logs))
-        away = float(stats.t.ppf(1 - 0.025 / tests, len(self.logs) - 1) * stats.sem(self.logs))
-        return [float(np.exp(middle - away)), float(np.exp(middle + away))]
+        _, low_high, _ = student(self.logs, 1 - (1 - CONFIDENCE) / tests)
+        return [float(np.exp(each)) for each in low_high]
 
     def to_json(self) -> dict[str, object]:
         """Value and interval."""

@@ -1,8 +1,9 @@
 """Medians over stock's, with their intervals: who sleeps shorter, by how much, and how sure that is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from nanonap.base.durations import asked
 from nanonap.lab.judge.analysis import CellRow
@@ -12,6 +13,10 @@ from nanonap.lab.show.tables import condition_title, ratio_text
 
 _TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9, 0.95, 1.0, 1.05, 1.1, 2, 5, 10, 20, 50, 100)
 _LEAST_WIDTH = 1.12
+
+
+Point = tuple[float, Sequence[float] | None]
+"""A ratio and its interval."""
 
 
 def forest_plot(rows: Sequence[CellRow]) -> Drawn | None:
@@ -24,23 +29,35 @@ def forest_plot(rows: Sequence[CellRow]) -> Drawn | None:
     if not arms:
         return None
     durations = sorted({row.requested_ns for row in known})
-    figure, grid = panels(len(durations), 2.5, 1.9, 0.21 * len(arms) + 0.75, 0.7, sharey=True)
-    for axes, each in zip(grid.flat, durations, strict=False):
-        _panel(axes, arms, {row.arm: row for row in known if row.requested_ns == each})
-        axes.set_title(f"asked for {asked(each)}", fontsize=10)
-    title = "Median sleep as a multiple of stock's, 95 % intervals"
-    figure.suptitle(f"{title}: {condition_title(known[0].condition)}", fontsize=11, fontweight="bold")
-    return Drawn(figure, _alt(known, durations[0]))
+    points = {
+        f"asked for {asked(each)}": {
+            row.arm: (row.p50_over_stock, row.p50_over_stock_ci)
+            for row in known
+            if row.requested_ns == each and row.p50_over_stock is not None
+        }
+        for each in durations
+    }
+    title = f"Median sleep as a multiple of stock's, 95 % intervals: {condition_title(known[0].condition)}"
+    return Drawn(forest(title, arms, points), _alt(known, durations[0]))
 
 
-def _panel(axes: Axes, arms: Sequence[str], rows: dict[str, CellRow]) -> None:
+def forest(title: str, arms: Sequence[str], points: Mapping[str, Mapping[str, Point]]) -> Figure:
+    """A panel per name in ``points``, a row per arm, its ratio with the interval on a logarithmic axis."""
+    figure, grid = panels(len(points), 2.5, 1.9, 0.21 * len(arms) + 0.75, 0.7, sharey=True)
+    for axes, (name, own) in zip(grid.flat, points.items(), strict=False):
+        _panel(axes, arms, own)
+        axes.set_title(name, fontsize=10)
+    figure.suptitle(title, fontsize=11, fontweight="bold")
+    return figure
+
+
+def _panel(axes: Axes, arms: Sequence[str], points: Mapping[str, Point]) -> None:
     ends = [1.0]
     for place, arm in enumerate(arms):
-        row = rows.get(arm)
-        if row is None or row.p50_over_stock is None:
+        if arm not in points:
             continue
-        value = row.p50_over_stock
-        bounds = row.p50_over_stock_ci or [value, value]
+        value, found = points[arm]
+        bounds = found or [value, value]
         axes.plot(bounds, (place, place), color=colour(arm), linewidth=2.4, solid_capstyle="butt")
         axes.plot(value, place, "o", color=colour(arm), markersize=4.5)
         ends += [value, *bounds]
