@@ -22,6 +22,7 @@ from nanonap.lab.ground.watchdog import guard, guarded_folder
 from nanonap.lab.plan.arms import CONTROL, PRECISE, select, sha256_of
 from nanonap.lab.run.live import Change, change
 from nanonap.toolchain.patched import VARIANTS, Variant, patch_as, variant_of, variants
+from patcher.errors import AlreadyPatched
 from patcher.live.errors import NoSuchProcess, NotInjected
 from patcher.wait import Wait
 
@@ -100,7 +101,9 @@ def file_arms(
     command = words("run", run)
     if not any(BINARY in word for word in command):
         raise UsageError(f"--run {run}: write {BINARY} where the program's file is to stand")
-    go = patcher.inspect(binary).go.version  # refuses what is no Go program, before anything is copied
+    seen = patcher.inspect(binary)  # refuses what is no Go program, before anything is copied
+    if seen.patched is not None:
+        raise AlreadyPatched(f"{binary}: patched already, and stock is needed to compare with; `revert` it first")
     with guarded_folder() as folder:
         files = {}
         for name, variant in arms.items():
@@ -114,7 +117,15 @@ def file_arms(
                 shutil.copy2(binary, files[name])
             except OSError as error:
                 raise as_ours(error, files[name]) from error
-        yield Files(command, files, {name: sha256_of(path) for name, path in files.items()}, go, ready, within_s, stop)
+        yield Files(
+            command,
+            files,
+            {name: sha256_of(path) for name, path in files.items()},
+            seen.go.version,
+            ready,
+            within_s,
+            stop,
+        )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from nanonap.lab.ab.store import About, Run
 from nanonap.lab.judge.agreement import ENOUGH_RUNS
 from nanonap.lab.judge.verdicts import Outcome, judge
 from nanonap.lab.judge.verdicts.sleeping import SAME_WITHIN
+from nanonap.lab.plan.arms import CONTROL
 from nanonap.lab.stats.paired import LEAST_PAIRS, Paired, paired
 
 FALSE_FINDS = 0.05
@@ -59,7 +60,7 @@ def units(about: About, runs: Sequence[Run]) -> dict[str, tuple[Kind, str]]:
     for name in runs[0].metrics if runs else ():
         found[name] = ("load", NS if name in about.times else COUNT)
     found[LOAD_TIME] = ("load", NS)
-    per = f" per {about.per}" if about.per else ""
+    per = _per(about.per)
     found |= {f"CPU time{per}": ("service", NS), f"wake-ups{per}": ("service", COUNT)}
     return found | {"threads": ("service", COUNT), "memory": ("service", BYTES)}
 
@@ -69,8 +70,12 @@ def figures(run: Run, per: str | None) -> Figures:
     cost, share = run.cost, run.metrics[per] if per else 1.0
     spent = [None if each is None or not share else each / share for each in (cost.cpu_ns, cost.wakeups)]
     own = (float(run.load_ns), *spent, cost.threads, cost.rss_bytes)
-    names = (LOAD_TIME, *(f"{name}{f' per {per}' if per else ''}" for name in ("CPU time", "wake-ups")))
-    return {**run.metrics, **dict(zip((*names, "threads", "memory"), own, strict=True))}
+    names = (LOAD_TIME, f"CPU time{_per(per)}", f"wake-ups{_per(per)}", "threads", "memory")
+    return {**run.metrics, **dict(zip(names, own, strict=True))}
+
+
+def _per(metric: str | None) -> str:
+    return f" / {metric}" if metric else ""
 
 
 def judge_runs(about: About, runs: Sequence[Run]) -> Judged:
@@ -128,8 +133,14 @@ def _answer(effect: Paired | None, q: float | None, unit: str, base: float, test
     else:
         alone = effect.interval[0] > none or effect.interval[1] < none
         said = "not told from noise" + (f" (of {tests} intervals some leave stock out by chance)" if alone else "")
-    least, half = (f"{each:.1%}" if effect.relative else shown(each, unit) for each in (effect.least, effect.least / 2))
-    return outcome, f"{tell(effect, unit)}: {said}; {effect.pairs} runs show {least}, {effect.for_half} show {half}"
+        least, half = (seen(effect, unit, each) for each in (effect.least, effect.least / 2))
+        said += f"; {effect.pairs} runs show {least}, {effect.for_half} show {half}"
+    return outcome, f"{tell(effect, unit)}: {said}"
+
+
+def seen(effect: Paired, unit: str, value: float) -> str:
+    """A difference that so many runs show, for a person."""
+    return f"{value:.1%}" if effect.relative else shown(value, unit)
 
 
 def tell(effect: Paired | None, unit: str) -> str:
@@ -137,7 +148,7 @@ def tell(effect: Paired | None, unit: str) -> str:
     if effect is None:
         return "–"
     if effect.relative:
-        digits = 3 if 0.9 < effect.value < 1.1 else 2
+        digits = 3 if effect.interval[1] < 1.1 * effect.interval[0] else 2
         value, low, high = (f"{each:.{digits}f}" for each in (effect.value, *effect.interval))
         return f"{value} × [{low}, {high}]"
     value, low, high = (shown(each, unit) for each in (effect.value, *effect.interval))
@@ -154,9 +165,12 @@ def shown(value: float, unit: str) -> str:
 
 
 def _warnings(about: About, runs: Sequence[Run], rows: Sequence[Row]) -> list[str]:
+    found = list(about.notes)
     least = min((row.blocks for row in rows), default=0)
-    found = [f"fewer than {ENOUGH_RUNS} runs of an arm ({least}): small differences cannot be seen"]
-    found = found if least < ENOUGH_RUNS else []
+    if least < ENOUGH_RUNS:
+        found.append(f"fewer than {ENOUGH_RUNS} runs of an arm ({least}): small differences cannot be seen")
     if about.partial:
         found.append(f"cut short: {len(runs)} of {about.runs * len(about.arms)} runs were made")
-    return found + about.notes
+    if wrong := [row.figure for row in rows if row.arm == CONTROL and row.outcome == "yes"]:
+        found.append(f"stock differs from itself in {', '.join(wrong)}: trust no difference there")
+    return found

@@ -8,8 +8,9 @@ from rich.markup import escape
 
 from nanonap.base.files import write_text
 from nanonap.base.terminal import command
-from nanonap.lab.ab.judged import FALSE_FINDS, STOCK, Judged, Row, shown, tell
+from nanonap.lab.ab.judged import FALSE_FINDS, STOCK, Judged, Row, seen, shown, tell
 from nanonap.lab.ab.store import ABOUT
+from nanonap.lab.plan.arms import CONTROL
 from nanonap.lab.show.page import facts_of, hashed, image_of, render
 from nanonap.lab.show.plots.forest import forest
 from nanonap.lab.show.plots.picture import Drawn, paint
@@ -42,7 +43,7 @@ def headline(judged: Judged) -> str:
 def where(judged: Judged) -> str:
     """The program, the machine, and when."""
     about = judged.about
-    go = f", Go {about.go}" if about.go else ""
+    go = f", {about.go.replace('go', 'Go ', 1)}" if about.go else ""
     return f"{about.program}{go}, on {about.host.short}. Measured {about.started_utc[:16].replace('T', ' ')} UTC."
 
 
@@ -59,7 +60,7 @@ def tables(judged: Judged) -> list[Table]:
                 [arm, f"{calls:,}", f"{calls / base:.2f} ×" if base and arm != STOCK else NONE, *[NONE] * 3, "1"]
                 for arm, calls in judged.syscalls.items()
             ]
-            sections.append(Section("system calls (one run apart, since counting slows)", counted))
+            sections.append(Section("system calls, of one run apart", counted))
         found.append(Table(title, columns, sections, list(_NOTES) if kind == "load" else []))
     return found
 
@@ -70,16 +71,19 @@ def _cells(rows: Sequence[Row]) -> list[list[str]]:
     for row in rows:
         effect = row.effect
         sees, half = NONE, NONE
-        if effect is not None:
-            sees = f"{effect.least:.1%}" if effect.relative else shown(effect.least, row.unit)
-            half = str(effect.for_half)
+        if effect is not None and effect.least:
+            sees, half = seen(effect, row.unit, effect.least), str(effect.for_half)
         answers = [tell(effect, row.unit), row.outcome, sees, half, str(row.blocks)]
         cells.append([row.arm, shown(row.median, row.unit), *answers])
     return cells
 
 
 def _sorted(rows: Sequence[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: (_ORDER.index(row.outcome), row.kind != "load"))
+    """What is of most interest first; without what was the same in every run, and stock against itself."""
+    telling = [
+        row for row in rows if row.outcome == "yes" or (row.arm != CONTROL and (row.effect is None or row.effect.least))
+    ]
+    return sorted(telling, key=lambda row: (_ORDER.index(row.outcome), row.kind != "load"))
 
 
 def print_judged(judged: Judged, folder: Path) -> None:
@@ -89,9 +93,7 @@ def print_judged(judged: Judged, folder: Path) -> None:
     for table in tables(judged):
         print_table(table)
     for row in _sorted(judged.rows):
-        colour = "green" if row.outcome == "yes" else "dim" if row.outcome == "no" else "yellow"
-        console.print(f"[bold]{escape(row.figure)}, {escape(row.arm)}[/]", highlight=False)
-        console.print(f"  [{colour}]{escape(row.sentence)}[/]", highlight=False)
+        console.print(f"[bold]{escape(f'{row.figure}, {row.arm}')}[/]: {escape(row.sentence)}", highlight=False)
     for warning in judged.warnings:
         console.print(f"[yellow]warning[/] {escape(warning)}", highlight=False)
     console.print(f"\n{escape(str(folder / PAGE))}", highlight=False, soft_wrap=True)
@@ -103,12 +105,12 @@ def draw(judged: Judged, folder: Path) -> None:
     for name, rows in groupby(judged.rows, lambda row: row.figure):
         ratios = {row.arm: row.effect for row in rows if row.effect is not None and row.effect.relative}
         if ratios:
-            points[name] = {arm: (effect.value, effect.interval) for arm, effect in ratios.items()}
+            points[_plain(name)] = {arm: (effect.value, effect.interval) for arm, effect in ratios.items()}
     images = []
     if points:
         alt = "; ".join(f"{row.figure} of {row.arm}: {tell(row.effect, row.unit)}" for row in judged.rows)
         figure = forest("A multiple of stock's, with 95 % intervals", judged.about.arms[1:], points)
-        images.append(image_of(paint(Drawn(figure, alt), folder / PICTURE, where(judged))))
+        images.append(image_of(paint(Drawn(figure, alt), folder / PICTURE, _plain(where(judged)))))
     page = render(
         "ab.html.jinja",
         headline=headline(judged),
@@ -123,3 +125,8 @@ def draw(judged: Judged, folder: Path) -> None:
         raw=[hashed(folder / name, "") for name in (RUNS, ABOUT)],
     )
     write_text(folder / PAGE, page)
+
+
+def _plain(text: str) -> str:
+    """For a plot, in which a dollar sign would begin a formula."""
+    return text.replace("$", r"\$")
