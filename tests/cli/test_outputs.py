@@ -20,6 +20,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 #: Each option that names what is written, and the rest of a command that comes to writing it.
 WRITING = {
     Option("bench", "out"): ("--quick",),
+    Option("ab", "out"): ("--binary", "{program}", "--run", "{{binary}}", "--load", "true"),
     Option("predict", "plot"): ("--quota", "50%"),
     Option("report", "out"): ("{program}",),
     Option("bundle", "out"): (".",),

@@ -17,6 +17,7 @@ from nanonap.lab.ab.store import Run, Writer
 from nanonap.lab.ground.interrupt import Stop
 from nanonap.lab.run.syscalls import ALL, REMEDY, find_counter
 
+COUNTED_BLOCKS = 5
 _TRIAL = -1
 
 
@@ -32,7 +33,7 @@ class Campaign:
     say: Callable[[str], None]
 
     def measure(self, writer: Writer, order: Sequence[Sequence[str]]) -> None:
-        """A trial of stock, of which nothing is kept, then the blocks, then a counted run of each arm.
+        """A trial of stock, of which nothing is kept, then the blocks, then blocks of counted runs.
 
         Raises what goes wrong with the service or its load, Interrupted, DiskFull, OutputNotWritable.
         """
@@ -44,21 +45,24 @@ class Campaign:
             for number, arm in enumerate(arms, 1):
                 self.say(f"block {block + 1} of {len(order)}, run {number} of {len(arms)}: {arm}")
                 writer.add(self._run(block, arm)[0])
+        try:
+            self._count(writer, order[:COUNTED_BLOCKS], len(order))
+        except (ServiceDied, LoadFailed, OSError, KeyError) as error:
+            about.notes.append(f"system calls are not counted: {error}")
+
+    def _count(self, writer: Writer, order: Sequence[Sequence[str]], first: int) -> None:
         counter = find_counter()
-        if counter is None or counter.name != "perf":
-            about.notes.append(f"system calls are not counted: {REMEDY.partition(', or')[0]}")
+        if counter is None or counter.name != "perf":  # strace cannot count in one process while another runs
+            writer.about.notes.append(f"system calls are not counted: {REMEDY.partition(', or')[0]}")
             return
-        for arm in about.arms:
-            self.say(f"counting system calls, in a run apart: {arm}")
-            try:
+        for block, arms in enumerate(order, first):
+            for arm in arms:
+                self.say(f"counting system calls, in runs apart: {arm}")
                 with tempfile.TemporaryDirectory(prefix="nanonap-") as folder:
                     out = Path(folder, "counts")
-                    run, _ = self._run(len(order), arm, counter.around(out))
+                    run, _ = self._run(block, arm, counter.around(out))
                     calls = counter.read(out.read_text("utf-8"))[ALL]
-            except (ServiceDied, LoadFailed, OSError, KeyError) as error:
-                about.notes.append(f"system calls are not counted: {error}")
-                return
-            writer.add(replace(run, syscalls=calls))
+                writer.add(replace(run, syscalls=calls))
 
     def _run(self, block: int, arm: str, counting: Sequence[str] = ()) -> tuple[Run, list[str]]:
         """(the run, the metrics that are times). ``counting``: perf's words, to count in the service meanwhile."""

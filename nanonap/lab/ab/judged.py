@@ -18,7 +18,7 @@ from nanonap.lab.stats.paired import LEAST_PAIRS, Paired, paired
 FALSE_FINDS = 0.05
 """Of what is said to differ, the share that may be noise (Benjamini and Hochberg 1995); all of it where nothing does:
 so an A/B of stock and stock finds something in at most one of twenty."""
-STOCK, LOAD_TIME = "stock", "load time"
+STOCK, LOAD_TIME, SYSTEM_CALLS = "stock", "load time", "system calls"
 COUNT, NS, BYTES = "", "ns", "bytes"
 Kind = Literal["load", "service"]
 Figures = Mapping[str, float | None]
@@ -45,12 +45,11 @@ class Row(Struct, frozen=True, kw_only=True):
 
 
 class Judged(Struct, frozen=True, kw_only=True):
-    """An A/B with its answers. ``syscalls``: per arm, of one run apart; ``stock`` among them."""
+    """An A/B with its answers."""
 
     schema: int = 1
     about: About
     rows: list[Row]
-    syscalls: dict[str, int]
     warnings: list[str]
 
 
@@ -62,12 +61,15 @@ def units(about: About, runs: Sequence[Run]) -> dict[str, tuple[Kind, str]]:
     found[LOAD_TIME] = ("load", NS)
     per = _per(about.per)
     found |= {f"CPU time{per}": ("service", NS), f"wake-ups{per}": ("service", COUNT)}
-    return found | {"threads": ("service", COUNT), "memory": ("service", BYTES)}
+    found |= {"threads": ("service", COUNT), "memory": ("service", BYTES)}
+    return found | ({f"{SYSTEM_CALLS}{per}": ("service", COUNT)} if any(run.counted for run in runs) else {})
 
 
 def figures(run: Run, per: str | None) -> Figures:
-    """A run's figures by name, in the order of ``units``."""
+    """A run's figures by name; of a counted one its system calls alone, for counting slows it."""
     cost, share = run.cost, run.metrics[per] if per else 1.0
+    if isinstance(run.syscalls, int):
+        return {f"{SYSTEM_CALLS}{_per(per)}": run.syscalls / share if share else None}
     spent = [None if each is None or not share else each / share for each in (cost.cpu_ns, cost.wakeups)]
     own = (float(run.load_ns), *spent, cost.threads, cost.rss_bytes)
     names = (LOAD_TIME, f"CPU time{_per(per)}", f"wake-ups{_per(per)}", "threads", "memory")
@@ -80,10 +82,9 @@ def _per(metric: str | None) -> str:
 
 def judge_runs(about: About, runs: Sequence[Run]) -> Judged:
     """Compare. Blocks count that have both, the arm and stock."""
-    measured = [run for run in runs if not isinstance(run.syscalls, int)]
-    by_arm = {arm: {run.block: figures(run, about.per) for run in measured if run.arm == arm} for arm in about.arms}
+    by_arm = {arm: {run.block: figures(run, about.per) for run in runs if run.arm == arm} for arm in about.arms}
     compared = []
-    for name, kind_unit in units(about, measured).items():
+    for name, kind_unit in units(about, runs).items():
         for arm in about.arms[1:]:
             blocks = [(by_arm[arm][each].get(name), by_arm[STOCK][each].get(name)) for each in _common(by_arm, arm)]
             pairs = [(own, base) for own, base in blocks if own is not None and base is not None]
@@ -111,8 +112,7 @@ def judge_runs(about: About, runs: Sequence[Run]) -> Judged:
                 sentence=sentence,
             )
         )
-    counted = {run.arm: run.syscalls for run in runs if isinstance(run.syscalls, int)}
-    return Judged(about=about, rows=rows, syscalls=counted, warnings=_warnings(about, measured, rows))
+    return Judged(about=about, rows=rows, warnings=_warnings(about, runs, rows))
 
 
 def _common(by_arm: Mapping[str, Mapping[int, Figures]], arm: str) -> list[int]:
@@ -166,11 +166,12 @@ def shown(value: float, unit: str) -> str:
 
 def _warnings(about: About, runs: Sequence[Run], rows: Sequence[Row]) -> list[str]:
     found = list(about.notes)
-    least = min((row.blocks for row in rows), default=0)
+    least = min((row.blocks for row in rows if row.figure == LOAD_TIME), default=0)
     if least < ENOUGH_RUNS:
         found.append(f"fewer than {ENOUGH_RUNS} runs of an arm ({least}): small differences cannot be seen")
     if about.partial:
-        found.append(f"cut short: {len(runs)} of {about.runs * len(about.arms)} runs were made")
+        made = sum(not run.counted for run in runs)
+        found.append(f"cut short: {made} of {about.runs * len(about.arms)} runs were made")
     if wrong := [row.figure for row in rows if row.arm == CONTROL and row.outcome == "yes"]:
         found.append(f"stock differs from itself in {', '.join(wrong)}: trust no difference there")
     return found

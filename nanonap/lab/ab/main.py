@@ -108,7 +108,7 @@ def _keep(writer: Writer, error: NanonapError) -> None:
     writer.about.notes.append(f"ended early: {error}")
     writer.save()
     again = command("ab", "--folder", writer.folder)
-    raise type(error)(f"{error}; {len(writer.runs)} runs are kept, `{again}` shows them") from error
+    raise type(error)(f"{error}; runs kept: {len(writer.runs)}, shown by `{again}`") from error
 
 
 def _about(asked: Asked, arms: list[str], subject: Subject, seed: int) -> About:

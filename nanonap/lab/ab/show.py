@@ -54,13 +54,6 @@ def tables(judged: Judged) -> list[Table]:
     for kind, title in _KINDS.items():
         own = [row for row in judged.rows if row.kind == kind]
         sections = [Section(name, _cells(list(rows))) for name, rows in groupby(own, lambda row: row.figure)]
-        if kind == "service" and judged.syscalls:
-            base = judged.syscalls.get(STOCK)
-            counted = [
-                [arm, f"{calls:,}", f"{calls / base:.2f} ×" if base and arm != STOCK else NONE, *[NONE] * 3, "1"]
-                for arm, calls in judged.syscalls.items()
-            ]
-            sections.append(Section("system calls, of one run apart", counted))
         found.append(Table(title, columns, sections, list(_NOTES) if kind == "load" else []))
     return found
 

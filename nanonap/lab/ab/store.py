@@ -21,7 +21,7 @@ ABOUT = "ab.json"
 class Run(Struct, frozen=True, kw_only=True):
     """One load, in one arm. ``metrics``: the load's own, times in ns; ``live``: what was done to a running process.
 
-    ``syscalls``: of a run apart, which was counted and is in no comparison.
+    ``syscalls``: of a run in which they were counted, of which nothing else is used: counting takes time.
     """
 
     schema: int = SCHEMA
@@ -33,6 +33,11 @@ class Run(Struct, frozen=True, kw_only=True):
     cost: Cost
     live: list[Change] | None = None
     syscalls: int | UnsetType = UNSET
+
+    @property
+    def counted(self) -> bool:
+        """Whether its system calls were counted."""
+        return isinstance(self.syscalls, int)
 
 
 class About(Struct, kw_only=True):

@@ -1,16 +1,20 @@
 """An A/B of a program by file: what is measured, kept and told, and how each bad case ends."""
 
+import json
 import re
 import shutil
 import signal
 import socket
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from nanonap.base.errors import NanonapError, UsageError
+from nanonap.base.errors import Interrupted, NanonapError, UsageError
+from nanonap.base.paths import PROJECT
 from nanonap.lab.ab import errors
 from nanonap.lab.ab.judged import Judged
 from nanonap.lab.ab.main import judged, run_ab
@@ -23,6 +27,7 @@ from nanonap.toolchain.patched import patch_as, variant_of
 from patcher.errors import AlreadyPatched, InputNotFound, NotGo
 from tests.conftest import BuildProgram
 from tests.lab.ab.conftest import METRICS, METRICS_NAMED, Answerer, free_port
+from tests.patcher.conftest import INVOKE
 from tests.patience import PATIENCE_S, wait_until
 
 
@@ -83,21 +88,20 @@ def test_a_service_that_sleeps_answers_sooner_when_it_is_patched(measured: Measu
 
 def test_every_figure_of_every_arm_is_there_and_its_costs_are_counted(measured: Measured) -> None:
     about, runs = read(measured.folder)
-    assert {(row.figure, row.arm) for row in measured.judged.rows} == {
+    assert {(row.figure, row.arm) for row in measured.judged.rows if "system" not in row.figure} == {
         (figure, arm)
         for arm in about.arms[1:]
         for figure in (*METRICS_NAMED, "load time", "CPU time / asked", "wake-ups / asked", "threads", "memory")
     }
-    counted = measured.judged.syscalls
-    if counted:  # where perf may count
-        assert counted.keys() == set(about.arms)
-        assert min(counted.values()) > 20
+    assert all(run.cost.cpu_ns and run.cost.wakeups and run.cost.threads and run.cost.rss_bytes for run in runs)
+    blocks = range(len(runs) // len(about.arms))
+    assert sorted((run.block, run.arm) for run in runs) == [(n, arm) for n in blocks for arm in sorted(about.arms)]
+    assert len({tuple(run.arm for run in runs if run.block == block) for block in range(3)}) > 1
+    if counted := [run for run in runs if run.counted]:  # where perf may
+        assert {run.block for run in counted} == {3, 4, 5}
+        assert min(run.syscalls for run in counted if run.syscalls is not msgspec.UNSET) > 20
     else:
         assert "system calls are not counted" in about.notes[-1]
-    runs = runs[: len(runs) - len(counted)]
-    assert sorted((run.block, run.arm) for run in runs) == [(n, arm) for n in range(3) for arm in sorted(about.arms)]
-    assert len({tuple(run.arm for run in runs if run.block == block) for block in range(3)}) > 1
-    assert all(run.cost.cpu_ns and run.cost.wakeups and run.cost.threads and run.cost.rss_bytes for run in runs)
 
 
 def test_nothing_is_left_and_the_users_folder_is_as_it_was(measured: Measured) -> None:
@@ -187,11 +191,32 @@ def test_an_error_in_the_midst_keeps_what_was_measured(answerer: Answerer, tmp_p
     """A load that fails in its fifth round: the trial, and four runs."""
     count = tmp_path / "count"
     script = f"echo x >> {count}; [ $(wc -l < {count}) -lt 6 ] && exec {answerer.load()}"
-    with pytest.raises(errors.LoadFailed, match=r"4 runs are kept, `.*ab --folder"):
+    with pytest.raises(errors.LoadFailed, match=r"runs kept: 4, shown by `.*ab --folder"):
         run_ab(answerer.asked(load=f"sh -c '{script}'", out=tmp_path / "out"))
     found = judged(tmp_path / "out")
     assert "cut short: 4 of 6 runs were made" in found.warnings
     assert any("ended early: the load" in each for each in found.warnings)
+
+
+def test_ctrl_c_ends_service_and_load_and_what_was_measured_is_shown(own: Answerer, tmp_path: Path) -> None:
+    """In the third round: the trial and a run are over, and the load hangs."""
+    count, out = tmp_path / "count", tmp_path / "out"
+    load = f"sh -c 'echo x >> {count}; [ $(wc -l < {count}) -lt 3 ] || exec sleep 1000'"
+    options = {"binary": own.path, "run": own.asked().run, "ready": f"tcp:{own.port}", "load": load, "out": out}
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    command = [INVOKE, "ab", *words, "--arms", "control"]
+    with subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_until(lambda: process.poll() is not None or (count.exists() and len(count.read_text()) == 6))
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate()
+        finally:
+            process.kill()
+    assert process.returncode == Interrupted.exit_code, told
+    assert re.search(r"interrupted by SIGINT; runs kept: 1, shown by `\S*invoke ab --folder \S+`", told)
+    assert processes_of(own.path) == []
+    shown = subprocess.run([INVOKE, "ab", "--folder", out, "--json"], cwd=PROJECT, capture_output=True, check=True)
+    assert json.loads(shown.stdout)["about"]["partial"]
 
 
 USAGE: list[tuple[dict[str, object], str]] = [

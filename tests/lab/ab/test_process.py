@@ -19,6 +19,7 @@ from patcher.live.errors import NoSuchProcess
 from tests.lab.ab.conftest import METRICS, Answerer
 from tests.patcher.conftest import INVOKE
 from tests.patience import wait_until
+from tests.soon import soon
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_a_failure_in_the_midst_leaves_it_as_it_was(answerer: Answerer, running:
     assert state(running) == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda each: each.name)
+@pytest.mark.parametrize("number", soon([signal.SIGINT, signal.SIGTERM, signal.SIGKILL], 0), ids=str)
 def test_who_interrupts_finds_it_as_it_was(
     answerer: Answerer, running: int, tmp_path: Path, number: signal.Signals
 ) -> None:
