@@ -60,15 +60,16 @@ class Child:
         return " ".join(text.decode(errors="replace").split())[-_LAST_WORDS:] or "none"
 
     def told(self) -> str:
-        """How it ended, and its last words."""
+        """How it ended, and its last words, once all that it wrote was heard."""
+        for each in self._hearing:
+            each.join(_HEARD_S)
         return f"{ending(self.process.returncode)}; its last words: {self.last_words}"
 
-    def close(self, *, ask: bool) -> bool:
-        """End it, by SIGTERM if ``ask``, and then whatever is left of its group; whether it ended when asked."""
+    def close(self, *, ask: bool) -> None:
+        """End it, by SIGTERM if ``ask``, and then whatever is left of its group."""
         if ask and self.process.poll() is None:
             self.process.terminate()
             select.select([self.ends], [], [], _GRACE_S)
-        ended = self.process.poll() is not None
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -76,7 +77,6 @@ class Child:
         for each in self._hearing:
             each.join(_HEARD_S)
         os.close(self.ends)
-        return ended
 
 
 def _hear(stream: IO[bytes], kept: bytearray, line: re.Pattern[str] | None, matched: threading.Event) -> None:

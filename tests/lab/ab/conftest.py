@@ -12,8 +12,8 @@ from nanonap.lab.ab.main import Asked
 from tests.conftest import BuildProgram
 
 LOAD = Path(__file__).with_name("load.py")
-METRICS = (r"median=median (\S+)", "asked=json:asked.times", "worst=json:worst_ns.0")
-METRICS_NAMED = ("median", "asked", "worst")
+METRICS = (r"median=median (\S+)", "asked=json:asked.times", "least=json:least_ns.0")
+METRICS_NAMED = ("median", "asked", "least")
 
 
 @dataclass(frozen=True)
