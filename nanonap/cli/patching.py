@@ -106,11 +106,14 @@ def check_patch(
     **_: object,
 ) -> None:
     """See before anything is built that `patch` without a binary can be meant. Raises UsageError."""
-    from nanonap.toolchain.patched import variants
+    from patcher import DEFAULT_STRATEGY
+    from patcher.patching import check_options
 
     if out is not None:
         raise UsageError("--out goes with --binary: without it, every built program is patched, and each has its place")
-    variants(strategy, *_asked(slack_ns, quantum, dense, spin))
+    slack, wait = _asked(slack_ns, quantum, dense, spin)
+    if strategy is not None or slack is not None or wait.asked:
+        check_options(strategy or DEFAULT_STRATEGY, slack, wait)
 
 
 def _asked(slack_ns: str | None, quantum: str | None, dense: str | None, spin: str | None) -> "tuple[int | None, Wait]":

@@ -19,7 +19,7 @@ from tests.cli.installed import Installed, install
 from tests.patience import PATIENCE_S
 
 #: The tasks that work without the extra.
-CORE = {"patch", "inspect", "verify", "revert", "inject", "eject", "status"}
+CORE = {"patch", "inspect", "verify", "revert", "inject", "eject", "status", "advise"}
 WORDS = {
     "bundle": ("x",),
     "compare": ("x", "y"),

@@ -37,6 +37,7 @@ STREAMS = {"plot": 0, "markdown": 2}
 NAMES_NO_OUTPUT = {
     "ab": "metric binary run pid load ready per runs arms strategy slack_ns quantum dense spin guard within limit seed "
     "folder",
+    "advise": "pid for_",
     "bench": "arms requested quota load gomaxprocs conditions backend cpu_weight memory_max seed go",
     "predict": "quota threads cpus gomaxprocs sleep wake_cpu sleepers",
     "report": "folder format",
