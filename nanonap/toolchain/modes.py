@@ -13,6 +13,7 @@ from nanonap.base.terminal import messages
 from nanonap.toolchain.errors import ModeImpossible
 from nanonap.toolchain.rebuilt import rebuilt_files
 from nanonap.toolchain.upstream import upstream_files
+from nanonap.toolchain.wakep import SINCE, needed_files, queued_files
 
 #: Of a GOROOT and its release: what to lay over it, path within it → content.
 Overlay = Callable[[Path, str], dict[str, str]]
@@ -70,6 +71,8 @@ MODES = {
         Mode("pgo-stripped", ldflags=("-s", "-w"), profiled=True, since=_PGO),
         Mode("rebuilt", rival=rebuilt_files),
         Mode("upstream", rival=upstream_files),
+        Mode("wakep-queued", rival=queued_files, since=SINCE),
+        Mode("wakep-needed", rival=needed_files, since=SINCE),
     )
 }
 

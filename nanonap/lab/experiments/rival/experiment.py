@@ -47,7 +47,7 @@ class _Plan:
     window_ns: int
 
 
-_FULL = _Plan(tuple(OURS), tuple(LOADS), 20, 200_000_000)
+_FULL = _Plan(tuple(OURS), tuple(LOADS), 36, 120_000_000)
 _QUICK = _Plan(("netpoll", "netpoll+slack1", "800 µs"), ("sleepers:1", "sleepers:50"), 3, 60_000_000)
 
 

@@ -7,11 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nanonap.lab.experiments.rival.verdicts import LOADS, OURS, arms_of
+from nanonap.lab.experiments.rival.verdicts import LOADS, OURS, arms_of, middle
 from nanonap.lab.show.style import SLACK, colour, dress, duration_ticks, headline, legend_above, nice_ticks, panels
-from nanonap.lab.stats.resampling import interval, mean_distribution
 
-_SEED = 1
 _QUANTUM = "#009E73"
 _Point = tuple[float, float]
 
@@ -21,7 +19,7 @@ def picture(data: pl.DataFrame) -> Figure:
     loads = [load for load in LOADS if load in set(data["load"])]
     figure, grid = panels(len(loads), 3.2, 0.2, 2.9, 0.9)
     for axes, load in zip(grid.flat, loads, strict=False):
-        _panel(axes, data.filter(pl.col("load") == load))
+        _panel(axes, data, load)
         headline(axes, LOADS[load])
     for axes in grid[:, 0]:
         axes.set_ylabel("late, p50", fontsize=9)
@@ -42,7 +40,7 @@ def _look(arm: str) -> dict[str, Any]:
         marker = "s" if arm.endswith("dense") else "."
         return {"marker": marker, "color": _QUANTUM, "markersize": 6 if marker == "." else 4}
     if arm in OURS:
-        shape = {"netpoll": "o", f"netpoll{SLACK}": "D"}.get(arm, "^" if "10" in arm else "v")
+        shape = {"netpoll": "o", f"netpoll{SLACK}": "D"}.get(arm, "^")
         return {"marker": shape, "color": colour("netpoll"), "markersize": 5}
     hollow = not arm.endswith(SLACK) and arm != "stock"
     shape = "*" if arm == "stock" else "P" if arm.startswith("upstream") else "X"
@@ -50,13 +48,11 @@ def _look(arm: str) -> dict[str, Any]:
     return {"marker": shape, "color": tint, "markersize": 9, "markerfacecolor": "white" if hollow else tint}
 
 
-def _panel(axes: Axes, data: pl.DataFrame) -> None:
+def _panel(axes: Axes, data: pl.DataFrame, load: str) -> None:
     ends: dict[str, list[float]] = {"x": [], "y": []}
     curve: list[_Point] = []
-    for arm in arms_of(data):
-        own = data.filter(pl.col("arm") == arm).sort("block")
-        each = [(own["cpu_ns"] / own["sleeps"]).to_list(), [float(value) for value in own["late_p50_ns"]]]
-        (x, across), (y, along) = (_mean(values) for values in each)
+    for arm in arms_of(data.filter(pl.col("load") == load)):
+        (x, across), (y, along) = (_middle(data, column, load, arm) for column in ("each_ns", "late_p50_ns"))
         look = _look(arm)
         axes.plot(across, [y, y], color=look["color"], linewidth=1)
         axes.plot([x, x], along, color=look["color"], linewidth=1)
@@ -75,6 +71,6 @@ def _panel(axes: Axes, data: pl.DataFrame) -> None:
     dress(axes)
 
 
-def _mean(values: list[float]) -> tuple[float, list[float]]:
-    middle = sum(values) / len(values)
-    return middle, interval(mean_distribution(values, _SEED)) or [middle, middle]
+def _middle(data: pl.DataFrame, column: str, load: str, arm: str) -> tuple[float, list[float]]:
+    value, low_high = middle(data, column, load, arm)
+    return value, low_high or [value, value]
