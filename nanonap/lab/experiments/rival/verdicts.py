@@ -31,6 +31,8 @@ LOADS = {
     "aligned:50": "50 in step",
     "aligned:1000": "1,000 in step",
 }
+#: Where no two deadlines are near, or all are one, a quantum joins nothing: these settings say enough.
+FEW = ("netpoll", PRECISE, "50 µs", "800 µs, dense")
 #: What was named before there were data: the setting of the same timer slack, and no other.
 COUNTERPART = dict(zip(UPSTREAM, ("netpoll", PRECISE), strict=True))
 #: Not more is at most this much of it, as for the rebuilt runtime in the bench's verdicts.
@@ -77,7 +79,8 @@ class Against:
 
 def compared(data: pl.DataFrame, load: str, upstream: str) -> list[Against]:
     """Every setting that was run, the counterpart first and by itself: nobody chose it for its figures."""
-    chosen = [name for name in OURS if name in set(data["arm"]) and name != COUNTERPART[upstream]]
+    there = set(data.filter(pl.col("load") == load)["arm"])
+    chosen = [name for name in OURS if name in there and name != COUNTERPART[upstream]]
     found = []
     for name, tests in ((COUNTERPART[upstream], 1), *((each, len(chosen)) for each in chosen)):
         late, cpu = over(data, "late_p50_ns", load, name, upstream), over(data, "each_ns", load, name, upstream)
