@@ -10,9 +10,9 @@ ask first. They are controls for what that second thread costs, and no way to bu
 **Why no goroutine is lost.** Who makes work puts it into a queue, and then wakes a thread unless one spins; so as long
 as one spins, work may be queued and nobody is woken. The last one that stops spinning must make up for that. It takes
 the count of spinning threads down, and then looks at the queues; who makes work writes the queue, and then looks at the
-count. Both are sequentially consistent, so one of the two sees what the other wrote (Dekker): either the count is 0 and
-who made the work wakes a thread, or the work is seen here. The idle path's own re-checks in findRunnable rest on the
-same order, and the same places are read here: the global queue, the queues of processors that are not idle, the
+count. Both have a full barrier in between, so one of the two sees what the other wrote (Dekker): either the count is 0
+and who made the work wakes a thread, or the work is seen here. The idle path's own re-checks in findRunnable rest on
+the same order, and the same places are read here: the global queue, the queues of processors that are not idle, the
 collector, timers. The list of processors is stable, since whoever is here holds one.
 
 **What is lost with wakep-queued.** The thread that came back was the one that waited for all timers and sockets. With
