@@ -8,7 +8,7 @@ import pytest
 from nanonap.lab.experiments.kit.base import Setting, Verdict
 from nanonap.lab.experiments.kit.ratios import median_of, median_ratio
 from nanonap.lab.experiments.rival.experiment import SCHEMA, Rival
-from nanonap.lab.experiments.rival.verdicts import COUNTERPART, LOADS, OURS, compared
+from nanonap.lab.experiments.rival.verdicts import COUNTERPART, LOADS, MIXED, OURS, compared
 from nanonap.lab.ground.errors import QuotaUnavailable
 from nanonap.lab.plan.arms import PRECISE, UPSTREAM
 
@@ -52,12 +52,12 @@ def points(data: pl.DataFrame) -> dict[str, tuple[str, str]]:
 def test_the_real_programs_wait_and_are_judged(setting: Setting) -> None:
     data = Rival().run(setting)
     assert set(data["arm"]) == {"stock", *UPSTREAM, "netpoll", PRECISE, "800 µs"}
-    assert set(data["load"]) == {"sleepers:1", "sleepers:50"}
+    assert set(data["load"]) == {"sleepers:1", "sleepers:50", MIXED}
     # A wait that lasts 800 µs at least ends 50 sleepers' sleeps late: that is what was asked for, not a speed.
     many = data.filter(pl.col("load") == "sleepers:50", pl.col("arm") == "800 µs")
     assert many["late_p50_ns"].min() >= 200_000  # type: ignore[operator]
     assert {each.claim for each in Rival().judge(data)} == {"U1"}
-    assert [len(each.sections) for each in Rival().tables(data)] == [2]
+    assert [len(each.sections) for each in Rival().tables(data)] == [3]
     assert Rival().draw(data) is not None
 
 

@@ -12,10 +12,10 @@ from nanonap.lab.experiments.kit.blocks import paced, shuffled
 from nanonap.lab.experiments.kit.copies import STOCK, plain_arm
 from nanonap.lab.experiments.kit.rivals import rival_arms
 from nanonap.lab.experiments.rival.picture import picture
-from nanonap.lab.experiments.rival.verdicts import FEW, LOADS, OURS, never_above, table
+from nanonap.lab.experiments.rival.verdicts import FEW, LOADS, MIXED, MIXED_SLEEPERS, OURS, never_above, table
 from nanonap.lab.ground.watchdog import guarded_folder
 from nanonap.lab.plan.arms import UPSTREAM, Arm
-from nanonap.lab.plan.conditions import Condition, parse_load
+from nanonap.lab.plan.conditions import PRIMARY, Condition, parse_load
 from nanonap.lab.plan.schedule import Run
 from nanonap.lab.quota.limits import Quota
 from nanonap.lab.quota.none import NoBackend
@@ -36,6 +36,7 @@ SCHEMA = {
     "late_p99_ns": pl.Int64,
 }
 _GOMAXPROCS, _SEED = 2, 1
+_MIXED_NS = (20_000, 50_000, 100_000, 200_000, 350_000, 500_000, 700_000, 1_000_000)
 _LEAST_WAKES = 4  # of each sleeper, however long its interval
 
 
@@ -48,7 +49,7 @@ class _Plan:
 
 
 _FULL = _Plan(tuple(OURS), tuple(LOADS), 36, 120_000_000)
-_QUICK = _Plan(("netpoll", "netpoll+slack1", "800 µs"), ("sleepers:1", "sleepers:50"), 3, 60_000_000)
+_QUICK = _Plan(("netpoll", "netpoll+slack1", "800 µs"), ("sleepers:1", "sleepers:50", MIXED), 3, 60_000_000)
 
 
 class Rival(Experiment):
@@ -104,10 +105,27 @@ def _arms(setting: Setting, plan: _Plan, folder: Path) -> list[Arm]:
 
 def _says_more(name: str, load: str) -> bool:
     """Whether a setting of ours is of interest under a load."""
-    return name in FEW or (load.startswith("sleepers") and load != "sleepers:1")
+    return name in FEW or load == MIXED or (load.startswith("sleepers") and load != "sleepers:1")
+
+
+class _Mixed(Run):
+    """Several sleepers of unequal times, each in an order of its own, on relative schedules."""
+
+    def options(self, gomaxprocs: int) -> list[str]:
+        """sleepbench's options."""
+        return [*super().options(gomaxprocs), "-sleepers", str(MIXED_SLEEPERS)]
+
+    @property
+    def planned(self) -> int:
+        """Samples in all."""
+        return MIXED_SLEEPERS * super().planned
 
 
 def _run(arm: Arm, load: str, block: int, window_ns: int) -> Run:
+    if load == MIXED:
+        each = max(1, window_ns // sum(_MIXED_NS))
+        plan = tuple((requested_ns, each) for requested_ns in _MIXED_NS)
+        return _Mixed(block, arm, PRIMARY, plan, window_ns, _SEED + block)  # the time ends it: stock takes longer
     condition = Condition(Quota(), parse_load(load))
     interval_ns = condition.load.interval_ns
     samples = max(_LEAST_WAKES, window_ns // interval_ns)

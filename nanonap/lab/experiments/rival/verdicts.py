@@ -22,11 +22,14 @@ OURS: dict[str, tuple[int | None, int | None, int | None]] = {
     **{f"{each} µs": (1, each * _US, None) for each in (25, 50, 100, 200, 400, 800)},
     "800 µs, dense": (1, 800 * _US, RECOMMENDED_DENSE_NS),
 }
+#: What upstream's own figures are of: goroutines that sleep for unequal times, each as soon as it is awake.
+MIXED, MIXED_SLEEPERS = "mixed", 50
 LOADS = {
     "sleepers:1": "One sleeper",
     "sleepers:10": "10 out of step",
     "sleepers:50": "50 out of step",
     "sleepers:1000": "1,000 out of step",
+    MIXED: "50 of 20 µs to 1 ms",
     "aligned:10": "10 in step",
     "aligned:50": "50 in step",
     "aligned:1000": "1,000 in step",
