@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy import stats
 
 from nanonap.lab.experiments.kit.base import Outcome
 from nanonap.lab.judge.verdicts import Interval, judge
@@ -64,7 +65,7 @@ class MedianRatio(Ratio):
 
     def corrected(self, tests: int) -> Interval:
         """As for a ratio of means, but exact whatever the ratios' distribution is; None where there are too few."""
-        found = median_of(np.exp(self.logs).tolist(), 1 - 0.05 / tests)
+        found = median_of(np.exp(self.logs).tolist(), 1 - (1 - CONFIDENCE) / tests)
         return None if found is None else found[1]
 
 
@@ -77,7 +78,7 @@ def median_ratio(above: Sequence[float], below: Sequence[float]) -> MedianRatio 
     return None if found is None else MedianRatio(*found, tuple(np.log(ratios).tolist()))
 
 
-def median_of(values: Sequence[float], confidence: float = 0.95) -> tuple[float, Interval] | None:
+def median_of(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, Interval] | None:
     """The median and its interval by the binomial distribution, which needs six values for 95 %; None of none."""
     if not values:
         return None
