@@ -82,7 +82,7 @@ def run_bench(
     memory_bytes = None if memory_max is None else parse_memory(memory_max)
     left_out: list[str] = []
     named_all = arms is None or arms == "all"
-    names = select(arms, every=size == "full")
+    names = select(arms, every=size == "full", named=named)
     for built, variant, place in unpatched(build_root, patched_root, go, names):
         messages().print(f"{place}: not there yet, so it is patched now", highlight=False, markup=False)
         with contextlib.suppress(UnsupportedGo):  # the arm is not to be had, which is told below

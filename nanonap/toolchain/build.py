@@ -20,7 +20,6 @@ from nanonap.toolchain.locks import locked
 from nanonap.toolchain.modes import MODES, Mode, chosen_modes
 from nanonap.toolchain.profiles import PROFILED, profile
 from nanonap.toolchain.progress import progress_bar
-from nanonap.toolchain.rebuilt import rebuilt_files
 from nanonap.toolchain.releases import installed_releases, release_toolchain
 from nanonap.toolchain.wheels import DEFAULT_GO
 
@@ -29,6 +28,8 @@ _CHECKS_LINKNAME = (1, 23)
 
 #: The program that is measured, and the one that starts it with less timer slack.
 MEASURED, SLACKEXEC = "sleepbench", "slackexec"
+BENCHED = ("rebuilt", "upstream")
+"""The rivals that are arms of the bench."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,12 @@ def build(
 def build_for_bench(
     go: str = DEFAULT_GO, go_binary: Path | None = None, *, toolchains: Path = TOOLCHAINS, out: Path = BUILD
 ) -> list[Built]:
-    """What the bench runs: sleepbench, the same with the rebuilt runtime, and slackexec.
+    """What the bench runs: sleepbench, the same with the runtimes that are rivals, and slackexec.
 
     A release that cannot be rebuilt is left without, which stderr says. Otherwise as ``build``.
     """
-    needed = [(MODES["default"], MEASURED), (MODES["default"], SLACKEXEC), (MODES["rebuilt"], MEASURED)]
+    needed = [(MODES["default"], MEASURED), (MODES["default"], SLACKEXEC)]
+    needed += [(MODES[rival], MEASURED) for rival in BENCHED]
     return _build_all(
         ((toolchain, *each) for toolchain in chosen_toolchains(go, go_binary, toolchains) for each in needed),
         out,
@@ -181,7 +183,7 @@ def _overlaid(toolchain: Toolchain, mode: Mode, program: str) -> dict[Path, str]
     overlaid = {GOSRC / program / name: content for name, content in big_files().items()} if mode.big else {}
     if mode.rival:
         goroot = toolchain.root()
-        overlaid |= {goroot / name: text for name, text in rebuilt_files(goroot, toolchain.version).items()}
+        overlaid |= {goroot / name: text for name, text in mode.rival(goroot, toolchain.version).items()}
     return overlaid
 
 

@@ -4,11 +4,19 @@ Every mode but ``untrimmed`` has ``-trimpath``, so that the folder of the source
 """
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from nanonap.base.errors import UsageError
 from nanonap.base.terminal import messages
 from nanonap.toolchain.errors import ModeImpossible
+from nanonap.toolchain.rebuilt import rebuilt_files
+from nanonap.toolchain.upstream import upstream_files
+from nanonap.toolchain.wakep import SINCE, needed_files, queued_files
+
+#: Of a GOROOT and its release: what to lay over it, path within it → content.
+Overlay = Callable[[Path, str], dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -18,8 +26,8 @@ class Mode:
     ``needs`` are the commands that must be on PATH. ``trimpath`` False leaves the source's folder in the binary.
     ``big`` adds the files of ``nanonap.toolchain.big``; such a mode is built when it is named, and not by "all".
     ``profiled`` builds with a profile of the waiting runtime (``toolchain.profiles``), from the release ``since`` on.
-    ``rival`` changes the runtime by ``toolchain.rebuilt``: a program to measure against, which is no way that users
-    build theirs, so "all" never means it.
+    ``rival`` changes the runtime: a program to measure against, which is no way that users build theirs, so "all"
+    never means it.
     """
 
     name: str
@@ -29,7 +37,7 @@ class Mode:
     needs: tuple[str, ...] = ()
     trimpath: bool = True
     big: bool = False
-    rival: bool = False
+    rival: Overlay | None = None
     profiled: bool = False
     since: tuple[int, int] = (1, 19)
 
@@ -61,7 +69,10 @@ MODES = {
         # The compiler inlines what the profile shows to be hot: runtime.netpoll into its caller.
         Mode("pgo", profiled=True, since=_PGO),
         Mode("pgo-stripped", ldflags=("-s", "-w"), profiled=True, since=_PGO),
-        Mode("rebuilt", rival=True),
+        Mode("rebuilt", rival=rebuilt_files),
+        Mode("upstream", rival=upstream_files),
+        Mode("wakep-queued", rival=queued_files, since=SINCE),
+        Mode("wakep-needed", rival=needed_files, since=SINCE),
     )
 }
 

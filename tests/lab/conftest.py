@@ -13,6 +13,7 @@ from nanonap.lab.quota.base import Backend
 from nanonap.lab.quota.cgroup import CgroupGroup
 from nanonap.lab.quota.choose import choose
 from nanonap.lab.quota.limits import Limits, parse_quota
+from nanonap.toolchain.build import BENCHED
 from tests.lab.made import ENVIRONMENT, GO, SMALL, Bench, Roots, bench_command
 
 STRATEGIES = {
@@ -36,11 +37,12 @@ def roots(tmp_path: Path, build_program: Callable[..., Path]) -> Roots:
     folder.mkdir(parents=True)
     for name, slack_ns in STRATEGIES.items():
         _patched(made.built, folder, name, slack_ns)
-    rebuilt = made.build / GO / "rebuilt" / "sleepbench"
-    rebuilt.parent.mkdir()
-    shutil.copy(made.built, rebuilt)
-    (made.patched / GO / "rebuilt").mkdir()
-    _patched(rebuilt, made.patched / GO / "rebuilt", "stock+slack1", 1)
+    for mode in BENCHED:
+        rival = made.build / GO / mode / "sleepbench"
+        rival.parent.mkdir()
+        shutil.copy(made.built, rival)
+        (made.patched / GO / mode).mkdir()
+        _patched(rival, made.patched / GO / mode, "stock+slack1", 1)
     shutil.copy(build_program("slackexec", GO), made.built.with_name("slackexec"))
     return made
 

@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from nanonap.lab.ground.errors import BadResult, NothingBuilt
-from nanonap.lab.plan.arms import ARM_NAMES, DEFAULT_ARMS, discover
+from nanonap.lab.plan.arms import ARM_NAMES, DEFAULT_ARMS, UPSTREAM, discover, select
+from nanonap.toolchain.build import BENCHED
 from patcher import verify
 from tests.lab.made import GO, Bench, Roots
 
@@ -30,13 +31,16 @@ def test_every_arm_is_a_file_with_its_method_strategy_and_slack(roots: Roots) ->
         "netpoll+slack1+spin": ("sleep", "netpoll", 1),
         "rebuilt": ("sleep", None, None),
         "rebuilt+slack1": ("sleep", "slack", 1),
+        "upstream": ("sleep", None, None),
+        "upstream+slack1": ("sleep", "slack", 1),
         "nanosleep": ("nanosleep", None, None),
         "sleep-then-spin": ("sleep-then-spin", None, None),
         "floor": ("floor", None, None),
         "floor+slack1": ("floor", "slack", 1),
         "control": ("floor", None, None),
     }
-    assert arms["rebuilt"].path.parent.name == arms["rebuilt+slack1"].path.parent.name == "rebuilt"
+    for mode in BENCHED:
+        assert arms[mode].path.parent.name == arms[f"{mode}+slack1"].path.parent.name == mode
     assert arms["stock+prctl"].words == [str(roots.built.with_name("slackexec")), "1", str(roots.built)]
     assert arms["floor"].path == arms["stock"].path
     assert arms["floor+slack1"].path == arms["stock+slack1"].path
@@ -111,3 +115,10 @@ def test_cyclictest_is_taken_as_it_is_installed(roots: Roots) -> None:
         pytest.skip("needs cyclictest: apt-get install rt-tests")
     [arm] = discover(roots.build, roots.patched, GO, names=("cyclictest",))
     assert (str(arm.path), arm.method, arm.foreign) == (where, "cyclictest", True)
+
+
+def test_the_question_of_what_precision_costs_takes_the_runtime_that_upstream_plans() -> None:
+    assert set(select(None, named="cost")) == {*DEFAULT_ARMS, *UPSTREAM}
+    assert select(None, named="article") == select(None) == DEFAULT_ARMS
+    assert select("upstream", named="cost") == ("upstream",)
+    assert set(UPSTREAM) < set(select(None, every=True))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import nanonap.toolchain.goroot as goroot_module
 import nanonap.toolchain.patched as patched_module
 import nanonap.toolchain.rebuilt as rebuilt_module
 from nanonap.toolchain.build import build, build_for_bench
@@ -21,7 +22,8 @@ def programs(out: Path) -> set[tuple[str, str]]:
     return {(each.parent.name, each.name) for each in out.glob("*/*/*") if each.stat().st_mode & 0o100}
 
 
-EVERYTHING = {("default", "sleepbench"), ("default", "slackexec"), ("rebuilt", "sleepbench")}
+RIVALS = {("rebuilt", "sleepbench"), ("upstream", "sleepbench")}
+EVERYTHING = {("default", "sleepbench"), ("default", "slackexec"), *RIVALS}
 
 
 def test_the_program_its_rival_and_the_wrapper_are_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,27 +35,26 @@ def test_the_program_its_rival_and_the_wrapper_are_built(tmp_path: Path, capsys:
     assert capsys.readouterr().err == ""
 
 
-Spoil = Callable[[pytest.MonkeyPatch], type[Exception]]
+Programs = set[tuple[str, str]]
+Spoil = Callable[[pytest.MonkeyPatch], tuple[type[Exception], Programs]]
 
 
-def unknown_shape(monkeypatch: pytest.MonkeyPatch) -> type[Exception]:
-    monkeypatch.setattr(rebuilt_module, "_DELAY", re.compile("func netpoll\\(another\\)"))
-    return CannotRebuild
+def unknown_shape(monkeypatch: pytest.MonkeyPatch) -> tuple[type[Exception], Programs]:
+    monkeypatch.setattr(goroot_module, "_DELAY", re.compile("func netpoll\\(another\\)"))
+    return CannotRebuild, RIVALS
 
 
-def does_not_compile(monkeypatch: pytest.MonkeyPatch) -> type[Exception]:
+def does_not_compile(monkeypatch: pytest.MonkeyPatch) -> tuple[type[Exception], Programs]:
     monkeypatch.setattr(rebuilt_module, "_NEW", "func epollPwait2() {}\n")
-    return BuildFailed
+    return BuildFailed, {("rebuilt", "sleepbench")}
 
 
 @pytest.mark.parametrize("spoil", [unknown_shape, does_not_compile])
 def test_a_rival_that_cannot_be_built_is_told_and_is_an_error_only_when_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], spoil: Spoil
 ) -> None:
-    error = spoil(monkeypatch)
-    assert {(each.mode, each.program) for each in build_for_bench(out=tmp_path)} == EVERYTHING - {
-        ("rebuilt", "sleepbench")
-    }
+    error, left_out = spoil(monkeypatch)
+    assert {(each.mode, each.program) for each in build_for_bench(out=tmp_path)} == EVERYTHING - left_out
     said = capsys.readouterr().err
     assert said.startswith("sleepbench is left out in mode rebuilt: ")
     assert DEFAULT_GO in said
@@ -83,15 +84,15 @@ def outcomes(build_program: BuildProgram, tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_rival_gets_less_slack_alone_and_the_wrapper_nothing(outcomes: list[Outcome], tmp_path: Path) -> None:
     assert [str(each.refusal) for each in outcomes if each.refusal] == []
     assert {(each.program.parent.name, each.variant.name) for each in outcomes} == {
-        ("rebuilt", "stock+slack1"),
+        *((mode, "stock+slack1") for mode, _ in RIVALS),
         *(("default", each.name) for each in VARIANTS),
     }
-    rebuilt = tmp_path / "patched" / DEFAULT_GO / "rebuilt"
     names = ["sleepbench.stock+slack1", "sleepbench.stock+slack1.patch.json"]
-    assert sorted(each.name for each in rebuilt.iterdir()) == names
+    for mode, _ in RIVALS:
+        assert sorted(each.name for each in (tmp_path / "patched" / DEFAULT_GO / mode).iterdir()) == names
     assert not any("slackexec" in each.name for each in (tmp_path / "patched").rglob("*"))
 
 
 def test_a_strategy_that_is_asked_for_passes_a_rival_by(outcomes: list[Outcome]) -> None:
     assert {each.program.parent.name for each in patch_built("netpoll", None)} == {"default"}
-    assert {each.program.parent.name for each in patch_built("slack", 7)} == {"default", "rebuilt"}
+    assert {each.program.parent.name for each in patch_built("slack", 7)} == {"default", "rebuilt", "upstream"}

@@ -14,9 +14,11 @@ import patcher
 from nanonap.toolchain.build import build_one, inputs_sha256
 from nanonap.toolchain.errors import CannotRebuild
 from nanonap.toolchain.go import Toolchain
-from nanonap.toolchain.modes import MODES
-from nanonap.toolchain.rebuilt import ADDED, NETPOLL, rebuilt_files
+from nanonap.toolchain.goroot import NETPOLL
+from nanonap.toolchain.modes import MODES, Overlay
+from nanonap.toolchain.rebuilt import ADDED, rebuilt_files
 from nanonap.toolchain.releases import installed_releases, release_toolchain
+from nanonap.toolchain.upstream import upstream_files
 from nanonap.toolchain.wheels import DEFAULT_GO
 from patcher.errors import AlreadyPrecise
 from tests.conftest import BuildProgram
@@ -99,15 +101,16 @@ def test_goroot_is_read_only(tmp_path: Path, toolchain: Toolchain) -> None:
     assert not (toolchain.root() / ADDED).exists()
 
 
+@pytest.mark.parametrize("mode", ["rebuilt", "upstream"])
 @pytest.mark.parametrize("go", [DEFAULT_GO, RELEASES[0]])
-def test_a_change_of_the_runtime_is_a_change_of_inputs(tmp_path: Path, go: str) -> None:
+def test_a_change_of_the_runtime_is_a_change_of_inputs(tmp_path: Path, go: str, mode: str) -> None:
     toolchain = release_toolchain(go)
     copied = dataclasses.replace(toolchain, goroot=copy(toolchain, tmp_path / "goroot"))
-    same = inputs_sha256(copied, MODES["rebuilt"], "sleepbench")
+    same = inputs_sha256(copied, MODES[mode], "sleepbench")
     with (tmp_path / "goroot" / NETPOLL).open("a") as stream:
         stream.write("// one more line\n")
-    assert same == inputs_sha256(toolchain, MODES["rebuilt"], "sleepbench")
-    assert same != inputs_sha256(copied, MODES["rebuilt"], "sleepbench")
+    assert same == inputs_sha256(toolchain, MODES[mode], "sleepbench")
+    assert same != inputs_sha256(copied, MODES[mode], "sleepbench")
 
 
 def listing(folder: Path) -> dict[str, tuple[int, int]]:
@@ -127,7 +130,8 @@ def syscall_files(toolchain: Toolchain) -> list[Path]:
     return [each for folder in folders if folder.exists() for each in folder.rglob("syscall_linux.go")]
 
 
-SHAPES = [
+Shape = tuple[str, str, str, str]
+SHAPES: list[Shape] = [
     (NETPOLL, r"func netpoll\(delay int64\)", "func netpoll(wait int64)", r"delay int64.* once, and has it 0 times"),
     (NETPOLL, r"(?i)epollwait\(epfd,", "epollWaitFor(epfd,", r"EpollWait.* once, and has it 0 times"),
     (NETPOLL, r"(?im)^(.*epollwait\(epfd,.*)$", r"\1\n\1", r"once, and has it 2 times"),
@@ -135,21 +139,29 @@ SHAPES = [
     (NETPOLL, r"\Z", "// EpollPwait2 is here\n", "EpollPwait2 of its own.*GODEBUG=epollpwait2=1"),
     ("syscall", r"func Syscall6\(num,", "func Syscall6(trap,", "Syscall6.* and has it in none"),
 ]
+UPSTREAM_SHAPES: list[Shape] = [
+    (NETPOLL, r"if waitms > 0 \{", "if waitms != 0 {", r"waitms > 0.* once, and has it 0 times: mode upstream"),
+    (NETPOLL, r"func netpollinit\(\)", "func netpollstart()", r"netpollinit.* once, and has it 0 times: mode upstream"),
+]
 
 
 @pytest.mark.parametrize("go", [DEFAULT_GO, RELEASES[0]])
-@pytest.mark.parametrize(("name", "found", "replaced", "named"), SHAPES)
+@pytest.mark.parametrize(
+    ("files", "shape"),
+    [(rebuilt_files, each) for each in SHAPES] + [(upstream_files, each) for each in UPSTREAM_SHAPES],
+)
 def test_a_runtime_of_another_shape_is_refused_with_what_was_expected(
-    tmp_path: Path, go: str, name: str, found: str, replaced: str, named: str
+    tmp_path: Path, go: str, files: Overlay, shape: Shape
 ) -> None:
+    name, found, replaced, named = shape
     goroot = copy(release_toolchain(go), tmp_path)
-    rebuilt_files(goroot, go)
+    files(goroot, go)
     changed = goroot / name if name == NETPOLL else next(goroot.rglob("syscall_linux.go"))
     text, count = re.subn(found, replaced, changed.read_text())
     assert count > 0
     changed.write_text(text)
     with pytest.raises(CannotRebuild, match=named) as refused:
-        rebuilt_files(goroot, go)
+        files(goroot, go)
     assert str(refused.value).startswith(f"Go {go}: {goroot}/src")
 
 

@@ -46,6 +46,8 @@ EXPERIMENTS = {
     "stretch": "nanonap.lab.experiments.stretch.experiment:Stretch",
     "attribution": "nanonap.lab.experiments.attribution.experiment:Attributed",
     "quantum": "nanonap.lab.experiments.quantum.experiment:Quantum",
+    "rival": "nanonap.lab.experiments.rival.experiment:Rival",
+    "wakeup": "nanonap.lab.experiments.wakeup.experiment:Wakeup",
     "clocks": "nanonap.lab.experiments.clocks.experiment:Clocks",
     "path": "nanonap.lab.experiments.path.experiment:SleepPath",
     "handoff": "nanonap.lab.experiments.handoff.experiment:Handoff",

@@ -50,6 +50,8 @@ _ARMS: dict[str, _Source] = {
     "godebug": _Source(None, optional=True),
     "rebuilt": _Source(None, mode="rebuilt", optional=True),
     "rebuilt+slack1": _Source("stock+slack1", mode="rebuilt", optional=True),
+    "upstream": _Source(None, mode="upstream", optional=True),
+    "upstream+slack1": _Source("stock+slack1", mode="upstream", optional=True),
     "nanosleep": _Source(None, "nanosleep"),
     "sleep-then-spin": _Source(None, "sleep-then-spin"),
     "floor": _Source(None, "floor"),
@@ -64,6 +66,8 @@ DEFAULT_ARMS = (
     "control",
 )  # fmt: skip
 """What a bench of three minutes compares; `--full` and `--arms all` take every one."""
+UPSTREAM = ("upstream", "upstream+slack1")
+"""The runtime that Go's own developers plan, at either timer slack."""
 PRECISE = "netpoll+slack1"
 """The arm that a user would take who wants short sleeps."""
 QUANTUM, SPIN = f"{PRECISE}+quantum", f"{PRECISE}+spin"
@@ -111,15 +115,17 @@ def floor_of(arm: str) -> str:
     return "floor+slack1" if "slack1" in arm.split("+") or arm == "stock+prctl" else "floor"
 
 
-def select(text: str | None, *, every: bool = False) -> tuple[str, ...]:
+def select(text: str | None, *, every: bool = False, named: str | None = None) -> tuple[str, ...]:
     """Arm names from ``--arms a,b``, in the canonical order: DEFAULT_ARMS for None, all with ``every`` or for "all".
 
+    ``named`` is ``--conditions``: the question of what precision costs adds UPSTREAM to the default.
     Raises UsageError for unknown ones.
     """
     if text == "all" or (text is None and every):
         return ARM_NAMES
     if text is None:
-        return DEFAULT_ARMS
+        more = UPSTREAM if named == "cost" else ()
+        return tuple(name for name in ARM_NAMES if name in (*DEFAULT_ARMS, *more))
     asked = [part.strip() for part in text.split(",") if part.strip()]
     unknown = [name for name in asked if name not in _ARMS]
     if unknown or not asked:

@@ -19,7 +19,7 @@ from nanonap.lab.stats.costs import CostRow
 
 #: Arms that are shown where many were measured, in this order; else all are.
 _SHOWN = ("stock", "netpoll", PRECISE, f"{PRECISE}+quantum", f"{PRECISE}+spin", "rebuilt+slack1", "floor+slack1")
-_PRICED = ("stock", PRECISE, f"{PRECISE}+quantum", "rebuilt+slack1")
+_PRICED = ("stock", PRECISE, f"{PRECISE}+quantum", "rebuilt+slack1", "upstream+slack1")
 _COMPARED = ("stock", PRECISE)
 _MOST_DURATIONS = 6
 _MOST_CONDITIONS = 3

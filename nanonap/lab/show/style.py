@@ -42,6 +42,7 @@ _COLOURS = {
     "sleep": _GREEN,
     "netpoll": _BLUE,
     "rebuilt": _RED,
+    "upstream": _ORANGE,
     "live": _GREEN,
     "godebug": _RED,
     "nanosleep": _SKY,

@@ -24,6 +24,8 @@ ARMS = {
     "godebug": "stock, run with GODEBUG=epollpwait2=1",
     "rebuilt": "built with a runtime whose netpoll uses epoll_pwait2: what a change of Go itself would give",
     "rebuilt+slack1": "rebuilt, with 1 ns of timer slack",
+    "upstream": "built with the runtime that upstream plans: epoll_pwait2, waits rounded up to 10 µs, 100 µs, 1 ms",
+    "upstream+slack1": "upstream, with 1 ns of timer slack",
     "nanosleep": "a workaround in source: syscall.Nanosleep on the goroutine",
     "sleep-then-spin": "a workaround in source: time.Sleep for most of it, then a loop that polls the clock",
     "floor": "a raw clock_nanosleep in a thread of its own: what the kernel can do",

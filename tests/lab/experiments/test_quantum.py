@@ -1,13 +1,15 @@
 """quantum for real, and its verdicts on made data, each way."""
 
+import re
 from typing import Any
 
 import polars as pl
 import pytest
 
 from nanonap.lab.experiments.kit.base import Setting, Verdict
-from nanonap.lab.experiments.quantum.experiment import FEW, LONE, MANY, SCHEMA, Quantum
+from nanonap.lab.experiments.quantum.experiment import FEW, LONE, MANY, SCHEMA, Quantum, _rivals
 from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.plan.arms import UPSTREAM
 
 BLOCKS = 6
 
@@ -52,7 +54,7 @@ def dense(us: int, cpu: float, lone_us: float = 30) -> list[dict[str, Any]]:
 
 def test_the_real_program_is_patched_and_rounds_its_waits(setting: Setting) -> None:
     data = Quantum().run(setting)
-    assert set(data["arm"]) == {"stock", "no quantum", "500 µs", "500 µs, dense"}
+    assert set(data["arm"]) == {"stock", *UPSTREAM, "no quantum", "500 µs", "500 µs, dense"}
     assert set(data["load"]) == {LONE, FEW, MANY}
     lone = {str(arm): int(part["late_p50_ns"].min()) for (arm,), part in  # type: ignore[arg-type]
             data.filter(pl.col("load") == LONE).group_by("arm")}  # fmt: skip
@@ -90,10 +92,24 @@ def test_one_setting_serves_both_where_the_lone_sleeper_keeps_its_precision() ->
 
 
 def test_tables_have_a_row_an_arm() -> None:
-    tables = Quantum().tables(frame(plain(500, 1.3), dense(500, 1.3)))
+    rivals = [rows(each, None, None, cpu=5.0, lone_us=30) for each in reversed(UPSTREAM)]
+    tables = Quantum().tables(frame(plain(500, 1.3), dense(500, 1.3), *rivals))
     names = [row[0] for row in tables[-1].sections[0].rows]
-    assert names == ["stock", "no quantum", "500 µs", "500 µs, dense"]
-    assert tables[-1].sections[0].rows[2][2].startswith("1.30 ×")
+    assert names == ["stock", *UPSTREAM, "no quantum", "500 µs", "500 µs, dense"]
+    assert tables[-1].sections[0].rows[4][2].startswith("1.30 ×")
+
+
+def test_a_rival_that_costs_little_is_no_quantum() -> None:
+    cheap = rows(UPSTREAM[0], None, None, cpu=0.9, lone_us=30)
+    assert verdict("G1", frame(plain(500, 1.8), cheap)).outcome == "refuted"
+
+
+def test_where_the_rival_cannot_be_built_the_curve_is_whole_without_it(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("nanonap.toolchain.upstream._START", re.compile("func another"))
+    assert _rivals(setting, setting.folder) == []
+    assert "upstream is left out: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("missing", ["no quantum", "stock"])

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy import stats
 
 from nanonap.lab.experiments.kit.base import Outcome
 from nanonap.lab.judge.verdicts import Interval, judge
@@ -56,6 +57,34 @@ class Ratio:
     def to_json(self) -> dict[str, object]:
         """Value and interval."""
         return {"value": self.value, "interval": self.interval}
+
+
+@dataclass(frozen=True)
+class MedianRatio(Ratio):
+    """The median of the pairs' ratios: of blocks some of which something else on the machine disturbed."""
+
+    def corrected(self, tests: int) -> Interval:
+        """As for a ratio of means, but exact whatever the ratios' distribution is; None where there are too few."""
+        found = median_of(np.exp(self.logs).tolist(), 1 - (1 - CONFIDENCE) / tests)
+        return None if found is None else found[1]
+
+
+def median_ratio(above: Sequence[float], below: Sequence[float]) -> MedianRatio | None:
+    """Of figures that belong together in pairs, all positive; None where there are none."""
+    if not above or not all(each > 0 for each in (*above, *below)):
+        return None
+    ratios = np.divide(above, below)
+    found = median_of(ratios.tolist())
+    return None if found is None else MedianRatio(*found, tuple(np.log(ratios).tolist()))
+
+
+def median_of(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, Interval] | None:
+    """The median and its interval by the binomial distribution, which needs six values for 95 %; None of none."""
+    if not values:
+        return None
+    bounds = stats.quantile_test(values, p=0.5).confidence_interval(confidence)
+    low_high = [float(bounds.low), float(bounds.high)]
+    return float(np.median(values)), None if np.isnan(low_high).any() else low_high
 
 
 def cell(ratio: Ratio | None, form: str | None = None) -> str:

@@ -7,25 +7,28 @@ from pathlib import Path
 
 import polars as pl
 
+from nanonap.base.terminal import messages
 from nanonap.lab.experiments.kit.base import Experiment, Row, Setting
 from nanonap.lab.experiments.kit.blocks import paced, shuffled
 from nanonap.lab.experiments.kit.copies import plain_arm
+from nanonap.lab.experiments.kit.rivals import rival_arms
 from nanonap.lab.experiments.quantum.verdicts import enough, picture, serves_both, tables
 from nanonap.lab.ground.errors import RunFailed
 from nanonap.lab.ground.watchdog import guarded_folder
-from nanonap.lab.plan.arms import Arm
+from nanonap.lab.plan.arms import UPSTREAM, Arm
 from nanonap.lab.plan.conditions import QUIET, Condition, parse_load
 from nanonap.lab.plan.schedule import Run
 from nanonap.lab.quota.limits import Quota
 from nanonap.lab.quota.none import NoBackend
 from nanonap.lab.run import syscalls
 from nanonap.lab.run.runner import measure
+from nanonap.toolchain.errors import BuildFailed, CannotRebuild
 from nanonap.toolchain.patched import patch_quanta
 from patcher import RECOMMENDED_DENSE_NS
 
 SCHEMA = {
     "arm": pl.String,
-    "quantum_ns": pl.Int64,  # null: the program as built; 0: patched, no quantum
+    "quantum_ns": pl.Int64,  # null: the program as built, or with upstream's runtime; 0: patched, no quantum
     "dense_ns": pl.Int64,  # only waits shorter than this are rounded up; null: all shorter than the quantum
     "load": pl.String,
     "block": pl.Int64,
@@ -119,11 +122,21 @@ def _arms(setting: Setting, plan: _Plan, folder: Path) -> list[_Rounded]:
     found = [
         _Rounded(plain_arm("stock", setting.program), None, None),
         _Rounded(plain_arm("no quantum", plain), 0, None),
+        *(_Rounded(each, None, None) for each in _rivals(setting, folder)),
     ]
     for file, (quantum_ns, dense_ns) in zip(files, quanta, strict=True):
         name = f"{quantum_ns // _US} µs" + (", dense" if dense_ns else "")
         found.append(_Rounded(plain_arm(name, file), quantum_ns, dense_ns))
     return found
+
+
+def _rivals(setting: Setting, folder: Path) -> list[Arm]:
+    """The runtime that upstream plans, where it can be built: the curve is whole without it."""
+    try:
+        return rival_arms(setting, UPSTREAM[0], folder)
+    except (CannotRebuild, BuildFailed) as error:
+        messages().print(f"{UPSTREAM[0]} is left out: {error}", highlight=False, markup=False)
+        return []
 
 
 def _run(each: _Rounded, load: str, block: int, window_ns: int) -> Run:

@@ -11,7 +11,9 @@ from matplotlib.ticker import FuncFormatter
 from nanonap.base.durations import format_ns
 from nanonap.lab.experiments.kit.base import Outcome, Verdict
 from nanonap.lab.experiments.kit.ratios import TOO_FEW, Ratio, ratio_of
-from nanonap.lab.show.style import DPI, SMALL, dress, short
+from nanonap.lab.plan.arms import UPSTREAM
+from nanonap.lab.show.style import DPI, SMALL, dash, dress, short
+from nanonap.lab.show.style import colour as arm_colour
 from nanonap.lab.show.tables import Section, Table
 
 MOST_CPU = 1.5
@@ -28,7 +30,7 @@ _KEPT_WITHIN = 1.25
 
 @dataclass(frozen=True)
 class Rounding:
-    """An arm and how it rounds: None for stock, 0 for none; ``dense_ns`` as in the data."""
+    """An arm and how it rounds: None for stock and for upstream's, 0 for none; ``dense_ns`` as in the data."""
 
     arm: str
     quantum_ns: int | None
@@ -120,8 +122,9 @@ def tables(data: pl.DataFrame) -> list[Table]:
 
 
 _NOTE = (
-    "All but stock are patched with netpoll and 1 ns slack. A wait shorter than the quantum lasts the quantum; "
-    "dense: only waits shorter than 32.8 µs do. late: the mean over runs of each run's quantile."
+    "All but stock and upstream are patched with netpoll and 1 ns slack. A wait shorter than the quantum lasts the "
+    "quantum; dense: only waits shorter than 32.8 µs do. upstream: the runtime that Go's own developers plan, with the "
+    "machine's timer slack and with 1 ns. late: the mean over runs of each run's quantile."
 )
 
 
@@ -145,6 +148,13 @@ def picture(data: pl.DataFrame) -> Figure:
             for name, style in (("late_p50_ns", "o-"), ("late_p99_ns", "o:")):
                 values = [_mean(data, row.arm, load, name) for row in chosen]
                 _line(axes, quanta, values, colour, style, "")
+    for arm in (each for each in UPSTREAM if each in set(data["arm"])):
+        ratio = cpu_over_stock(data, arm, _MANY)
+        heights = [(cpu, ratio.value if ratio else None), (calls, _first(data, arm, "epoll_per_second"))]
+        heights += [(axes, _mean(data, arm, load, "late_p50_ns")) for axes, load in ((many, _MANY), (lone, _LONE))]
+        for axes, height in heights:
+            if height is not None:
+                axes.axhline(height, color=arm_colour(arm), linestyle=dash(arm), linewidth=1, label=arm)
     cpu.axhline(1, color="black", linewidth=1)
     cpu.axhline(MOST_CPU, color="black", linewidth=1, linestyle=":")
     cpu.set_title("CPU time per sleep, × stock (50 sleepers)", fontsize=10)
@@ -177,9 +187,10 @@ def _line(
 
 
 def _arms(data: pl.DataFrame) -> list[Rounding]:
-    """Arms in the order of a reader: stock, no quantum, then by quantum, plain before dense."""
-    rows = data.select("arm", "quantum_ns", "dense_ns").unique(maintain_order=True)
-    return [Rounding(*row) for row in rows.sort("dense_ns", "quantum_ns", nulls_last=False).iter_rows()]
+    """Arms in the order of a reader: stock, upstream's, no quantum, then by quantum, plain before dense."""
+    rows = data.select("arm", "quantum_ns", "dense_ns").unique().with_columns(rival=pl.col("arm") != "stock")
+    ordered = rows.sort("dense_ns", "quantum_ns", "rival", "arm", nulls_last=False)
+    return [Rounding(*row) for row in ordered.drop("rival").iter_rows()]
 
 
 def _by_block(data: pl.DataFrame, arm: str, load: str) -> pl.DataFrame:

@@ -1,0 +1,1 @@
+"""The experiment ``rival``; see ``experiment.py``."""

@@ -1,0 +1,1 @@
+"""The experiment ``wakeup``; see ``experiment.py``."""
