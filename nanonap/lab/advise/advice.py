@@ -89,7 +89,7 @@ def advise(seen: Seen, wakeup: Wakeup, slack_ns: int) -> Advice:
     def reckoned(rule: Rule, less_ns: int = 0) -> tuple[_Reckoned, Outcome]:
         done = _joined(
             [
-                replay(window, each, rule, less_ns, int(wakeup.late_ns))
+                replay(window, each, rule, cost.timer_ns, less_ns=less_ns, least_ns=int(wakeup.late_ns))
                 for window, each in zip(windows, shown, strict=True)
             ]
         )

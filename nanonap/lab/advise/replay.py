@@ -18,6 +18,7 @@ from nanonap.lab.advise.log import Expiry, Wait, Window, rounded_ns
 _SAME_NS = 5_000  # between moments that a schedule makes one: a read of the clock, a probe
 _LEAST_PERIOD_NS = 20_000
 _FEWEST = 4
+_SAME_SLEEP_NS = 100_000
 _MEETS_NS = 50_000  # between the moment a wait was for and the timer that it was for
 
 #: From how long a wait is asked for to how long the kernel is asked to wait, in ns.
@@ -26,12 +27,11 @@ Rule = Callable[[int], int]
 
 @dataclass(frozen=True)
 class Wakes:
-    """What one window's waits show. ``late_ns``: how late the kernel ended waits for a timer; ``busy_ns``: how long it
-    took from a wake-up to the next wait, for each timer; ``events``: how many waits something else ended.
+    """What one window's waits show. ``late_ns``: how late the kernel ended waits for a timer; ``events``: how many waits
+    something else ended.
     """
 
     late_ns: tuple[int, ...]
-    busy_ns: tuple[int, ...]
     events: int
 
 
@@ -59,7 +59,7 @@ class _Timer:
 
 def wakes(window: Window) -> Wakes:
     """What a window's waits show: each against the timers that went off next."""
-    late, busy, events = [], [], 0
+    late, events = [], 0
     runs = _runs(window.expiries)
     times = [run[0].now_ns for run in runs]
     at = 0
@@ -70,10 +70,9 @@ def wakes(window: Window) -> Wakes:
         run = runs[at] if at < len(runs) and times[at] <= following.at_ns else None
         if run and asked and abs(wait.at_ns + wait.delay_ns - min(each.due_ns for each in run)) < _MEETS_NS:
             late.append(max(0, times[at] - wait.at_ns - asked - window.hit_ns // 2))
-            busy.append(max(0, (following.at_ns - times[at]) // len(run) - window.hit_ns))
         elif run or asked is None or following.at_ns < wait.at_ns + asked:
             events += 1  # the first part of a wait of more than a millisecond ends in time, and nothing is due yet
-    return Wakes(tuple(late), tuple(busy), events)
+    return Wakes(tuple(late), events)
 
 
 def pretended(waits: Sequence[Wait]) -> tuple[Expiry, ...]:
@@ -86,11 +85,12 @@ def pretended(waits: Sequence[Wait]) -> tuple[Expiry, ...]:
     return tuple(found)
 
 
-def replay(window: Window, seen: Wakes, rule: Rule, less_ns: int = 0, least_ns: int = 0) -> Outcome:
-    """The window by another rule. ``less_ns``: by how much less late the kernel wakes, but at least ``least_ns``."""
+def replay(window: Window, seen: Wakes, rule: Rule, busy_ns: float, *, less_ns: int = 0, least_ns: int = 0) -> Outcome:
+    """The window by another rule. ``busy_ns``: CPU time that each timer takes; ``less_ns``: by how much less late the
+    kernel wakes, but at least ``least_ns``.
+    """
     timers = _timers(window)
     late = itertools.cycle([max(each - less_ns, min(each, least_ns)) for each in seen.late_ns] or [0])
-    busy = median(seen.busy_ns) if seen.busy_ns else 0
     outcome = Outcome(window.end_ns - window.begin_ns)
     queue = [(timer.dues[0], number) for number, timer in enumerate(timers)]
     heapq.heapify(queue)
@@ -108,17 +108,17 @@ def replay(window: Window, seen: Wakes, rule: Rule, less_ns: int = 0, least_ns: 
             outcome.late_ns.append(now - due)
             outcome.interval_ns.append(timer.interval_ns)
             ran += 1
-            if (again := _again(timer, due, now)) is not None:
+            if (again := _again(timer, due, now, int(busy_ns * ran))) is not None:
                 heapq.heappush(queue, (again, number))
-        free = now + int(busy * ran)
+        free = now + int(busy_ns * ran)
     return outcome
 
 
-def _again(timer: _Timer, due: int, now: int) -> int | None:
+def _again(timer: _Timer, due: int, now: int, after: int) -> int | None:
     if timer.period_ns:
         return due + timer.period_ns * (1 + (now - due) // timer.period_ns)
     if timer.gaps is not None:
-        return now + next(timer.gaps)
+        return now + after + next(timer.gaps)
     timer.dues.pop(0)
     return timer.dues[0] if timer.dues else None
 
@@ -150,7 +150,10 @@ def _timer(seen: list[tuple[Expiry, int]]) -> _Timer:
     positive = [each for each in gaps if each > 0]
     if len(seen) < _FEWEST or len(positive) < len(gaps) / 2:
         return _Timer(dues, interval_ns=interval)
-    return _Timer(dues, gaps=itertools.cycle(positive), interval_ns=int(median(positive)))
+    middle, least = int(median(positive)), min(positive)
+    # A sleep of one length, and what was in its way: others that ran before it, probes.
+    gaps = [least] if middle - least < _SAME_SLEEP_NS else positive
+    return _Timer(dues, gaps=itertools.cycle(gaps), interval_ns=least if len(gaps) == 1 else middle)
 
 
 def _period(apart: Sequence[int]) -> int:

@@ -13,7 +13,8 @@ from patcher import NoSuchProcess
 from patcher.probing import Probes
 
 _FIRST_S = 0.5  # of every ten seconds, without probes
-_GLANCE_S = 0.05
+_GLANCE_S = 0.02
+_SETTLES_S = 0.003  # after breakpoints are set: the process is held up meanwhile
 _MOST_SHARE = 0.5  # of the time with probes
 _MOST_COST = 0.01  # of a core, for the process and for reading; the bound that is stated is twice that
 _HIT_NS = 12_000  # a breakpoint, stepping over what stood there, writing and reading its line; often half of it
@@ -92,8 +93,9 @@ def _next(length_s: float, gone_s: float, window: Window) -> tuple[float, float]
     """How long to wait, and then to record, in seconds: the more the probes are hit, the rarer they are set."""
     rate = (window.hits + window.lost) / (window.end_ns - window.begin_ns) * 1e9
     part = min(_MOST_SHARE, _MOST_COST * 1e9 / (rate * _HIT_NS)) if rate else _MOST_SHARE
-    cycle_s = max((length_s - gone_s) / _CYCLES, _GLANCE_S)
-    recorded_s = max(cycle_s * part, min(_GLANCE_S, cycle_s / 2))
+    left_s = max(length_s - gone_s, 2 * _GLANCE_S)
+    cycle_s = left_s / max(1, min(_CYCLES, int(left_s * part / _GLANCE_S)))
+    recorded_s = max(cycle_s * part, _GLANCE_S / 2)
     return max(cycle_s - recorded_s, 0.01), recorded_s
 
 
@@ -102,6 +104,7 @@ def _probed(pid: int, uprobes: Uprobes, length_s: float) -> tuple[Window, Used]:
     uprobes.switch(on=True)
     try:
         uprobes.start()
+        time.sleep(_SETTLES_S)
         begin_ns = time.monotonic_ns()
         time.sleep(length_s)
         end_ns = time.monotonic_ns()
