@@ -6,6 +6,7 @@ comes at the same moments whatever the patch, the second sooner. One scheduler i
 as its rule says, and wakes late by what the kernel was late in the waits that were seen.
 """
 
+import bisect
 import heapq
 import itertools
 from collections import defaultdict
@@ -15,7 +16,8 @@ from statistics import median
 
 from nanonap.lab.advise.log import Expiry, Wait, Window, rounded_ns
 
-_SAME_NS = 5_000  # between moments that a schedule makes one: a read of the clock, a probe
+_SAME_NS = 1_000  # between moments that a schedule makes one: reads of the clock
+_MOST_PARTS, _MOST = 50, 0.85
 _LEAST_PERIOD_NS = 20_000
 _FEWEST = 4
 _SAME_SLEEP_NS = 100_000
@@ -27,8 +29,8 @@ Rule = Callable[[int], int]
 
 @dataclass(frozen=True)
 class Wakes:
-    """What one window's waits show. ``late_ns``: how late the kernel ended waits for a timer; ``events``: how many waits
-    something else ended.
+    """What one window's waits show. ``late_ns``: how late the kernel ended waits for a timer; ``events``: how many
+    waits something else ended.
     """
 
     late_ns: tuple[int, ...]
@@ -49,10 +51,13 @@ class Outcome:
 
 @dataclass
 class _Timer:
-    """``gaps``: from going off to being due again, in turn; ``period_ns``: of a schedule; ``dues``: as it was seen."""
+    """``gaps``: from going off to being due again, in turn, or ``sleep_ns``, if always the same; ``period_ns``: of a
+    schedule; ``dues``: as it was seen.
+    """
 
     dues: list[int]
     period_ns: int = 0
+    sleep_ns: int = 0
     gaps: Iterator[int] | None = None
     interval_ns: int = 0
 
@@ -60,18 +65,18 @@ class _Timer:
 def wakes(window: Window) -> Wakes:
     """What a window's waits show: each against the timers that went off next."""
     late, events = [], 0
-    runs = _runs(window.expiries)
-    times = [run[0].now_ns for run in runs]
+    times = sorted({each.now_ns for each in window.expiries})
+    first_due = {run[0].now_ns: min(each.due_ns for each in run) for run in _runs(window.expiries)}
     at = 0
     for wait, following in itertools.pairwise(window.waits):
-        while at < len(times) and times[at] < wait.at_ns:
-            at += 1
-        asked = rounded_ns(wait.delay_ns) if wait.delay_ns > 0 else None
-        run = runs[at] if at < len(runs) and times[at] <= following.at_ns else None
-        if run and asked and abs(wait.at_ns + wait.delay_ns - min(each.due_ns for each in run)) < _MEETS_NS:
-            late.append(max(0, times[at] - wait.at_ns - asked - window.hit_ns // 2))
-        elif run or asked is None or following.at_ns < wait.at_ns + asked:
-            events += 1  # the first part of a wait of more than a millisecond ends in time, and nothing is due yet
+        end = wait.at_ns + rounded_ns(wait.delay_ns) if wait.delay_ns > 0 else following.at_ns + 1
+        while at < len(times) and times[at] < end and times[at] <= following.at_ns:
+            at += 1  # run by another thread meanwhile
+        if following.at_ns < end:
+            events += 1
+        elif at < len(times) and times[at] <= following.at_ns:
+            due = wait.at_ns + wait.delay_ns
+            late += [max(0, times[at] - end - window.hit_ns)] * (abs(due - first_due[times[at]]) < _MEETS_NS)
     return Wakes(tuple(late), events)
 
 
@@ -137,34 +142,41 @@ def _timers(window: Window) -> list[_Timer]:
     for run in _runs(window.expiries):
         for each in run:
             by_timer[each.timer].append((each, len(run) * window.hit_ns))
-    return [_timer(each) for each in by_timer.values()]
+    timers = [_timer(each, window.hit_ns) for each in by_timer.values()]
+    alike = [each for each in timers if each.sleep_ns]
+    sleeps = sorted(each.sleep_ns for each in alike)
+    for timer in alike:  # of sleeps of about the same length the shortest seen is the nearest to all
+        timer.sleep_ns = sleeps[bisect.bisect_left(sleeps, timer.sleep_ns - _SAME_SLEEP_NS // 2)]
+        timer.gaps = itertools.repeat(timer.sleep_ns)
+    return timers
 
 
-def _timer(seen: list[tuple[Expiry, int]]) -> _Timer:
+def _timer(seen: list[tuple[Expiry, int]], hit_ns: int) -> _Timer:
     dues = [each.due_ns for each, _ in seen]
     apart = [late - early for early, late in itertools.pairwise(dues)]
     interval = int(median(apart)) if apart else 0
     if period := seen[-1][0].period_ns or (_period(apart) if len(seen) >= _FEWEST else 0):
         return _Timer(dues, period, interval_ns=period)
-    gaps = [after.due_ns - before.now_ns - held for (before, held), (after, _) in itertools.pairwise(seen)]
-    positive = [each for each in gaps if each > 0]
-    if len(seen) < _FEWEST or len(positive) < len(gaps) / 2:
+    gaps = [after.due_ns - before.now_ns for (before, _), (after, _) in itertools.pairwise(seen)]
+    held = [each for _, each in seen[:-1]]
+    if len(seen) < _FEWEST or median(gaps) <= 0:
         return _Timer(dues, interval_ns=interval)
-    middle, least = int(median(positive)), min(positive)
-    # A sleep of one length, and what was in its way: others that ran before it, probes.
-    gaps = [least] if middle - least < _SAME_SLEEP_NS else positive
-    return _Timer(dues, gaps=itertools.cycle(gaps), interval_ns=least if len(gaps) == 1 else middle)
+    if median(gaps) - min(gaps) < median(held) + _SAME_SLEEP_NS:  # a sleep of one length, and what was in its way
+        sleep_ns = max(1, min(gaps) - hit_ns)
+        return _Timer(dues, sleep_ns=sleep_ns, interval_ns=sleep_ns)
+    own = [max(1, gap - each) for gap, each in zip(gaps, held, strict=True)]
+    return _Timer(dues, gaps=itertools.cycle(own), interval_ns=int(median(own)))
 
 
 def _period(apart: Sequence[int]) -> int:
-    """The period of a schedule that all distances are multiples of; 0 for none."""
-    distinct = sorted(set(apart))
-    period = min(
-        distinct[0], *(b - a for a, b in itertools.pairwise(distinct) if b - a > _LEAST_PERIOD_NS), distinct[-1]
-    )
-    if period < _LEAST_PERIOD_NS:
-        return 0
-    near = [each for each in apart if abs(each - round(each / period) * period) <= _SAME_NS]
-    if len(near) < 0.9 * len(apart):
-        return 0
-    return round(sum(near) / sum(round(each / period) for each in near))
+    """The longest period of a schedule that nearly all distances are multiples of; 0 for none.
+
+    A schedule's are so to some hundred nanoseconds; those of a loop that sleeps anew jitter by the kernel's lateness.
+    """
+    middle = median(apart)
+    for parts in range(1, int(min(_MOST_PARTS, middle / _LEAST_PERIOD_NS)) + 1):
+        period = middle / parts
+        near = [each for each in apart if abs(each - round(each / period) * period) <= _SAME_NS and each > period / 2]
+        if len(near) >= _MOST * len(apart):
+            return round(sum(near) / sum(round(each / period) for each in near))
+    return 0

@@ -50,11 +50,11 @@ def measure() -> Wakeup:
         try:
             libc.prctl(_SET_SLACK, 1, 0, 0, 0)
             for _ in range(_BLOCKS):
-                looking, _ = _block(libc, epoll.fileno(), event, 0)
+                looking, calling = _block(libc, epoll.fileno(), event, 0)
                 for length_ns in _LENGTHS:
                     waiting, latest = _block(libc, epoll.fileno(), event, length_ns)
                     costs[length_ns].append(waiting - looking)
-                    late.append(latest)
+                    late.append(latest - calling)
         finally:
             libc.prctl(_SET_SLACK, max(1, slack), 0, 0, 0)
     found = tuple((length_ns, max(0.0, median(each))) for length_ns, each in costs.items())
