@@ -3,8 +3,10 @@
 In another PID namespace (pid_namespaces(7)) the same number is another process's, which cannot be looked at from here.
 """
 
+import contextlib
 import os
 import stat
+import time
 from pathlib import Path
 
 from nanonap.base.errors import SystemIncomplete
@@ -35,6 +37,24 @@ def started(pid: int) -> int | None:
     except OSError:
         return None
     return int(text.rpartition(")")[2].split()[19])  # the name in brackets may hold blanks and brackets
+
+
+def cpu_time_ns(pid: int) -> int:
+    """CPU time of a process so far, of its ended threads too. Raises OSError where there is none.
+
+    Its clock is made of its number: CPUCLOCK_SCHED of clock_getcpuclockid(3).
+    """
+    return time.clock_gettime_ns(~pid << 3 | 2)
+
+
+def switches(pid: int) -> dict[int, int]:
+    """Of each thread how often it gave its CPU up to wait (voluntary_ctxt_switches, proc_pid_status(5))."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError, ValueError, IndexError):  # it ended
+            status = (task / "status").read_bytes()
+            found[int(task.name)] = int(status.rpartition(b"\nvoluntary_ctxt_switches:")[2].split()[0])
+    return found
 
 
 _MOST_TICKS = 10**12  # some three hundred years

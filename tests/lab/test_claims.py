@@ -167,10 +167,10 @@ def test_a_claim_is_run_for_real_and_shown(backend: Backend, tmp_path: Path) -> 
     command = [INVOKE, "claims", "--rerun", "--quick", "--only", LIMITS.name, "--out", str(out), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PROJECT, timeout=PATIENCE_S)
     document = json.loads(done.stdout)
+    assert document["ran"] == [{"command": "invoke experiment quota-limits", "problem": None}]
     (q1,) = [each for each in document["claims"] if each["claim"] == "Q1"]
     here = next(each for each in q1["verdicts"] if each["backend"] == backend.name)
     assert (here["outcome"], here["quick"]) == ("holds in part", True)
-    assert document["ran"] == [{"command": "invoke experiment quota-limits", "problem": None}]
     assert ", quick form.*" in (out / PAGE).read_text(encoding="utf-8")
 
 

@@ -2,12 +2,13 @@
 
 import contextlib
 import os
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from msgspec import Struct
+
+from nanonap.base.processes import cpu_time_ns, switches
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -52,17 +53,10 @@ def read(pids: Iterable[int]) -> Reading:
     found = Reading()
     for pid in pids:
         with contextlib.suppress(OSError, ValueError):
-            # The process's CPU clock, which counts its ended threads too: CPUCLOCK_SCHED of clock_getcpuclockid(3).
-            found.cpu_ns[pid] = time.clock_gettime_ns(~pid << 3 | 2)
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                with contextlib.suppress(OSError):
-                    found.switches[int(task.name)] = _switches((task / "status").read_bytes())
+            found.cpu_ns[pid] = cpu_time_ns(pid)
+            found.switches |= switches(pid)
             found.rss_bytes += int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
     return found
-
-
-def _switches(status: bytes) -> int:
-    return int(status.rpartition(b"\nvoluntary_ctxt_switches:")[2].split()[0])
 
 
 def session_of(leader: int) -> list[int]:

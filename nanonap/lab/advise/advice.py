@@ -9,14 +9,15 @@ from nanonap.base.durations import format_ns
 from nanonap.lab.advise.log import MS, Window, rounded_ns
 from nanonap.lab.advise.replay import Outcome, Rule, pretended, replay, wakes
 from nanonap.lab.advise.wakeup import Wakeup
-from nanonap.lab.advise.watching import Seen, share
+from nanonap.lab.advise.watching import Seen
 from patcher import RECOMMENDED_DENSE_NS, RECOMMENDED_QUANTUM_NS, Wait
 
 WORTH, LITTLE, COSTLY = "worth it", "little to gain", "gain, but it costs"
 _FEW_TIMERS = 1.0  # a second
 _LEAST_GAIN_NS = 100_000
 _LEAST_OF_INTERVAL = 0.02
-_CHEAP = 0.02  # of a core
+_CHEAP, _NOTHING = 0.02, 0.0005  # of a core
+_SHARPER = 0.8  # of the lateness with the slack that it has
 _MOST_TIMES = 1.5  # the scheduler's own work, and the second thread that it wakes to look for more
 _ROUGH = 0.25
 
@@ -72,7 +73,7 @@ class Advice:
         return {**asdict(self), "rough": self.rough}
 
 
-def advise(seen: Seen, wakeup: Wakeup, slack_ns: int) -> Advice:
+def advise(seen: Seen, wakeup: Wakeup, slack_ns: int | None) -> Advice:
     """What a patch would do to a program of which this was seen, on a machine where a wake-up costs that much."""
     timers_seen = any(each.expiries for each in seen.windows)
     windows = [each if timers_seen else _with_pretended(each) for each in seen.windows]
@@ -97,7 +98,7 @@ def advise(seen: Seen, wakeup: Wakeup, slack_ns: int) -> Advice:
 
     model, outcome = reckoned(rounded_ns)
     ways = [_way("as it is", None, stock, cost.cpu)]
-    for name, options, rule, less_ns in _ways(slack_ns):
+    for name, options, rule, less_ns in _ways(slack_ns or 0):
         way, _ = reckoned(rule, less_ns)
         # What the reckoning misses of the program as it is, it is likely to miss here: the difference is what counts.
         cpu = cost.cpu + cost.of(way) - cost.of(stock)
@@ -160,7 +161,7 @@ def _cost(seen: Seen, stock: _Reckoned, events_per_s: float, wakeup: Wakeup) -> 
     """What CPU time a bare wake-up does not explain is the scheduler's, up to half as much again, then that of what
     timers and events start, shared equally.
     """
-    cpu, bare = share(seen.plain), _asleep(stock, wakeup)
+    cpu, bare = seen.plain.share, _asleep(stock, wakeup)
     times = min(cpu / bare, _MOST_TIMES) if bare else 1.0
     started = stock.timers_per_s + events_per_s
     return _Cost(cpu, wakeup, times, max(0.0, cpu - times * bare) * 1e9 / started if started else 0.0)
@@ -183,40 +184,37 @@ def _ways(slack_ns: int) -> list[tuple[str, tuple[str, ...], Rule, int]]:
     ]
 
 
-def _sentence(stock: _Reckoned, ways: list[Way], interval_ns: int) -> tuple[str, str, tuple[str, ...]]:  # noqa: PLR0911
+def _sentence(stock: _Reckoned, ways: list[Way], interval_ns: int) -> tuple[str, str, tuple[str, ...]]:
     now, precise, sharp, quantum = ways
     gain = now.late_p50_ns - precise.late_p50_ns
     if stock.timers_per_s < _FEW_TIMERS:
         return LITTLE, f"{LITTLE}: it waits for events, not for time ({stock.timers_per_s:.2g} timers a second)", ()
     if gain < _LEAST_GAIN_NS:
-        return LITTLE, f"{LITTLE}: whole milliseconds make the median timer {format_ns(gain)} later", ()
+        said = f"make the median timer {format_ns(gain)} later" if gain > 0 else "do not make the median timer later"
+        return LITTLE, f"{LITTLE}: whole milliseconds {said}", ()
     if interval_ns and gain < _LEAST_OF_INTERVAL * interval_ns:
-        return (
-            LITTLE,
-            f"{LITTLE}: the median timer would go off {format_ns(gain)} sooner, and comes every "
-            f"{format_ns(interval_ns)}",
-            (),
-        )
-    more, finer = precise.cpu - now.cpu, sharp.cpu - now.cpu
-    said = f"the median timer goes off {format_ns(precise.late_p50_ns)} late instead of {format_ns(now.late_p50_ns)}"
-    if finer <= _CHEAP:
-        said = f"the median timer goes off {format_ns(sharp.late_p50_ns)} late instead of {format_ns(now.late_p50_ns)}"
-        return (
-            WORTH,
-            f"{WORTH}: {said}, for {finer:.1%} of a core: take {' '.join(sharp.options or ())}",
-            sharp.options or (),
-        )
-    if more <= _CHEAP:
-        return WORTH, f"{WORTH}: {said}, for {more:.1%} of a core", ()
-    costly = f"{COSTLY} {more:.0%} of a core: {said}"
-    if quantum.cpu - now.cpu < more / 2:
-        return (
-            COSTLY,
-            f"{COSTLY} {more:.0%} of a core: take {' '.join(quantum.options or ())}, "
-            f"{max(0.0, quantum.cpu - now.cpu):.1%} of a core and {format_ns(quantum.late_p50_ns)} late at the median",
-            quantum.options or (),
-        )
-    return COSTLY, costly, ()
+        said = f"the median timer would go off {format_ns(gain)} sooner, and comes every {format_ns(interval_ns)}"
+        return LITTLE, f"{LITTLE}: {said}", ()
+    sharper = sharp.late_p50_ns < _SHARPER * precise.late_p50_ns and sharp.cpu - now.cpu <= _CHEAP
+    best = sharp if sharper else precise
+    said = f"the median timer goes off {format_ns(best.late_p50_ns)} late instead of {format_ns(now.late_p50_ns)}"
+    options = best.options or ()
+    if best.cpu - now.cpu <= _CHEAP:
+        return WORTH, f"{WORTH}: {said}, {_price(best.cpu - now.cpu)}{_take(options)}", options
+    more, less = best.cpu - now.cpu, quantum.cpu - now.cpu
+    if less < more / 2:
+        options = quantum.options or ()
+        late = f"{format_ns(quantum.late_p50_ns)} late at the median"
+        return COSTLY, f"{COSTLY} {more:.0%} of a core{_take(options)} ({late}, {_price(less)})", options
+    return COSTLY, f"{COSTLY} {more:.0%} of a core: {said}", ()
+
+
+def _price(more: float) -> str:
+    return f"for {more:.1%} of a core more" if more >= _NOTHING else "for no more CPU time than now"
+
+
+def _take(options: tuple[str, ...]) -> str:
+    return f": take {' '.join(options)}" if options else ""
 
 
 def _with_pretended(window: Window) -> Window:
@@ -226,7 +224,6 @@ def _with_pretended(window: Window) -> Window:
 def _joined(outcomes: list[Outcome]) -> Outcome:
     whole = Outcome()
     for each in outcomes:
-        whole.length_ns += each.length_ns
         whole.slept_ns += each.slept_ns
         whole.late_ns += each.late_ns
         whole.interval_ns += each.interval_ns

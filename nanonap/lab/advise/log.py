@@ -26,31 +26,34 @@ class Expiry:
 
 @dataclass(frozen=True)
 class Used:
-    """What a process used in a stretch of time: CPU time in ns, switches of its threads to sleep."""
+    """What CPU time a process used in a stretch of time, in ns."""
 
     length_ns: int
     cpu_ns: int
-    switches: int
 
     def __add__(self, other: "Used") -> "Used":
         """Both stretches as one."""
-        return Used(self.length_ns + other.length_ns, self.cpu_ns + other.cpu_ns, self.switches + other.switches)
+        return Used(self.length_ns + other.length_ns, self.cpu_ns + other.cpu_ns)
+
+    @property
+    def share(self) -> float:
+        """In parts of a core."""
+        return self.cpu_ns / max(1, self.length_ns)
 
 
-NOTHING = Used(0, 0, 0)
+NOTHING = Used(0, 0)
 
 
 @dataclass(frozen=True)
 class Window:
-    """What was recorded from ``begin_ns`` to ``end_ns``. ``hits``: how often a probe was hit, polls included; ``lost``:
-    how many of these the buffer had no room for; ``hit_ns``: by how much a hit held the process up.
+    """What was recorded from ``begin_ns`` to ``end_ns``. ``lost``: how many events the buffer had no room
+    for; ``hit_ns``: by how much a hit held the process up.
     """
 
     begin_ns: int
     end_ns: int
     waits: tuple[Wait, ...]
     expiries: tuple[Expiry, ...]
-    hits: int = 0
     lost: int = 0
     hit_ns: int = 0
 

@@ -12,10 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nanonap.lab.advise.watching import between, share, used_so_far
+from nanonap.base.processes import cpu_time_ns, switches
+from nanonap.lab.advise.log import Used
+from nanonap.lab.advise.probing import Target
 from patcher import NoSuchProcess
 
-_EVERY_S = 0.02
+_EVERY_S, _SELDOM = 0.02, 50
 _EPOLL_PWAIT = {"x86_64": "281", "aarch64": "22"}
 _TIMEOUT = 4  # of epoll_pwait(2), behind the call's number; an int in a register
 _MOST_THREADS = 256
@@ -51,25 +53,32 @@ class Glances:
         return {"verdict": "not measured", "sentence": self.sentence, **asdict(self)}
 
 
-def glance(pid: int, length_s: float, reason: str, tick: Callable[[float], None]) -> Glances:
+def glance(target: Target, length_s: float, reason: str, tick: Callable[[float], None]) -> Glances:
     """Look for so many seconds, or until the process ends. Raises NoSuchProcess where it ends before the first look."""
     looks = timed = one_ms = 0
-    begin = time.monotonic()
-    try:
-        before = after = used_so_far(pid)
-        while (gone := time.monotonic() - begin) < length_s:
-            tick(gone)
-            limits = _limits(pid)
-            looks += limits is not None
-            timed += any(each > 0 for each in limits or ())
-            one_ms += 1 in (limits or ())
-            time.sleep(_EVERY_S)
-            after = used_so_far(pid)
-    except (ProcessLookupError, FileNotFoundError) as error:
-        if not looks:
-            raise NoSuchProcess(f"process {pid}: ended before anything was seen") from error
-    used = between(before, after)
-    return Glances(looks, timed, one_ms, used.switches / max(1, used.length_ns) * 1e9, share(used), reason)
+    begin, last, counts = time.monotonic_ns(), time.monotonic_ns(), [_counts(target.pid)]
+    while target.lives and (last := time.monotonic_ns()) - begin < length_s * 1e9:
+        tick((last - begin) / 1e9)
+        limits = _limits(target.pid)
+        looks += limits is not None
+        timed += any(each > 0 for each in limits or ())
+        one_ms += 1 in (limits or ())
+        counts[1:] = [_counts(target.pid)] if looks % _SELDOM == 0 or limits is None else counts[1:]
+        time.sleep(_EVERY_S)
+    if target.lives:
+        counts[1:] = [_counts(target.pid)]
+    if len(counts) < 2:
+        raise NoSuchProcess(f"process {target.pid}: ended before anything was seen")
+    (cpu_before, before), (cpu_after, after) = counts
+    woken = sum(count - before.get(thread, 0) for thread, count in after.items())
+    used = Used(last - begin, max(0, cpu_after - cpu_before))
+    return Glances(looks, timed, one_ms, woken / max(1, used.length_ns) * 1e9, used.share, reason)
+
+
+def _counts(pid: int) -> tuple[int, dict[int, int]]:
+    with contextlib.suppress(OSError):
+        return cpu_time_ns(pid), switches(pid)
+    return 0, {}
 
 
 def _limits(pid: int) -> list[int] | None:

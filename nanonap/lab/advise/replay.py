@@ -20,6 +20,7 @@ _SAME_NS = 1_000  # between moments that a schedule makes one: reads of the cloc
 _MOST_PARTS, _MOST = 50, 0.85
 _LEAST_PERIOD_NS = 20_000
 _FEWEST = 4
+_MOST_TIMES, _MOST_MORE = 50, 10_000  # what was seen tells how much there can be
 _SAME_SLEEP_NS = 100_000
 _MEETS_NS = 50_000  # between the moment a wait was for and the timer that it was for
 
@@ -43,7 +44,6 @@ class Outcome:
     its interval (0: not known).
     """
 
-    length_ns: int = 0
     slept_ns: list[int] = field(default_factory=list)
     late_ns: list[int] = field(default_factory=list)
     interval_ns: list[int] = field(default_factory=list)
@@ -96,11 +96,12 @@ def replay(window: Window, seen: Wakes, rule: Rule, busy_ns: float, *, less_ns: 
     """
     timers = _timers(window)
     late = itertools.cycle([max(each - less_ns, min(each, least_ns)) for each in seen.late_ns] or [0])
-    outcome = Outcome(window.end_ns - window.begin_ns)
+    outcome = Outcome()
+    most = _MOST_TIMES * len(window.expiries) + _MOST_MORE
     queue = [(timer.dues[0], number) for number, timer in enumerate(timers)]
     heapq.heapify(queue)
     free = window.begin_ns
-    while queue and queue[0][0] < window.end_ns:
+    while queue and queue[0][0] < window.end_ns and len(outcome.late_ns) < most:
         now = free
         while now < queue[0][0]:  # more than once where the first part of a longer wait is rounded down
             slept = rule(queue[0][0] - now) + next(late)
@@ -120,10 +121,10 @@ def replay(window: Window, seen: Wakes, rule: Rule, busy_ns: float, *, less_ns: 
 
 
 def _again(timer: _Timer, due: int, now: int, after: int) -> int | None:
-    if timer.period_ns:
+    if timer.period_ns > 0:
         return due + timer.period_ns * (1 + (now - due) // timer.period_ns)
     if timer.gaps is not None:
-        return now + after + next(timer.gaps)
+        return now + after + max(_LEAST_PERIOD_NS, next(timer.gaps))
     timer.dues.pop(0)
     return timer.dues[0] if timer.dues else None
 
@@ -155,7 +156,9 @@ def _timer(seen: list[tuple[Expiry, int]], hit_ns: int) -> _Timer:
     dues = [each.due_ns for each, _ in seen]
     apart = [late - early for early, late in itertools.pairwise(dues)]
     interval = int(median(apart)) if apart else 0
-    if period := seen[-1][0].period_ns or (_period(apart) if len(seen) >= _FEWEST else 0):
+    period = seen[-1][0].period_ns or (_period(apart) if len(seen) >= _FEWEST else 0)
+    if period:
+        period = max(period, _LEAST_PERIOD_NS)
         return _Timer(dues, period, interval_ns=period)
     gaps = [after.due_ns - before.now_ns for (before, _), (after, _) in itertools.pairwise(seen)]
     held = [each for _, each in seen[:-1]]

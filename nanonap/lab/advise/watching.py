@@ -1,32 +1,36 @@
 """Watch a process for some seconds: stretches with probes and without them, so that what the probes cost is known."""
 
 import contextlib
-import os
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from nanonap.base.interrupts import held
+from nanonap.base.processes import cpu_time_ns
 from nanonap.lab.advise.log import NOTHING, Used, Window
-from nanonap.lab.advise.probing import Uprobes
+from nanonap.lab.advise.probing import Target, Uprobes
+from nanonap.lab.attribution.errors import TracingUnavailable
+from nanonap.lab.ground.watchdog import guard
 from patcher import NoSuchProcess
 from patcher.probing import Probes
 
-_FIRST_S = 0.5  # of every ten seconds, without probes
+_FIRST_S = 0.5  # without probes, at first
 _GLANCE_S = 0.02
 _SETTLES_S = 0.003  # after breakpoints are set: the process is held up meanwhile
+_SLICE_S = 0.05
 _MOST_SHARE = 0.5  # of the time with probes
 _MOST_COST = 0.01  # of a core, for the process and for reading; the bound that is stated is twice that
 _HIT_NS = 12_000  # a breakpoint, stepping over what stood there, writing and reading its line; often half of it
 _LEAST_HIT_NS, _MOST_HIT_NS = 1_000, 12_000  # what a hit's CPU time, as measured, is believed to be
-_CYCLES = 5
-_CPUCLOCK_SCHED = 2  # linux/posix-timers.h: the clock of a process's CPU time is made of its number
+_FEW_HITS = 500
+_CYCLES, _CYCLE_S = 5, 10.0
 
 
 @dataclass(frozen=True)
 class Seen:
     """All that was seen. ``plain`` is what the process used while no probe was set, ``probed`` while they were;
-    ``own_cpu_ns``: what watching took in this process; ``threads``: at the end.
+    ``own_cpu_ns``: what watching took in this process.
     """
 
     windows: tuple[Window, ...]
@@ -34,12 +38,6 @@ class Seen:
     probed: Used
     own_cpu_ns: int
     length_ns: int
-    threads: int
-
-    @property
-    def hits(self) -> int:
-        """How often a probe was hit while something was recorded."""
-        return sum(each.hits for each in self.windows)
 
     @property
     def lost(self) -> int:
@@ -49,109 +47,112 @@ class Seen:
     @property
     def cost(self) -> float:
         """What watching cost the process and this one, in parts of a core, on average over the whole time."""
-        more = self.probed.cpu_ns - self.probed.length_ns * share(self.plain)
+        more = self.probed.cpu_ns - self.probed.length_ns * self.plain.share
         return max(0.0, more + self.own_cpu_ns) / max(1, self.length_ns)
 
 
-def share(used: Used) -> float:
-    """CPU time in parts of a core."""
-    return used.cpu_ns / max(1, used.length_ns)
-
-
-def watch(pid: int, probes: Probes, length_s: float, tick: Callable[[float], None]) -> Seen:
+def watch(target: Target, probes: Probes, length_s: float, tick: Callable[[float], None]) -> Seen:
     """Watch; ``tick`` is told how many seconds are over. Nothing of it is left, whatever happens.
 
-    Ends early, with what there is, where the process ends. Raises TracingUnavailable; NoSuchProcess where it ended
-    before anything was seen.
+    Ends early, with what there is, where the process ends or runs another program. Raises TracingUnavailable;
+    NoSuchProcess where it ended before anything was seen.
     """
-    begin = time.monotonic()
-    with contextlib.closing(Uprobes(pid, probes)) as uprobes:
+    left = [sys.executable, "-c", "from nanonap.lab.advise.probing import remove_left; remove_left()"]
+    with held() as let_through:
+        guard.watch_command(left)
+        try:
+            with contextlib.closing(Uprobes(target, probes)) as uprobes, let_through():
+                try:
+                    return _Watch(target, uprobes, length_s, tick).seen()
+                except OSError as error:
+                    raise TracingUnavailable(
+                        f"the kernel sets no probe ({error})", "run as root, on the host"
+                    ) from error
+        finally:
+            guard.forget_command(left)
+
+
+class _Watch:
+    """One watch, from its begin."""
+
+    def __init__(self, target: Target, uprobes: Uprobes, length_s: float, tick: Callable[[float], None]) -> None:
+        self._target, self._uprobes, self._length_s, self._tick = target, uprobes, length_s, tick
+        self._begin = time.monotonic()
+        self._budget = int(_MOST_COST * length_s * 1e9 / _HIT_NS)  # hits
+
+    def seen(self) -> Seen:
+        """All of it."""
         windows: list[Window] = []
         plain = probed = NOTHING
-        own = time.process_time_ns()
-        recorded_s = _GLANCE_S
-        rest_s = min(_FIRST_S, length_s / 4)
-        try:
-            while not windows or time.monotonic() - begin < length_s:
-                plain += _stretch(pid, rest_s, begin, tick)
-                window, more = _probed(pid, uprobes, recorded_s)
-                windows.append(window)
-                probed += more
-                rest_s, recorded_s = _next(length_s, time.monotonic() - begin, window)
-        except (ProcessLookupError, FileNotFoundError) as error:
-            if not windows:
-                raise NoSuchProcess(f"process {pid}: ended before anything was seen") from error
+        own, hits = time.process_time_ns(), 0
+        rest_s, recorded_s = min(_FIRST_S, self._length_s / 4), _GLANCE_S
+        while self._target.lives and (not windows or self._gone_s < self._length_s):
+            mark = self._mark()
+            self._rest(rest_s)
+            plain += self._since(mark)
+            if not self._target.lives:
+                break
+            before, mark = self._uprobes.hits(), self._mark()
+            windows.append(self._recorded(recorded_s, before))
+            probed += self._since(mark)
+            hit = self._uprobes.hits() - before
+            hits += hit
+            rest_s, recorded_s = self._next(hit, windows[-1])
+        if not windows:
+            raise NoSuchProcess(f"process {self._target.pid}: ended before anything was seen")
         own = time.process_time_ns() - own
-    length_ns = int((time.monotonic() - begin) * 1e9)
-    hits = sum(each.hits + each.lost for each in windows)
-    more_ns = (probed.cpu_ns - probed.length_ns * share(plain)) / hits if hits else 0.0
-    hit_ns = int(min(max(more_ns, _LEAST_HIT_NS), _MOST_HIT_NS))
-    return Seen(tuple(replace(each, hit_ns=hit_ns) for each in windows), plain, probed, own, length_ns, _threads(pid))
+        more_ns = (probed.cpu_ns - probed.length_ns * plain.share) / hits if hits else 0.0
+        hit_ns = int(min(max(more_ns, _LEAST_HIT_NS), _MOST_HIT_NS))
+        whole = [each for each in windows if not each.lost] or windows
+        return Seen(tuple(replace(each, hit_ns=hit_ns) for each in whole), plain, probed, own, int(self._gone_s * 1e9))
 
+    @property
+    def _gone_s(self) -> float:
+        return time.monotonic() - self._begin
 
-def _next(length_s: float, gone_s: float, window: Window) -> tuple[float, float]:
-    """How long to wait, and then to record, in seconds: the more the probes are hit, the rarer they are set."""
-    rate = (window.hits + window.lost) / (window.end_ns - window.begin_ns) * 1e9
-    part = min(_MOST_SHARE, _MOST_COST * 1e9 / (rate * _HIT_NS)) if rate else _MOST_SHARE
-    left_s = max(length_s - gone_s, 2 * _GLANCE_S)
-    cycle_s = left_s / max(1, min(_CYCLES, int(left_s * part / _GLANCE_S)))
-    recorded_s = max(cycle_s * part, _GLANCE_S / 2)
-    return max(cycle_s - recorded_s, 0.01), recorded_s
+    def _next(self, hit: int, window: Window) -> tuple[float, float]:
+        """How long to wait, and then to record, in seconds: the more the probes are hit, the rarer they are set."""
+        self._budget -= hit
+        rate = hit / (window.end_ns - window.begin_ns) * 1e9
+        part = min(_MOST_SHARE, _MOST_COST * 1e9 / (rate * _HIT_NS)) if rate else _MOST_SHARE
+        left_s = max(self._length_s - self._gone_s, 2 * _GLANCE_S)
+        cycles = max(_CYCLES, int(left_s / _CYCLE_S))
+        cycle_s = left_s / max(1, min(cycles, int(left_s * part / _GLANCE_S)))
+        recorded_s = max(cycle_s * part, _GLANCE_S / 2)
+        return max(cycle_s - recorded_s, 0.01), recorded_s
 
+    def _recorded(self, length_s: float, before: int) -> Window:
+        """A window with probes; it ends early where they are hit more often than they were."""
+        most = before + max(_FEW_HITS, self._budget // 2)
+        try:
+            self._uprobes.switch(on=True)
+            self._uprobes.start()
+            time.sleep(_SETTLES_S)
+            begin_ns = time.monotonic_ns()
+            until = time.monotonic() + length_s
+            while (left := until - time.monotonic()) > 0 and self._uprobes.hits() < most:
+                self._tick(self._gone_s)
+                time.sleep(min(left, _SLICE_S))
+            end_ns = time.monotonic_ns()
+        finally:
+            self._uprobes.switch(on=False)
+        return self._uprobes.read(begin_ns, end_ns)
 
-def _probed(pid: int, uprobes: Uprobes, length_s: float) -> tuple[Window, Used]:
-    before = used_so_far(pid)
-    uprobes.switch(on=True)
-    try:
-        uprobes.start()
-        time.sleep(_SETTLES_S)
-        begin_ns = time.monotonic_ns()
-        time.sleep(length_s)
-        end_ns = time.monotonic_ns()
-    finally:
-        uprobes.switch(on=False)
-    used = between(before, used_so_far(pid))
-    return uprobes.read(begin_ns, end_ns), used
+    def _rest(self, length_s: float) -> None:
+        until = time.monotonic() + length_s
+        while (left := until - time.monotonic()) > 0 and self._target.lives:
+            self._tick(self._gone_s)
+            time.sleep(min(left, _SLICE_S))
 
+    def _mark(self) -> Used:
+        """This moment, and the process's CPU time until now."""
+        with contextlib.suppress(OSError):
+            return Used(time.monotonic_ns(), cpu_time_ns(self._target.pid))
+        return NOTHING
 
-def _stretch(pid: int, length_s: float, begin: float, tick: Callable[[float], None]) -> Used:
-    before = used_so_far(pid)
-    until = time.monotonic() + length_s
-    while (left := until - time.monotonic()) > 0:
-        tick(time.monotonic() - begin)
-        time.sleep(min(left, 0.25))
-    return between(before, used_so_far(pid))
-
-
-def used_so_far(pid: int) -> Used:
-    """Up to now; the length is the moment. Raises ProcessLookupError or FileNotFoundError where the process ended."""
-    switches = sum(_switches(each) for each in Path(f"/proc/{pid}/task").iterdir())
-    try:
-        cpu_ns = time.clock_gettime_ns(~pid << 3 | _CPUCLOCK_SCHED)
-    except OSError as error:
-        raise ProcessLookupError(str(error)) from error
-    return Used(time.monotonic_ns(), cpu_ns, switches)
-
-
-def between(before: Used, after: Used) -> Used:
-    """What was used from one moment to another."""
-    switches = max(0, after.switches - before.switches)  # those of threads that ended are gone
-    return Used(after.length_ns - before.length_ns, after.cpu_ns - before.cpu_ns, switches)
-
-
-def _switches(task: Path) -> int:
-    for line in _lines(task / "status"):
-        if line.startswith("voluntary_ctxt_switches:"):
-            return int(line.split()[1])
-    return 0
-
-
-def _threads(pid: int) -> int:
-    with contextlib.suppress(OSError):
-        return len(os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208 - names alone
-    return 0
-
-
-def _lines(path: Path) -> Iterator[str]:
-    with contextlib.suppress(OSError):  # a thread that ended
-        yield from path.read_text(encoding="utf-8", errors="replace").splitlines()
+    def _since(self, mark: Used) -> Used:
+        """What the process used since; of a stretch in which it ended nothing is told."""
+        now = self._mark()
+        if not self._target.lives or NOTHING in (mark, now):
+            return NOTHING
+        return Used(now.length_ns - mark.length_ns, now.cpu_ns - mark.cpu_ns)

@@ -139,14 +139,17 @@ def remove_stale(root: Path) -> None:
 
 
 def _remove(root: Path, folder: Path, group: str) -> None:
-    # An event in use cannot be removed, and the instance's use of it ends with the instance.
+    # An event in use cannot be removed, and the instance's use of it ends with the instance. One step that fails is no
+    # reason to leave the next undone: what is left is removed by the next recorder.
+    for switch in ("tracing_on", f"events/{group}/enable"):
+        with contextlib.suppress(OSError):
+            write(folder / switch, "0")
     with contextlib.suppress(OSError):
-        write(folder / "tracing_on", "0")
-    with contextlib.suppress(FileNotFoundError):
         folder.rmdir()
     for file, match in _probes(root):
         if f"nanonap_{match[1]}_{match[2]}" == group:
-            append(file, f"-:{group}/{match[3]}")
+            with contextlib.suppress(OSError):
+                append(file, f"-:{group}/{match[3]}")
 
 
 def _probes(root: Path) -> list[tuple[Path, re.Match[str]]]:

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nanonap.base.paths import PROJECT
 from nanonap.base.processes import started
 from nanonap.lab.ground.groups import remove_group
 
+_PACKAGES = Path(__file__).resolve().parents[3]  # where both lie; of the lab's own places the core knows nothing
 _COMMAND_PATIENCE_S = 20.0
 _ATTEMPTS = 3  # somebody who kills its watchdogs again and again means it
 
@@ -145,7 +145,7 @@ def _start() -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        env={**os.environ, "PYTHONPATH": str(_PACKAGES)},
         start_new_session=True,
     )
 

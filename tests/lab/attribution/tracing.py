@@ -11,7 +11,7 @@ from nanonap.lab.attribution.recording import Recording
 _LOOK = """
 [ -d /sys/kernel/tracing/instances ] || mount -t tracefs tracefs /sys/kernel/tracing
 ls /sys/kernel/tracing/instances
-cat /sys/kernel/tracing/kprobe_events 2> /dev/null || true
+cat /sys/kernel/tracing/kprobe_events /sys/kernel/tracing/uprobe_events 2> /dev/null || true
 """
 
 

@@ -62,7 +62,7 @@ class _Plan:
 
 
 _FULL = _Plan(tuple(WORK), 8, 1_000 * _MS, 5.0)
-_QUICK = _Plan(tuple(WORK)[:2], 1, 200 * _MS, 0.5)
+_QUICK = _Plan(tuple(WORK)[:2], 1, 200 * _MS, 1.0)
 
 
 @dataclass(frozen=True)
