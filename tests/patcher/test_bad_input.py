@@ -126,7 +126,12 @@ BAD: dict[str, tuple[Callable[[Path, Path], Path], int, str]] = {
 
 
 #: For these the standard library is compiled once more.
-COMPILED = {"a program for another processor", "a program for another system", "a program with a simulated clock"}
+COMPILED = {
+    "a 32-bit program",
+    "a program for another processor",
+    "a program for another system",
+    "a program with a simulated clock",
+}
 
 
 @pytest.mark.parametrize("what", soon([*BAD], *(at for at, each in enumerate(BAD) if each not in COMPILED)))
@@ -144,6 +149,7 @@ def test_the_other_tasks_refuse_a_missing_file_alike(invoke: Invoke, tmp_path: P
     assert_refused(invoke(task, tmp_path / "nosuch"), 3, "no such file")
 
 
+@pytest.mark.long
 def test_a_program_for_another_system_gets_no_strategy(tmp_path: Path) -> None:
     """Its entry stub would make Linux's system call, whose number means another call there."""
     source = build(tmp_path / "input", SLEEPS, environment={"GOOS": "freebsd"})
@@ -163,6 +169,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(program: Path, part: float
     assert list(program.parent.iterdir()) == [program]
 
 
+@pytest.mark.long
 def test_a_program_with_a_clock_of_its_own_for_tests_is_refused_by_sleep_alone(invoke: Invoke, tmp_path: Path) -> None:
     bubble = build(tmp_path / "input", BUBBLE, name="main_test.go", command=("test", "-c"))
     out = tmp_path / "out"

@@ -15,6 +15,7 @@ import patcher
 from nanonap.base.paths import PROJECT
 from tests.patcher.conftest import INVOKE
 from tests.patience import PATIENCE_S
+from tests.soon import soon
 
 # What the command does to the output's folder, in this order; strace sends the signal as it enters the call.
 MOMENTS = (
@@ -114,7 +115,7 @@ def test_ctrl_c_leaves_the_whole_patch_or_nothing(interrupt: Interrupt, clean: P
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("moment", [("openat", 2), ("fsync", 1), ("link", 2)], ids=name_of)
+@pytest.mark.parametrize("moment", soon([("openat", 2), ("fsync", 1), ("link", 2)], 1), ids=name_of)
 def test_a_polite_kill_and_a_closed_terminal_leave_the_whole_patch_or_nothing(
     interrupt: Interrupt, clean: Path, moment: tuple[str, int], number: signal.Signals
 ) -> None:

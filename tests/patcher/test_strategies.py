@@ -131,6 +131,7 @@ def test_addresses_are_those_of_the_toolchains_own_nm(build: Build) -> None:
             assert not set(build.functions.image.read(address + size, found[address].end - address - size)) - {0xCC}
 
 
+@pytest.mark.long
 def test_every_function_of_nm_is_found_at_its_address(build: Build) -> None:
     if build.mode == "stripped":
         assert build.functions.image.stripped

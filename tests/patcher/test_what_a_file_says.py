@@ -137,6 +137,7 @@ def renamed(path: Path) -> Path:
     return written(path.with_name("renamed"), data.replace(b".gopclntab\0", b".data.relr\0"))
 
 
+@pytest.mark.long
 def test_a_library_that_an_external_linker_made_needs_no_build_information(tmp_path: Path) -> None:
     library = without_build_info(build(tmp_path / "small", LIBRARY, "-buildmode=c-shared", environment=CGO))
     for each in (library, renamed(stripped(library))):
@@ -168,6 +169,7 @@ def test_the_loader_of_another_system_says_so_where_there_is_no_build_informatio
     assert "its dynamic linker is /libexec/ld-elf.so.1, which is freebsd's" in said
 
 
+@pytest.mark.long
 def test_an_embedded_program_does_not_say_what_it_is_embedded_in(build_program: BuildProgram, tmp_path: Path) -> None:
     """The other's build information stands first in the file, wherever a multiple of 16 falls."""
     other = read_image(build_program("sleepbench", "1.21.13"))

@@ -71,7 +71,7 @@ def test_where_the_new_wait_is_refused_every_release_waits_as_stock(
         assert timeout_ms(stock) >= 1
 
 
-@pytest.mark.parametrize("go", [DEFAULT_GO, RELEASES[0]])
+@pytest.mark.parametrize("go", soon([DEFAULT_GO, RELEASES[0]], 0))
 def test_it_survives_the_collector_and_many_sleepers(build_program: BuildProgram, go: str) -> None:
     program = build_program("sleepbench", go, "rebuilt")
     run = read_run(finished(program, "-gc", "1", "-sleepers", "50", "-plan", "200us*40").stdout)

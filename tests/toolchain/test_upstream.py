@@ -60,7 +60,7 @@ def test_where_the_call_is_refused_it_is_asked_for_once_and_the_program_waits_as
     assert max(timeout_ms(each) for each in named(threads, "epoll_pwait")) >= 1
 
 
-@pytest.mark.parametrize("go", [DEFAULT_GO, RELEASES[0]])
+@pytest.mark.parametrize("go", soon([DEFAULT_GO, RELEASES[0]], 0))
 def test_it_survives_the_collector_and_is_known_as_precise(
     build_program: BuildProgram, tmp_path: Path, go: str
 ) -> None:

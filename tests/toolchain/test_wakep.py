@@ -16,6 +16,7 @@ from nanonap.toolchain.wakep import PROC, needed_files, queued_files
 from nanonap.toolchain.wheels import DEFAULT_GO
 from tests.conftest import BuildProgram
 from tests.patcher.tracing import finished
+from tests.soon import soon
 from tests.toolchain.conftest import read_run
 from tests.toolchain.test_rebuilt import copy
 
@@ -29,14 +30,14 @@ def switches(program: Path) -> float:
     return float(header["nvcsw"] / header["n"])
 
 
-@pytest.mark.parametrize("mode", BOTH)
+@pytest.mark.parametrize("mode", soon(BOTH, 0))
 def test_a_lone_sleep_switches_threads_less_often(build_program: BuildProgram, mode: str) -> None:
     changed, rebuilt = (build_program("sleepbench", DEFAULT_GO, each) for each in (mode, "rebuilt"))
     pairs = [(switches(changed), switches(rebuilt)) for _ in range(7)]
     assert median(own / base for own, base in pairs) < 0.9
 
 
-@pytest.mark.parametrize("mode", BOTH)
+@pytest.mark.parametrize("mode", soon(BOTH, 0))
 def test_it_survives_the_collector_and_many_sleepers(build_program: BuildProgram, mode: str) -> None:
     program = build_program("sleepbench", DEFAULT_GO, mode)
     run = read_run(finished(program, "-gc", "1", "-sleepers", "50", "-plan", "200us*40").stdout)
@@ -44,7 +45,7 @@ def test_it_survives_the_collector_and_many_sleepers(build_program: BuildProgram
     assert (run.columns["actual_ns"] >= run.columns["requested_ns"]).all()
 
 
-@pytest.mark.parametrize("mode", ["default", *BOTH])
+@pytest.mark.parametrize("mode", soon(["default", *BOTH], 0, 1))
 @pytest.mark.parametrize("kind", KINDS)
 def test_parallel_work_is_done_and_told(build_program: BuildProgram, mode: str, kind: str) -> None:
     program = build_program("parallel", DEFAULT_GO, mode)

@@ -96,6 +96,7 @@ def test_a_package_that_does_not_build_is_told_and_stops_nothing(standard: Stand
     assert "no/such/package" in row.detail
 
 
+@pytest.mark.long
 def test_a_test_that_fails_in_one_arm_alone_is_changed_with_the_counts_of_six_runs(
     standard: Standard, tmp_path: Path, altered: Altered
 ) -> None:

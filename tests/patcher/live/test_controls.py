@@ -134,6 +134,7 @@ def storm(pid: int) -> Iterator[None]:
         os.waitpid(sender, 0)
 
 
+@pytest.mark.long
 def test_a_signal_frame_that_is_not_looked_for_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread in a handler comes back into code that is another by then: right behind the stub's system call."""
 
