@@ -12,11 +12,13 @@ from select import select as ready_of
 from typing import Protocol
 
 import patcher
-from nanonap.base.errors import UsageError
+from nanonap.base.errors import NanonapError, UsageError
 from nanonap.base.files import as_ours
+from nanonap.base.terminal import command
 from nanonap.lab.ab.cost import session_of
 from nanonap.lab.ab.errors import NotStock, ServiceDied
 from nanonap.lab.ab.service import BINARY, Ready, serving, words
+from nanonap.lab.ab.store import STOCK
 from nanonap.lab.ground.interrupt import Stop
 from nanonap.lab.ground.watchdog import guard, guarded_folder
 from nanonap.lab.plan.arms import CONTROL, PRECISE, select, sha256_of
@@ -25,8 +27,6 @@ from nanonap.toolchain.patched import VARIANTS, Variant, patch_as, variant_of, v
 from patcher.errors import AlreadyPatched
 from patcher.live.errors import NoSuchProcess, NotInjected
 from patcher.wait import Wait
-
-STOCK = "stock"
 
 
 def chosen_arms(text: str | None, strategy: str | None, slack_ns: int | None, wait: Wait) -> dict[str, Variant | None]:
@@ -183,8 +183,13 @@ def process_arms(pid: int, arms: dict[str, Variant | None], guard_s: float, stop
         try:
             yield process
         finally:
-            with contextlib.suppress(NoSuchProcess):
-                process.back()
-    finally:
+            try:
+                with contextlib.suppress(NoSuchProcess):
+                    process.back()
+            except NanonapError as error:  # the watchdog tries once more when this process ends
+                raise type(error)(
+                    f"{error}; process {pid} may still be injected: `{command('eject', str(pid))}`"
+                ) from error
         guard.forget_command(undo)
+    finally:
         os.close(ends)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from nanonap.lab.ab.arms import STOCK, Subject
+from nanonap.base.errors import Interrupted, NanonapError
+from nanonap.lab.ab.arms import Subject
 from nanonap.lab.ab.cost import read
-from nanonap.lab.ab.errors import LoadFailed, ServiceDied
 from nanonap.lab.ab.metrics import Metric, read_metrics
 from nanonap.lab.ab.service import drive
-from nanonap.lab.ab.store import Run, Writer
+from nanonap.lab.ab.store import STOCK, Run, Writer
 from nanonap.lab.ground.interrupt import Stop
 from nanonap.lab.run.syscalls import ALL, REMEDY, find_counter
 
@@ -47,7 +47,9 @@ class Campaign:
                 writer.add(self._run(block, arm)[0])
         try:
             self._count(writer, order[:COUNTED_BLOCKS], len(order))
-        except (ServiceDied, LoadFailed, OSError, KeyError) as error:
+        except Interrupted:
+            raise
+        except (NanonapError, OSError, KeyError) as error:  # what was to be compared is whole without it
             about.notes.append(f"system calls are not counted: {error}")
 
     def _count(self, writer: Writer, order: Sequence[Sequence[str]], first: int) -> None:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from scipy import stats
 
 from nanonap.base.durations import format_ns
-from nanonap.lab.ab.store import About, Run
+from nanonap.lab.ab.store import STOCK, About, Run
 from nanonap.lab.judge.agreement import ENOUGH_RUNS
 from nanonap.lab.judge.verdicts import Outcome, judge
 from nanonap.lab.judge.verdicts.sleeping import SAME_WITHIN
@@ -18,7 +18,7 @@ from nanonap.lab.stats.paired import LEAST_PAIRS, Paired, paired
 FALSE_FINDS = 0.05
 """Of what is said to differ, the share that may be noise (Benjamini and Hochberg 1995); all of it where nothing does:
 so an A/B of stock and stock finds something in at most one of twenty."""
-STOCK, LOAD_TIME, SYSTEM_CALLS = "stock", "load time", "system calls"
+LOAD_TIME, SYSTEM_CALLS = "load time", "system calls"
 COUNT, NS, BYTES = "", "ns", "bytes"
 Kind = Literal["load", "service"]
 Figures = Mapping[str, float | None]
@@ -133,6 +133,8 @@ def _answer(effect: Paired | None, q: float | None, unit: str, base: float, test
     else:
         alone = effect.interval[0] > none or effect.interval[1] < none
         said = "not told from noise" + (f" (of {tests} intervals some leave stock out by chance)" if alone else "")
+        if not effect.least:
+            return outcome, f"{tell(effect, unit)}: the same in each of {effect.pairs} runs, which are too few to tell"
         least, half = (seen(effect, unit, each) for each in (effect.least, effect.least / 2))
         said += f"; {effect.pairs} runs show {least}, {effect.for_half} show {half}"
     return outcome, f"{tell(effect, unit)}: {said}"

@@ -8,8 +8,8 @@ from rich.markup import escape
 
 from nanonap.base.files import write_text
 from nanonap.base.terminal import command
-from nanonap.lab.ab.judged import FALSE_FINDS, STOCK, Judged, Row, seen, shown, tell
-from nanonap.lab.ab.store import ABOUT
+from nanonap.lab.ab.judged import FALSE_FINDS, Judged, Row, seen, shown, tell
+from nanonap.lab.ab.store import ABOUT, STOCK
 from nanonap.lab.plan.arms import CONTROL
 from nanonap.lab.show.page import facts_of, hashed, image_of, render
 from nanonap.lab.show.plots.forest import forest

@@ -14,6 +14,7 @@ from nanonap.lab.run.live import Change
 from nanonap.lab.store.read import decode
 from nanonap.lab.store.write import PARTS, RUNS, new_folder
 
+STOCK = "stock"
 SCHEMA = 1
 ABOUT = "ab.json"
 
@@ -102,4 +103,7 @@ def read(folder: Path) -> tuple[About, list[Run]]:
             ) from error
     about = decode(texts[0], About, str(folder / ABOUT), SCHEMA)
     lines = texts[1].split("\n")[:-1]  # one without its end was being written when the machine died
-    return about, [decode(each, Run, f"{folder / RUNS}, line {n}", SCHEMA) for n, each in enumerate(lines, 1)]
+    runs = [decode(each, Run, f"{folder / RUNS}, line {n}", SCHEMA) for n, each in enumerate(lines, 1)]
+    if about.arms[:1] != [STOCK] or (about.per and any(about.per not in each.metrics for each in runs)):
+        raise BadResult(f"{folder}: its first arm is not {STOCK}, or its runs lack the metric {about.per}")
+    return about, runs
