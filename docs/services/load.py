@@ -4,6 +4,7 @@ Usage: load.py NAME ARGUMENTS; see the functions. Times are written as ``12.3us`
 """
 
 import http.client
+import itertools
 import json
 import random
 import socket
@@ -15,6 +16,8 @@ from collections.abc import Callable, Sequence
 from selectors import EVENT_READ, DefaultSelector
 
 HOST = "127.0.0.1"
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
+DICE = random.Random()  # noqa: S311 - nothing is kept secret by it
 
 
 def us(ns: float) -> str:
@@ -76,13 +79,13 @@ def target(port: str, seconds: str, period_ms: str = "0") -> dict[str, object]:
                     if not line.recv(1 << 16):
                         raise OSError
                     came.append(now)
-                    line.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nmade_up 1\n"[:-1])
+                    line.sendall(OK % 10 + b"made_up 1\n")
                 except OSError:
                     waiting.unregister(line)
                     line.close()
     if len(came) < 20:
         sys.exit(f"{len(came)} requests came")
-    gaps = [float(after - before) for before, after in zip(came, came[1:], strict=False)]
+    gaps = [float(after - before) for before, after in itertools.pairwise(came)]
     found: dict[str, object] = {"requests": len(came), "rate": round(len(gaps) / (came[-1] - came[0]) * 1e9, 2)}
     found |= spread("gap", gaps)
     if period := float(period_ms) * 1e6:
@@ -103,10 +106,10 @@ def flush(proxy: str, upstream: str, pieces: str = "300") -> dict[str, object]:
                 while asked.readline().strip():
                     pass
                 size = 20 * count if path == [b"/pieces"] else 20
-                line.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % size)
+                line.sendall(OK % size)
                 for _ in range(size // 20):
                     if size > 20:
-                        time.sleep(random.uniform(0.004, 0.008))
+                        time.sleep(DICE.uniform(0.004, 0.008))
                     line.sendall(b"%019d\n" % time.monotonic_ns())
 
     def listen() -> None:
@@ -185,25 +188,22 @@ def nats(port: str, messages: str = "200") -> dict[str, object]:
     sent = []
     due = time.monotonic()
     for _ in range(count):
-        due += random.uniform(0.002, 0.006)
+        due += DICE.uniform(0.002, 0.006)
         time.sleep(max(due - time.monotonic(), 0))
         sent.append(time.monotonic_ns())
         one.ask("made", "x")
     consumer = {"deliver_subject": "played", "deliver_policy": "all", "replay_policy": "original", "ack_policy": "none"}
-    asked = json.dumps({"stream_name": "made", "config": consumer})
-    made = one.ask("$JS.API.CONSUMER.CREATE.made", asked)
+    settings = json.dumps({"stream_name": "made", "config": consumer})
+    made = one.ask("$JS.API.CONSUMER.CREATE.made", settings)
     if "error" in made:
         sys.exit(made)
     got = []
     for _ in range(count):
         one.hear()
         got.append(time.monotonic_ns())
-    over = [
-        float(now - before - (late - early))
-        for before, now, early, late in zip(got, got[1:], sent, sent[1:], strict=False)
-    ]
-    whole = (got[-1] - got[0]) / (sent[-1] - sent[0])
-    return {"over_a_message": us(statistics.fmean(over)), "replay_times": round(whole, 5)} | spread("request", requests)
+    whole, asked_for = (each[-1] - each[0] for each in (got, sent))
+    over = {"over_a_message": us((whole - asked_for) / (count - 1)), "replay_times": round(whole / asked_for, 5)}
+    return over | spread("request", requests)
 
 
 def prometheus(port: str, target_port: str, seconds: str, period_ms: str) -> dict[str, object]:
@@ -215,7 +215,7 @@ def prometheus(port: str, target_port: str, seconds: str, period_ms: str) -> dic
 def influx(port: str, times: str = "400") -> dict[str, object]:
     """Write points one by one, each waiting for its answer; pings."""
     asker(int(port), "POST", "/query?q=CREATE+DATABASE+made")()
-    write = asker(int(port), "POST", "/write?db=made", lambda: f"made value={random.random()}")
+    write = asker(int(port), "POST", "/write?db=made", lambda: f"made value={DICE.random()}")
     timed(20, write)
     writes = timed(int(times), write)
     return spread("write", writes) | spread("ping", timed(500, asker(int(port), "GET", "/ping")))

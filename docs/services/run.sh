@@ -92,6 +92,16 @@ rclone() { # a file at a limited rate: the first 4 MiB at once, then 8 MiB a sec
         --load "$load fetch 7161 /made 16777216" --metric whole=json:whole --metric 'MiB a second=json:mib_s'
 }
 
+http3() { # files by HTTP/3: small ones, then a large one
+    mkdir -p $made-h3/files
+    echo small > $made-h3/files/small
+    head -c 2097152 /dev/zero > $made-h3/files/made
+    measure http3 caddy $plain --ready tcp:127.0.0.1:7181 \
+        --run "{binary} run --adapter caddyfile --config docs/services/Caddyfile.h3" \
+        --load "$bin/venv/bin/python docs/services/load_h3.py 7181" \
+        --metric small=json:small_p50 --metric 'small p90=json:small_p90' --metric 'MiB a second=json:mib_s'
+}
+
 esbuild() { # bundles anew for every request
     mkdir -p $made-esbuild
     for n in $(seq 300); do echo "export const name$n = () => $n * $n"; done > $made-esbuild/part.js
@@ -103,5 +113,5 @@ esbuild() { # bundles anew for every request
 
 for each in "${@:-}"; do
     if [ -n "$each" ]; then "$each"; continue; fi
-    for every in caddy traefik nats prometheus influxdb etcd hey hey50 ffuf rclone esbuild; do "$every"; done
+    for every in caddy traefik nats prometheus influxdb etcd hey hey50 ffuf rclone http3 esbuild; do "$every"; done
 done
