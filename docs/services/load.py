@@ -174,14 +174,14 @@ def nats(port: str, messages: str = "200") -> dict[str, object]:
     two.say("UNSUB 1", "UNSUB 2")
 
     def answer() -> None:
-        for _ in range(1000):
+        for _ in range(2000):
             two.hear()
             two.say("PUB answers.1 2", "ok")
 
     one.ask("$JS.API.INFO")
     threading.Thread(target=answer, daemon=True).start()
     time.sleep(0.05)
-    requests = timed(1000, lambda: one.ask("echo", "hi"))
+    requests = timed(2000, lambda: one.ask("echo", "hi"))
     stream = {"name": "made", "subjects": ["made"], "storage": "memory"}
     one.ask("$JS.API.STREAM.DELETE.made")
     one.ask("$JS.API.STREAM.CREATE.made", json.dumps(stream))

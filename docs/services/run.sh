@@ -9,6 +9,7 @@ bin=artifacts/services
 load="python3 docs/services/load.py"
 made=/dev/shm/nanonap-services
 plain=netpoll+slack1,control
+slacks=netpoll,netpoll+slack1,control
 bursts=netpoll+slack1,netpoll+slack1+quantum,control
 
 measure() { # NAME PROGRAM ARMS [OPTIONS OF ab ...]
@@ -32,7 +33,7 @@ traefik() { # the same, flushed after 2 ms
 }
 
 nats() { # a stream that is replayed at its own pace; requests between clients
-    measure nats nats-server $plain --ready tcp:127.0.0.1:7105 --load "$load nats 7105" \
+    measure nats nats-server $slacks --ready tcp:127.0.0.1:7105 --load "$load nats 7105" \
         --run "sh -c 'rm -rf $made-nats; exec {binary} -a 127.0.0.1 -p 7105 -js -sd $made-nats'" \
         --metric 'over a message=json:over_a_message' --metric 'replay takes=json:replay_times' \
         --metric request=json:request_p50 --metric 'request p90=json:request_p90'
