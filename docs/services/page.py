@@ -78,10 +78,10 @@ def page(text: str) -> str:
     found = {name: judge_runs(*read(HERE / name)) for name in SERVICES if (HERE / name).is_dir()}
     tables = {name: whole(judged) for name, judged in found.items()} | {"overview": overview(found)}
     for name, made in tables.items():
-        place = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.S)
+        place = re.compile(rf"(<!-- {name} -->\n)[^<]*(<!-- end -->)")
         if not place.search(text):
             sys.exit(f"{PAGE}: no place for {name}")
-        text = place.sub(lambda match, made=made: match[1] + made + match[2], text)  # type: ignore[misc]
+        text = place.sub(lambda match, made=made: match[1] + made + "\n" + match[2], text)  # type: ignore[misc]
     return text
 
 
