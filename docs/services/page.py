@@ -68,15 +68,41 @@ def overview(found: dict[str, Judged]) -> str:
         own = {row.figure: row for row in judged.rows if row.arm == PATCHED}
         first = own[figure]
         medians = f"{figure}: {shown(first.stock_median, first.unit)} → {shown(first.median, first.unit)}"
-        cells = [f"[{program}](#{name})", work, medians, told(first), least(first), told(own[cost]), least(own[cost])]
-        rows.append(cells)
-    return table(["program", "work", "stock → patched", "× stock", "sees", "CPU time × stock", "sees"], rows)
+        cells = [f"[{program}](#{name})", work, medians, told(first), least(first)]
+        rows.append([*cells, told(own[cost]), least(own[cost])])
+    return table(
+        [
+            "program",
+            "work",
+            "stock → patched",
+            "× stock",
+            "sees",
+            "CPU time × stock (a request, of hey and ffuf)",
+            "sees",
+        ],
+        rows,
+    )
+
+
+def when(found: dict[str, Judged]) -> str:
+    """Where and when, and how busy the machine was: of each comparison, as it began."""
+    abouts = [judged.about for judged in found.values()]
+    hosts = " and on ".join(sorted({each.host.short for each in abouts}))
+    days = sorted({each.started_utc[:10] for each in abouts})
+    busy = sorted((each.host.load_average or [0.0])[0] for each in abouts)
+    runs = " or ".join(map(str, sorted({each.runs for each in abouts})))
+    return (
+        f"Measured on {hosts}, {' and '.join(days)}. The machine was not idle: its load average was {busy[0]:.1f} to "
+        f"{busy[-1]:.1f} as the comparisons began. In each the arms were run in turns, in shuffled blocks, {runs} runs "
+        "an arm; the intervals are of the ratios within a block."
+    )
 
 
 def page(text: str) -> str:
     """The page with its tables written anew; a table of what is not measured says so."""
     found = {name: judge_runs(*read(HERE / name)) for name in SERVICES if (HERE / name).is_dir()}
-    tables = {name: whole(judged) for name, judged in found.items()} | {"overview": overview(found)}
+    tables = {name: whole(judged) for name, judged in found.items()}
+    tables |= {"overview": overview(found), "when": when(found)}
     for name, made in tables.items():
         place = re.compile(rf"(<!-- {name} -->\n)[^<]*(<!-- end -->)")
         if not place.search(text):

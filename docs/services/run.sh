@@ -61,7 +61,7 @@ etcd() { # puts, gets, and a second with no more than heartbeats, every 5 ms
     options="--listen-client-urls=$url --advertise-client-urls=$url --listen-peer-urls=$peer"
     options="$options --initial-advertise-peer-urls=$peer --initial-cluster=default=$peer"
     options="$options --heartbeat-interval=5 --election-timeout=50"
-    measure etcd etcd $bursts --ready url:$url/health \
+    measure etcd etcd $plain --ready url:$url/health \
         --run "sh -c 'rm -rf $made-etcd; exec {binary} --data-dir=$made-etcd $options'" --load "$load etcd 7141" \
         --metric put=json:put_p50 --metric 'put p90=json:put_p90' \
         --metric get=json:get_p50 --metric 'get p90=json:get_p90'
