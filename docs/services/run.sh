@@ -107,9 +107,9 @@ esbuild() { # bundles anew for every request
     mkdir -p $made-esbuild
     for n in $(seq 300); do echo "export const name$n = () => $n * $n"; done > $made-esbuild/part.js
     echo 'import * as part from "./part.js"; console.log(Object.keys(part))' > $made-esbuild/made.js
-    measure esbuild esbuild $plain --ready url:http://127.0.0.1:7171/made.js \
+    measure esbuild esbuild $slacks --ready url:http://127.0.0.1:7171/made.js \
         --run "sh -c 'tail -f /dev/null | {binary} $made-esbuild/made.js --bundle --outdir=$made-esbuild/out --serve=127.0.0.1:7171'" \
-        --load "$load gets 7171 /made.js 300" --metric build=json:request_p50 --metric 'build p90=json:request_p90'
+        --load "$load gets 7171 /made.js 2000" --metric build=json:request_p50 --metric 'build p90=json:request_p90'
 }
 
 for each in "${@:-}"; do
