@@ -97,7 +97,7 @@ http3() { # files by HTTP/3: small ones, then a large one
     mkdir -p $made-h3/files
     echo small > $made-h3/files/small
     head -c 2097152 /dev/zero > $made-h3/files/made
-    measure http3 caddy $plain --ready tcp:127.0.0.1:7181 \
+    measure http3 caddy $slacks --ready tcp:127.0.0.1:7181 \
         --run "{binary} run --adapter caddyfile --config docs/services/Caddyfile.h3" \
         --load "$bin/venv/bin/python docs/services/load_h3.py 7181" \
         --metric small=json:small_p50 --metric 'small p90=json:small_p90' --metric 'MiB a second=json:mib_s'
