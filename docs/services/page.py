@@ -21,7 +21,7 @@ SERVICES = {
     "nats": ("nats-server 2.15.1", "replays a stream at the pace it came, 2 … 6 ms", "over a message", "CPU time"),
     "caddy": ("caddy 2.11.7", "proxy, flushes 500 µs after a piece came", "piece", "CPU time"),
     "traefik": ("traefik 3.7.15", "proxy, flushes 2 ms after a piece came", "piece", "CPU time"),
-    "http3": ("caddy 2.11.7", "serves files by HTTP/3", "small", "CPU time"),
+    "http3": ("caddy 2.11.7", "serves files by HTTP/3", "MiB a second", "CPU time"),
     "prometheus": ("prometheus 2.42.0", "scrapes every 25 ms", "late", "CPU time"),
     "influxdb": ("influxdb 1.6.7~rc0", "a write waits 500 µs for others, then syncs", "write", "CPU time"),
     "etcd": ("etcd 3.4.23", "puts, gets, heartbeats every 5 ms", "put", "CPU time"),
