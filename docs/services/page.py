@@ -23,7 +23,7 @@ SERVICES = {
     "traefik": ("traefik 3.7.15", "proxy, flushes 2 ms after a piece came", "piece", "CPU time"),
     "http3": ("caddy 2.11.7", "serves files by HTTP/3", "MiB a second", "CPU time"),
     "prometheus": ("prometheus 2.42.0", "scrapes every 25 ms", "late", "CPU time"),
-    "influxdb": ("influxdb 1.6.7~rc0", "a write waits 500 µs for others, then syncs", "write", "CPU time"),
+    "influxdb": ("influxdb 1.6.7~rc0", "takes writes; its log is synced every 500 µs", "write", "CPU time"),
     "etcd": ("etcd 3.4.23", "puts, gets, heartbeats every 5 ms", "put", "CPU time"),
     "rclone": ("rclone 1.60.1", "sends a file, limited to 8 MiB/s", "whole", "CPU time"),
     "esbuild": ("esbuild 0.28.2", "bundles anew for every request", "build", "CPU time"),
