@@ -104,7 +104,9 @@ def advise(seen: Seen, wakeup: Wakeup, slack_ns: int | None) -> Advice:
         cpu = cost.cpu + cost.of(way) - cost.of(stock)
         ways.append(_way(name, options, way, max(0.0, cpu)))
     intervals = [each for each in outcome.interval_ns if each]
-    verdict, sentence, options = _sentence(stock, ways, int(median(intervals)) if intervals else 0)
+    # Where most timers are made anew for each wait, what is known of the others is not the rule.
+    interval_ns = int(median(intervals)) if 2 * len(intervals) > len(outcome.interval_ns) else 0
+    verdict, sentence, options = _sentence(stock, ways, interval_ns)
     runs = _bursts(windows)
     return Advice(
         verdict=verdict,
@@ -118,7 +120,7 @@ def advise(seen: Seen, wakeup: Wakeup, slack_ns: int | None) -> Advice:
         short=sum(each < MS for each in timed) / len(timed) if timed else 0.0,
         added_ns=_quantiles([max(0, rounded_ns(each) - each) for each in timed], 0.5, 0.99),
         burst=_quantiles(runs, 0.5, 0.99),
-        interval_ns=int(median(intervals)) if intervals else 0,
+        interval_ns=interval_ns,
         check=(_ratio(_median(model.late_ns), _median(stock.late_ns)), _ratio(model.wakes_per_s, stock.wakes_per_s)),
         timers_seen=timers_seen,
         wakeup_ns=wakeup.cpu_ns(MS),
