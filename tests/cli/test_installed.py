@@ -16,6 +16,7 @@ from nanonap.base.interrupts import SAID
 from nanonap.base.paths import PROJECT, TOOLCHAINS
 from nanonap.cli.tasks import collection
 from tests.cli.installed import Installed, install
+from tests.lab.attribution.tracing import needs_tracing
 from tests.patience import PATIENCE_S
 
 #: The tasks that work without the extra.
@@ -112,6 +113,13 @@ def test_patch_without_a_program_says_how_to_name_one(nanonap: Nanonap) -> None:
     done = nanonap("patch")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (20, "", 1), done.stderr
     assert done.stderr.endswith("nanonap patch --binary FILE\n")
+
+
+def test_a_program_is_watched(nanonap: Nanonap, sleepbench: Path) -> None:
+    needs_tracing()
+    done = nanonap("advise", "--for", "1s", "--json", "--", sleepbench, "-plan", "100us*1000000")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["timers_seen"]
 
 
 @pytest.mark.parametrize(("typed", "completed"), [("ver", "verify"), ("patch --sla", "--slack-ns")])
