@@ -43,7 +43,6 @@ def test_every_release_rounds_its_waits_up_by_their_length(
     assert {step for _, step in buckets(limited)} == {10_000, 100_000, 1_000_000}
     # A sleep of 13.9 ms has waited for 0.9 ms before rounding down and up would give the same.
     assert 14_000_000 in {asked for asked, _ in buckets(limited)}
-    assert len({asked for asked, _ in buckets(limited)}) > 4
     assert {timeout_ms(each) for each in named(threads, "epoll_pwait")} <= {0}
 
 
