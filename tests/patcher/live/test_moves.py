@@ -34,6 +34,9 @@ def _window(spot: Spot, window: bytes) -> Read:
     return lambda address, size: window if address == spot.low else bytes(size)
 
 
+_MOST_LEFT_OUT = 3
+
+
 @pytest.fixture(scope="module", params=soon(BUILDS, 0), ids="-".join)
 def both(request: pytest.FixtureRequest, build_program: BuildProgram) -> Both:
     go, mode = request.param
@@ -51,15 +54,24 @@ def test_every_move_is_proven_both_ways(both: Both) -> None:
             assert set(table.callee_places) == set(old.table.callee_places)
 
 
-def test_of_a_stub_no_place_is_left_out(both: Both) -> None:
-    """A thread waits there nearly always: it must never have to be let go."""
+def test_of_a_stub_no_place_is_left_out_where_a_thread_waits(both: Both) -> None:
+    """A thread waits behind the system call nearly always: it must never have to be let go.
+
+    A few instructions in front of the call may be left out where the compiler inlined the wait, and two ways with other
+    registers meet there, as a profile has it: a thread that is met there is let go, and met elsewhere the next time.
+    """
     for spot in both.spots:
         _, stub = both.presents(spot)
-        code = stub.bytes
-        for run in spot.site.runs:
-            for each in both.functions.image.isa.decode(code[run.start - spot.low : run.end - spot.low], run.start):
-                known = each.address in {*stub.table.places, *stub.table.stay}
-                assert known or each.kind in (Kind.TRAP, Kind.NOP), each
+        known = {*stub.table.places, *stub.table.stay}
+        isa = both.functions.image.isa
+        code = [
+            each
+            for run in spot.site.runs
+            for each in isa.decode(stub.bytes[run.start - spot.low : run.end - spot.low], run.start)
+        ]
+        assert {each.end for each in code if each.kind is Kind.SYSTEM_CALL} <= known
+        left_out = [each for each in code if each.address not in known and each.kind not in (Kind.TRAP, Kind.NOP)]
+        assert len(left_out) <= (_MOST_LEFT_OUT if spot.site.call.inlined else 0), left_out
 
 
 def test_a_poller_right_behind_its_call_is_moved_by_its_result(both: Both) -> None:
