@@ -87,6 +87,12 @@ def test_less_slack_is_less_late_but_never_less_than_the_machine_can() -> None:
     assert set(replay(window, Wakes((5_000,), 0), precise, 0, less_ns=30_000, least_ns=20_000).late_ns) == {5_000}
 
 
+def test_a_ticker_that_was_stopped_does_not_go_on() -> None:
+    seen = tuple(Expiry(each, each * 5 * MS, each * 5 * MS + 60_000, 5 * MS) for each in range(1, 11))
+    told = replay(Window(0, 58 * MS, (), seen), Wakes((60_000,), 0), precise, 0)
+    assert len(told.late_ns) == 10 + 1  # the last may go on
+
+
 def test_where_timers_are_not_seen_each_short_wait_that_lasted_counts_for_one() -> None:
     waits = (Wait(0, 400_000), Wait(1_100_000, 400_000), Wait(1_300_000, 5 * MS), Wait(7 * MS, -1))
     assert pretended(waits) == (Expiry(0, 400_000, MS, 0),)

@@ -52,11 +52,12 @@ class Outcome:
 @dataclass
 class _Timer:
     """``gaps``: from going off to being due again, in turn, or ``sleep_ns``, if always the same; ``period_ns``: of a
-    schedule; ``dues``: as it was seen.
+    schedule, which ends at ``until_ns``; ``dues``: as it was seen.
     """
 
     dues: list[int]
     period_ns: int = 0
+    until_ns: int = 0
     sleep_ns: int = 0
     gaps: Iterator[int] | None = None
     interval_ns: int = 0
@@ -122,7 +123,8 @@ def replay(window: Window, seen: Wakes, rule: Rule, busy_ns: float, *, less_ns: 
 
 def _again(timer: _Timer, due: int, now: int, after: int) -> int | None:
     if timer.period_ns > 0:
-        return due + timer.period_ns * (1 + (now - due) // timer.period_ns)
+        again = due + timer.period_ns * (1 + (now - due) // timer.period_ns)
+        return again if again <= timer.until_ns else None
     if timer.gaps is not None:
         return now + after + max(_LEAST_PERIOD_NS, next(timer.gaps))
     timer.dues.pop(0)
@@ -143,7 +145,7 @@ def _timers(window: Window) -> list[_Timer]:
     for run in _runs(window.expiries):
         for each in run:
             by_timer[each.timer].append((each, len(run) * window.hit_ns))
-    timers = [_timer(each, window.hit_ns) for each in by_timer.values()]
+    timers = [_timer(each, window.hit_ns, window.end_ns) for each in by_timer.values()]
     alike = [each for each in timers if each.sleep_ns]
     sleeps = sorted(each.sleep_ns for each in alike)
     for timer in alike:  # of sleeps of about the same length the shortest seen is the nearest to all
@@ -152,14 +154,16 @@ def _timers(window: Window) -> list[_Timer]:
     return timers
 
 
-def _timer(seen: list[tuple[Expiry, int]], hit_ns: int) -> _Timer:
+def _timer(seen: list[tuple[Expiry, int]], hit_ns: int, end_ns: int) -> _Timer:
     dues = [each.due_ns for each, _ in seen]
     apart = [late - early for early, late in itertools.pairwise(dues)]
     interval = int(median(apart)) if apart else 0
     period = seen[-1][0].period_ns or (_period(apart) if len(seen) >= _FEWEST else 0)
     if period:
         period = max(period, _LEAST_PERIOD_NS)
-        return _Timer(dues, period, interval_ns=period)
+        # One that is not seen again was stopped.
+        until_ns = end_ns if dues[-1] + 2 * period > end_ns else dues[-1]
+        return _Timer(dues, period, until_ns, interval_ns=period)
     gaps = [after.due_ns - before.now_ns for (before, _), (after, _) in itertools.pairwise(seen)]
     held = [each for _, each in seen[:-1]]
     if len(seen) < _FEWEST or median(gaps) <= 0:
