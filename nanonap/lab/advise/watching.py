@@ -18,9 +18,9 @@ from patcher.probing import Probes
 _FIRST_S = 0.5  # without probes, at first
 _GLANCE_S = 0.02
 _SETTLES_S = 0.003  # after breakpoints are set: the process is held up meanwhile
-_SLICE_S = 0.05
+_SLICE_S, _REST_S = 0.1, 0.25
 _MOST_SHARE = 0.5  # of the time with probes
-_MOST_COST = 0.01  # of a core, for the process and for reading; the bound that is stated is twice that
+_MOST_COST = 0.006  # of a core, for the process and for reading; setting probes comes to it, and 0.02 is stated
 _HIT_NS = 12_000  # a breakpoint, stepping over what stood there, writing and reading its line; often half of it
 _LEAST_HIT_NS, _MOST_HIT_NS = 1_000, 12_000  # what a hit's CPU time, as measured, is believed to be
 _FEW_HITS = 500
@@ -142,7 +142,7 @@ class _Watch:
         until = time.monotonic() + length_s
         while (left := until - time.monotonic()) > 0 and self._target.lives:
             self._tick(self._gone_s)
-            time.sleep(min(left, _SLICE_S))
+            time.sleep(min(left, _REST_S))
 
     def _mark(self) -> Used:
         """This moment, and the process's CPU time until now."""
