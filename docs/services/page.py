@@ -105,9 +105,10 @@ def page(text: str) -> str:
     tables |= {"overview": overview(found), "when": when(found)}
     for name, made in tables.items():
         place = re.compile(rf"(<!-- {name} -->\n)[^<]*(<!-- end -->)")
-        if not place.search(text):
+        found_at = place.search(text)
+        if not found_at:
             sys.exit(f"{PAGE}: no place for {name}")
-        text = place.sub(lambda match, made=made: match[1] + made + "\n" + match[2], text)  # type: ignore[misc]
+        text = f"{text[: found_at.end(1)]}{made}\n{text[found_at.start(2) :]}"
     return text
 
 
