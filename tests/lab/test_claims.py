@@ -164,6 +164,7 @@ def test_what_one_place_cannot_answer_is_not_told_at_length_where_another_does()
 def test_a_claim_is_run_for_real_and_shown(backend: Backend, tmp_path: Path) -> None:
     out = tmp_path / "out"
     kept(out / FOLDER / LIMITS.name, "2026-01-01T00:00:00", backend=backend.name)
+    subprocess.run([INVOKE, "build"], check=True, capture_output=True, cwd=PROJECT, timeout=PATIENCE_S)
     command = [INVOKE, "claims", "--rerun", "--quick", "--only", LIMITS.name, "--out", str(out), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PROJECT, timeout=PATIENCE_S)
     document = json.loads(done.stdout)
