@@ -1,8 +1,9 @@
 """Locate the sleep paths of a Go program's runtime, place stubs, prove them, rewrite the program in place.
 
 The public API: ``inspect``, ``patch``, ``patch_bytes``, ``verify``, ``revert`` for files, ``inject``, ``eject``,
-``status``, ``running`` for processes, and the errors that they raise, all subclasses of NanonapError. Everything that
-reads a program runs in a child process; this one loads no native library.
+``status``, ``running`` for processes, ``patch_image``, ``inspect_image``, ``verify_image``, ``revert_image`` for
+container images, and the errors that they raise, all subclasses of NanonapError. Everything that reads a program runs
+in a child process; this one loads no native library.
 """
 
 import importlib
@@ -52,6 +53,10 @@ from patcher.undoing import Reverted, Verified, revert, verify
 from patcher.wait import RECOMMENDED_DENSE_NS, RECOMMENDED_QUANTUM_NS, RECOMMENDED_SPIN_NS, Wait
 
 if TYPE_CHECKING:
+    from patcher.images.errors import BadImage, EngineFailed, ImageTooLarge, LayerFixed
+    from patcher.images.inspecting import InspectedImage, VerifiedImage, inspect_image, verify_image
+    from patcher.images.patching import PatchedImages, patch_image
+    from patcher.images.undoing import RevertedImages, revert_image
     from patcher.live.errors import (
         AgentFailed,
         BreakpointSet,
@@ -81,17 +86,22 @@ __all__ = [
     "AgentFailed",
     "AlreadyPatched",
     "AlreadyPrecise",
+    "BadImage",
     "BreakpointSet",
     "CannotStage",
     "CannotStop",
     "Changed",
     "DiskFull",
+    "EngineFailed",
     "FakeTime",
     "Frozen",
+    "ImageTooLarge",
     "InputNotFound",
+    "InspectedImage",
     "Inspection",
     "InternalFault",
     "KernelTooOld",
+    "LayerFixed",
     "MalformedBinary",
     "Manifest",
     "ManifestMismatch",
@@ -113,12 +123,14 @@ __all__ = [
     "PackedBinary",
     "Patched",
     "PatchedBytes",
+    "PatchedImages",
     "ProcessChanged",
     "ProofFailed",
     "ReaderCrashed",
     "ReaderTooLarge",
     "ReaderTooSlow",
     "Reverted",
+    "RevertedImages",
     "SameFile",
     "SeccompKills",
     "SeccompUnreadable",
@@ -132,25 +144,40 @@ __all__ = [
     "UsageError",
     "UsesSynctest",
     "Verified",
+    "VerifiedImage",
     "Wait",
     "WrongArchitecture",
     "WrongClass",
     "eject",
     "inject",
     "inspect",
+    "inspect_image",
     "patch",
     "patch_bytes",
+    "patch_image",
     "revert",
+    "revert_image",
     "running",
     "status",
     "verify",
+    "verify_image",
 ]
 
 
+_LATER = (
+    "patcher.live.errors",
+    "patcher.live.injecting",
+    "patcher.images.errors",
+    "patcher.images.patching",
+    "patcher.images.inspecting",
+    "patcher.images.undoing",
+)
+
+
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever has that name
-    """What concerns processes, loaded where it is first asked for: work on files does without."""
-    if name in __all__:
-        for module in map(importlib.import_module, ("patcher.live.errors", "patcher.live.injecting")):
-            if name in vars(module):
-                return vars(module)[name]
+    """What concerns processes and images, loaded where it is first asked for: work on files does without."""
+    for module in _LATER if name in __all__ else ():
+        found = vars(importlib.import_module(module))
+        if name in found:
+            return found[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -77,7 +77,7 @@ def patch(
     Raises a subclass of NanonapError that says what is wrong and what to do.
     """
     binary = Path(binary)
-    _check_asked(str(binary), strategy, slack_ns, wait, accept_thread_cost)
+    check_asked(str(binary), strategy, slack_ns, wait, accept_thread_cost)
     check_file(binary)
     out = check_output(binary, _default_output(binary, strategy, slack_ns, wait) if out is None else Path(out), force)
     manifest_path = check_output(binary, path_of(out), force)
@@ -107,7 +107,7 @@ def patch_bytes(
     Errors call it ``name``. Raises as ``patch``; ManifestMismatch where the file changes meanwhile.
     """
     name = name or name_of(program)
-    _check_asked(name, strategy, slack_ns, wait, accept_thread_cost)
+    check_asked(name, strategy, slack_ns, wait, accept_thread_cost)
     with readable(program, name) as source:
         plan = _plan(source, strategy, slack_ns, wait)
         content = apply(source.path.read_bytes(), plan.manifest.edits)
@@ -116,7 +116,22 @@ def patch_bytes(
     return PatchedBytes(content, plan.manifest, plan.filters)
 
 
-def _check_asked(name: str, strategy: str, slack_ns: int | None, wait: Wait, accept_thread_cost: bool) -> None:
+def plan_patch(
+    program: Content,
+    strategy: str = DEFAULT_STRATEGY,
+    *,
+    slack_ns: int | None = None,
+    wait: Wait = PRECISE,
+    accept_thread_cost: bool = False,
+    name: str,
+) -> "Planned":
+    """As ``patch_bytes``, but what is to be changed alone."""
+    check_asked(name, strategy, slack_ns, wait, accept_thread_cost)
+    with readable(program, name) as source:
+        return _plan(source, strategy, slack_ns, wait)
+
+
+def check_asked(name: str, strategy: str, slack_ns: int | None, wait: Wait, accept_thread_cost: bool) -> None:
     """Raises UsageError for what cannot be asked for, ThreadCost for what has to be accepted first."""
     check_options(strategy, slack_ns, wait)
     cost = STRATEGIES[strategy].cost

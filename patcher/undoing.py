@@ -4,8 +4,9 @@ import contextlib
 import gc
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from nanonap import __version__
 from nanonap.base.errors import UsageError
@@ -23,7 +24,7 @@ from patcher.manifest import Manifest, find_manifest, read_manifest
 from patcher.patching import make_manifest
 from patcher.recognise import strategies_present
 from patcher.rewrite import check_output, copy_attributes, other_names, write_edited
-from patcher.source import AnyPath
+from patcher.source import AnyPath, Content, Readable, name_of, readable
 from patcher.strategies.strategy import Options
 from patcher.strategies.table import STRATEGIES
 from patcher.wait import Wait
@@ -75,16 +76,18 @@ class _Undone:
         return "manifest" if self.manifest else "record"
 
 
-def verify(path: AnyPath) -> Verified:
+def verify(program: AnyPath | Content, name: str | None = None) -> Verified:
     """Compare a file with its manifest, byte for byte, and prove its stubs anew.
 
-    Without a manifest, the undo record says what the patch was. Raises NotPatched, ManifestMissing, ManifestMismatch
-    (naming the first difference) or ProofFailed.
+    Without a manifest, as of a content or an open file, the undo record says what the patch was. Errors call the
+    program ``name``. Raises NotPatched, ManifestMissing, ManifestMismatch (naming the first difference) or ProofFailed.
     """
-    path = Path(path)
-    check_file(path)
-    with _stock_is_told(path):
-        return isolated(path, f"{__name__}:verified", Verified)
+    name = name or name_of(program)
+    with readable(program, name) as source:
+        check_file(source.path)
+        with _stock_is_told(source):
+            checked = isolated(source.path, f"{__name__}:verified", Verified, keep=source.keep)
+    return replace(checked, path=Path(name))
 
 
 def verified(path: Path) -> Verified:
@@ -128,7 +131,7 @@ def revert(path: AnyPath, out: AnyPath | None = None, *, force: bool = False, ch
     only computed and compared. Raises NotPatched, ManifestMissing, ManifestMismatch, or what writing can raise.
     """
     path = Path(path)
-    with _stock_is_told(path), opened(path) as descriptor:
+    with _stock_is_told(Readable(path)), opened(path) as descriptor:
         undone = _undone(path, descriptor)
     place = place_of(path) if out is None else check_output(path, Path(out), force)
     if check:
@@ -144,14 +147,28 @@ def revert(path: AnyPath, out: AnyPath | None = None, *, force: bool = False, ch
 
 
 @contextlib.contextmanager
-def _stock_is_told(path: Path) -> Iterator[None]:
+def _stock_is_told(source: Readable) -> Iterator[None]:
     """A file that nothing tells how to undo may be one that has nothing to undo."""
     try:
         yield
     except ManifestMissing as missing:
-        if isolated(path, f"{__name__}:strategies", tuple[str, ...]):
+        if isolated(source.path, f"{__name__}:strategies", tuple[str, ...], keep=source.keep):
             raise
-        raise NotPatched(f"{path}: not patched; there is nothing to verify or to revert") from missing
+        raise NotPatched(f"{source.path}: not patched; there is nothing to verify or to revert") from missing
+
+
+def undo_by_record(program: BinaryIO, name: str) -> tuple[Change, ...]:
+    """What gives the original of an open program back, by the record that it carries.
+
+    Raises ManifestMismatch where that does not, NotPatched where there is none.
+    """
+    records = _records(program.fileno())
+    for each in records:
+        if _with(program.fileno(), each.restored) == each.input:
+            return each.restored
+    if not records:
+        raise NotPatched(f"{name}: not patched, or patched without room for an undo record")
+    raise ManifestMismatch(f"{name}: its undo record does not give back the original: it was changed after the patch")
 
 
 def strategies(path: Path) -> tuple[str, ...]:

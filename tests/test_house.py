@@ -14,7 +14,7 @@ nanonap nanonap.base
 patcher.errors patcher.answers patcher.child patcher.isolation
 patcher.file patcher.isa patcher.golang patcher.edit patcher.wait patcher.proof patcher.strategies
 patcher.proving patcher.source patcher.manifest patcher.record patcher.rewrite patcher.recognise patcher.planning
-patcher.probing patcher.patching patcher.inspection patcher.undoing patcher.live patcher patcher.show
+patcher.probing patcher.patching patcher.inspection patcher.undoing patcher.show patcher.live patcher.images patcher
 nanonap.toolchain
 nanonap.lab.ground nanonap.lab.quota nanonap.lab.guest nanonap.lab.plan nanonap.lab.attribution nanonap.lab.advise
 nanonap.lab.run nanonap.lab.store nanonap.lab.stats nanonap.lab.model nanonap.lab.judge nanonap.lab.show nanonap.lab.ab

@@ -107,6 +107,29 @@ def beside_all(*targets: Path, replace: bool = True) -> Iterator[tuple[Path, ...
                 temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def beside_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``target``; it gets this name if the block ends well, and is gone if not.
+
+    An empty folder may be there already. Raises OutputExists for any other, DiskFull or OutputNotWritable.
+    """
+    with held() as let_through:
+        temporary: Path | None = None
+        try:
+            if target.is_dir() and any(target.iterdir()):
+                raise OutputExists(f"{target}: a folder that is not empty; choose another", parameters=("out",))
+            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:50]}.", suffix=".part", dir=target.parent))
+            temporary.chmod(0o755)
+            with let_through():
+                yield temporary
+            temporary.rename(target)
+        except OSError as error:
+            raise as_ours(error, target) from error
+        finally:
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+
 def _temporary(target: Path) -> Path:
     kept = os.fsdecode(os.fsencode(target.name)[:100])  # a name's length is limited in bytes
     try:

@@ -18,7 +18,8 @@ class Executor(InvokeExecutor):
     """Invoke's executor, but for two things about pre-tasks.
 
     Invoke takes ``build`` as a pre-task and ``build`` on the command line for two calls, since only the second
-    carries its options; here the one that was named stands for both. And ``patch --binary`` needs nothing built.
+    carries its options; here the one that was named stands for both. And ``patch --binary`` (or ``--image``) needs
+    nothing built.
     """
 
     def expand_calls(self, calls: list[Call]) -> list[Call]:
@@ -28,16 +29,21 @@ class Executor(InvokeExecutor):
         """
         for call in calls:
             _check_values(call.kwargs)
-            if call.task.name == "patch" and call.kwargs.get("binary") is None:
+            if call.task.name == "patch" and not _given(call):
                 _check_patch(call.kwargs)
         named = {call.task: call for call in calls}
         ordered: list[Call] = []
         for call in calls:
-            if call.kwargs.get("binary") is None:
+            if not _given(call):
                 before = [each for each in call.task.pre if isinstance(each, Task)]
                 ordered += [named.get(each) or Call(each) for each in before]
             ordered.append(call)
         return ordered
+
+
+def _given(call: Call) -> bool:
+    """Whether a call names what it works on; else it is what the lab built."""
+    return any(call.kwargs.get(each) is not None for each in ("binary", "image"))
 
 
 def _check_patch(options: dict[str, Any]) -> None:
@@ -52,7 +58,7 @@ def _check_values(options: dict[str, Any]) -> None:
         option = f"--{name.replace('_', '-')}"
         if value == "":
             raise UnreadableCommandLine(f"nanonap: {option} is empty: give it a value, or leave it out")
-        if name in OUTPUTS and value == "-":
+        if name in OUTPUTS and value == "-" and options.get("image") is None:
             raise UnreadableCommandLine(
                 f"nanonap: {option} -: stdout is for the answer; name a file (./- for a file named -)"
             )

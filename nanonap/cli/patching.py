@@ -7,6 +7,7 @@ from invoke.context import Context
 from invoke.tasks import task
 
 from nanonap.base.errors import UsageError
+from nanonap.cli import images
 from nanonap.cli.shared import JSON_HELP, front_door, show_json, whole
 
 if TYPE_CHECKING:
@@ -42,9 +43,16 @@ def build(
 
 @task(
     pre=[build],
+    iterable=["path"],
     help={
         "binary": "the Go binary to patch (default: every program that `build` made, with every strategy)",
-        "out": "where the patched binary goes (default: beside the input, named after the strategy)",
+        "image": images.IMAGE_HELP,
+        "path": "with --image: a program by its path in there; may be repeated (default: the one that it starts)",
+        "all": "with --image: every Go program in there",
+        "platform": images.PLATFORM_HELP,
+        "append-layer": "with --image: put the programs into a new layer on top (default: change their own layers)",
+        "out": "where the patched binary goes (default: beside the input, named after the strategy); with --image, the "
+        "new image: named as there, - for standard output",
         "strategy": "netpoll (default with --binary), sleep, usleep or slack",
         "quantum": "strategy netpoll: a wait shorter than this, in ns, lasts this long, so that timers that are close "
         "together share one wake-up; sleeps may end that much later (default: no rounding)",
@@ -62,7 +70,12 @@ def build(
 @front_door
 def patch(
     _: Context,
+    path: list[str],
     binary: str | None = None,
+    image: str | None = None,
+    all: bool = False,
+    platform: str | None = None,
+    append_layer: bool = False,
     out: str | None = None,
     strategy: str | None = None,
     slack_ns: str | None = None,
@@ -77,6 +90,26 @@ def patch(
     from patcher.show import patched_json, show_patched
 
     slack, wait = _asked(slack_ns, quantum, dense, spin)
+    if image is not None:
+        if binary is not None:
+            raise UsageError("--binary and --image exclude each other")
+        images.patch(
+            image,
+            out,
+            strategy,
+            path=path,
+            every=all,
+            platform=platform,
+            append_layer=append_layer,
+            slack_ns=slack,
+            wait=wait,
+            accept_thread_cost=accept_thread_cost,
+            force=force,
+            json=json,
+        )
+        return
+    if path or all or platform or append_layer:
+        raise UsageError("--path, --all, --platform and --append-layer go with --image")
     if binary is None:
         from nanonap.toolchain.patched import patch_built
         from nanonap.toolchain.show import outcomes_json, show_outcomes
@@ -117,13 +150,31 @@ def _asked(slack_ns: str | None, quantum: str | None, dense: str | None, spin: s
     return whole("slack-ns", slack_ns), wait
 
 
-@task(positional=["path"], help={"path": "a Go binary, patched or not", "json": JSON_HELP})
+@task(
+    positional=["path"],
+    help={
+        "path": "a Go binary, patched or not; with --image, its path in there (default: every Go program)",
+        "image": images.IMAGE_HELP,
+        "platform": images.PLATFORM_HELP,
+        "json": JSON_HELP,
+    },
+)
 @front_door
-def inspect(_: Context, path: str, json: bool = False) -> None:
+def inspect(
+    _: Context,
+    path: str = images.NO_FILE,
+    image: str | None = None,
+    platform: str | None = None,
+    json: bool = False,
+) -> None:
     """Tell where a Go binary sleeps and which strategies apply."""
     import patcher
     from patcher.show import show_inspection
 
+    if image is not None:
+        images.inspect(image, path, platform, json=json)
+        return
+    images.check_file_named(path, platform)
     seen = patcher.inspect(path)
     show_json(seen.to_json()) if json else show_inspection(seen)
 
@@ -131,16 +182,29 @@ def inspect(_: Context, path: str, json: bool = False) -> None:
 @task(
     positional=["path"],
     help={
-        "path": "a patched binary; it is compared with its manifest or, without one, its undo record",
+        "path": "a patched binary; it is compared with its manifest or, without one, its undo record; with --image, "
+        "its path in there (default: those that the image tells of)",
+        "image": images.IMAGE_HELP,
+        "platform": images.PLATFORM_HELP,
         "json": JSON_HELP,
     },
 )
 @front_door
-def verify(_: Context, path: str, json: bool = False) -> None:
+def verify(
+    _: Context,
+    path: str = images.NO_FILE,
+    image: str | None = None,
+    platform: str | None = None,
+    json: bool = False,
+) -> None:
     """Check a patched binary against its manifest; prove it again."""
     import patcher
     from patcher.show import show_verified, verified_json
 
+    if image is not None:
+        images.verify(image, path, platform, json=json)
+        return
+    images.check_file_named(path, platform)
     checked = patcher.verify(path)
     show_json(verified_json(checked)) if json else show_verified(checked)
 
@@ -148,8 +212,12 @@ def verify(_: Context, path: str, json: bool = False) -> None:
 @task(
     positional=["path"],
     help={
-        "path": "a patched binary; its manifest or, without one, its undo record says how",
-        "out": "where the original goes (default: in place of the patched file; the manifest is removed)",
+        "path": "a patched binary; its manifest or, without one, its undo record says how; with --image, its path in "
+        "there (default: those that the image tells of)",
+        "image": images.IMAGE_HELP,
+        "platform": images.PLATFORM_HELP,
+        "out": "where the original goes (default: in place of the patched file; the manifest is removed); with "
+        "--image, the original image, named as there, - for standard output",
         "force": "overwrite --out",
         "check": "write nothing: say whether the original can be restored, and its SHA-256",
         "json": JSON_HELP,
@@ -157,11 +225,22 @@ def verify(_: Context, path: str, json: bool = False) -> None:
 )
 @front_door
 def revert(
-    _: Context, path: str, out: str | None = None, force: bool = False, check: bool = False, json: bool = False
+    _: Context,
+    path: str = images.NO_FILE,
+    image: str | None = None,
+    platform: str | None = None,
+    out: str | None = None,
+    force: bool = False,
+    check: bool = False,
+    json: bool = False,
 ) -> None:
     """Undo a patch, byte for byte."""
     import patcher
     from patcher.show import revert_json, show_reverted
 
+    if image is not None:
+        images.revert(image, path, out, platform, force=force, check=check, json=json)
+        return
+    images.check_file_named(path, platform)
     written = patcher.revert(path, out or None, force=force, check=check)
     show_json(revert_json(written)) if json else show_reverted(written)

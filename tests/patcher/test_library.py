@@ -41,6 +41,9 @@ def test_the_examples_of_the_page_run_as_they_stand(sleepbench: Path, tmp_path: 
     assert done.stdout.startswith("go1.27.3 amd64\n")
     assert "service.spinning: exists already" in done.stdout
     assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "image.tar",
+        "patched.tar",
+        "reverted.tar",
         "service",
         "service.netpoll",
         "service.spinning",

@@ -1,0 +1,178 @@
+"""Where images come from and go to: a folder, an archive, a pipe, a container engine, a registry.
+
+An engine is asked by its own command (`docker save`, `docker load`), a registry by skopeo. No shell is involved.
+"""
+
+import contextlib
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from nanonap.base.errors import UsageError
+from nanonap.base.files import as_ours, beside, beside_folder
+from patcher.images.errors import EngineFailed
+from patcher.images.sink import ArchiveSink, FolderSink, Sink
+from patcher.images.store import Store, opened
+from patcher.images.streams import Budget
+from patcher.rewrite import check_output
+from patcher.source import AnyPath
+
+STREAM = "-"
+_FILES = ("oci", "oci-archive", "docker-archive")
+_ENGINES = ("docker", "podman")
+_REGISTRY = "registry"
+_PACKAGES = {"docker": "docker.io", "podman": "podman", "skopeo": "skopeo"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place: ``kind`` is the prefix, "" where there was none, or STREAM; ``name`` what follows it."""
+
+    kind: str
+    name: str
+    shown: str
+
+    @property
+    def path(self) -> Path | None:
+        """Of a file or folder."""
+        return Path(self.name) if self.kind in ("", *_FILES) else None
+
+
+def place(text: AnyPath) -> Place:
+    """Read a place's name. Raises UsageError."""
+    shown = os.fspath(text)
+    if shown == STREAM:
+        return Place(STREAM, "", "the archive on standard input")
+    kind, colon, name = shown.partition(":")
+    if isinstance(text, str) and colon and kind in (*_FILES, *_ENGINES, _REGISTRY):
+        if not name or (kind in (*_ENGINES, _REGISTRY) and name.startswith("-")):
+            raise UsageError(f"{shown}: no name behind {kind}:")
+        return Place(kind, name, shown)
+    if not shown:
+        raise UsageError("an image without a name")
+    return Place("", shown, shown)
+
+
+@contextlib.contextmanager
+def source(where: Place) -> Iterator[Store]:
+    """The image that lies there. Raises InputNotFound, BadImage, EngineFailed."""
+    budget = Budget()
+    with contextlib.ExitStack() as stack:
+        if where.path is not None:
+            found: Path | BinaryIO = where.path
+        elif where.kind == STREAM:
+            found = stack.enter_context(os.fdopen(os.dup(0), "rb", buffering=0))
+        else:
+            found = stack.enter_context(_fetched(where))
+        yield stack.enter_context(opened(found, where.shown, budget))
+
+
+@contextlib.contextmanager
+def _fetched(where: Place) -> Iterator[BinaryIO]:
+    """An engine's image as an archive, in a file that nobody else sees."""
+    with tempfile.TemporaryDirectory(prefix="nanonap-") as folder:
+        archive = Path(folder, "image.tar")
+        if where.kind == _REGISTRY:
+            _run(["skopeo", "copy", "-a", f"docker://{where.name}", f"oci-archive:{archive}"], where)
+        else:
+            _run([where.kind, "save", "-o", str(archive), where.name], where)
+        stream = archive.open("rb", buffering=0)
+    with stream:
+        yield stream
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a new image goes: what takes it, and the names that it gets there (None: those that it has)."""
+
+    sink: Sink
+    tags: tuple[str, ...] | None
+
+
+@contextlib.contextmanager
+def target(where: Place, source_of: Place, *, force: bool) -> Iterator[Target]:
+    """What takes a new image; it is there when the block has ended well, and nothing is if not.
+
+    Raises OutputExists, SameFile, OutputNotWritable, DiskFull, EngineFailed.
+    """
+    if where.path is not None:
+        folder = where.kind == "oci" or (where.kind == "" and source_of.path is not None and source_of.path.is_dir())
+        with (_folder if folder else _archive)(where.path, source_of.path, force) as sink:
+            yield Target(sink, None)
+    elif where.kind == STREAM:
+        with tempfile.TemporaryFile() as stream:
+            yield Target(ArchiveSink(stream), None)
+            _send(stream)
+    else:
+        with tempfile.TemporaryDirectory(prefix="nanonap-") as inside:
+            archive = Path(inside, "image.tar")
+            tags = (where.name if ":" in where.name.rpartition("/")[2] else f"{where.name}:latest",)
+            with archive.open("wb+") as stream:
+                yield Target(ArchiveSink(stream), tags)
+            if where.kind == _REGISTRY:
+                _run(["skopeo", "copy", "-a", f"oci-archive:{archive}", f"docker://{where.name}"], where)
+            else:
+                _run([where.kind, "load", "-i", str(archive)], where)
+
+
+@contextlib.contextmanager
+def _folder(path: Path, _source: Path | None, _force: bool) -> Iterator[Sink]:
+    with beside_folder(path) as temporary:
+        yield FolderSink(temporary)
+
+
+@contextlib.contextmanager
+def _archive(path: Path, source_path: Path | None, force: bool) -> Iterator[Sink]:
+    streams = path.exists() and not stat.S_ISREG(path.stat().st_mode)
+    out = path if streams else check_output(source_path or Path(os.devnull), path, force)
+    with beside(out, replace=force) as temporary:
+        try:
+            with temporary.open("wb+") as stream:
+                yield ArchiveSink(stream)
+        except OSError as error:
+            raise as_ours(error, path) from error
+        temporary.chmod(0o644)
+
+
+def check_stdout() -> None:
+    """Raises UsageError where an archive would go to a terminal."""
+    if os.isatty(1):
+        raise UsageError("standard output is a terminal: send the archive to a file or a command", parameters=("out",))
+
+
+def _send(stream: BinaryIO) -> None:
+    """An archive to standard output, when all of it is there."""
+    sys.stdout.flush()
+    stream.seek(0)
+    try:
+        with os.fdopen(os.dup(1), "wb") as out:
+            shutil.copyfileobj(stream, out)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise as_ours(error, Path("stdout")) from error
+
+
+def _run(words: list[str], where: Place) -> None:
+    """Have an engine do something. Raises EngineFailed, in its own words."""
+    program = words[0]
+    try:
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    except FileNotFoundError as error:
+        besides = "; or name an archive or an OCI layout that another tool has fetched" if program == "skopeo" else ""
+        raise EngineFailed(
+            f"{where.shown}: there is no {program} command here; install it (apt-get install "
+            f"{_PACKAGES[program]}){besides}"
+        ) from error
+    except OSError as error:
+        raise EngineFailed(f"{where.shown}: {program} cannot be started ({error})") from error
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or [f"it ended with {done.returncode}"]
+        raise EngineFailed(f"{where.shown}: {' '.join(words[:2])} failed: {said[-1]}")

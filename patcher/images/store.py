@@ -1,0 +1,196 @@
+"""Where an image lies: a folder or an archive with the OCI layout in it, or an archive as `docker save` writes them."""
+
+import contextlib
+import os
+import posixpath
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from nanonap.base.files import as_ours
+from patcher.errors import InputNotFound
+from patcher.images import documents
+from patcher.images.errors import BadImage, ImageTooLarge
+from patcher.images.streams import CHUNK, Budget, Plain, Raw
+from patcher.images.tar import HARD, REGULAR, SYMBOLIC, entries
+
+_MOST_FILES = 100_000  # of an archive; an image has a few for each layer
+_MOST_HOPS = 8
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A file of an image, where its bytes lie. ``name`` tells it from all others."""
+
+    name: str
+    descriptor: int
+    offset: int
+    size: int
+    budget: Budget
+
+    def read(self) -> Raw:
+        """It, from its start."""
+        return Raw(self.name, self.descriptor, self.offset, self.size, self.budget)
+
+    def content(self) -> bytes:
+        """All of a document. Raises ImageTooLarge, or BadImage."""
+        if self.size > documents.LARGEST:
+            raise ImageTooLarge(f"{self.name}: a document of more than {documents.LARGEST >> 20} MiB")
+        raw, found = self.read(), bytearray()
+        while piece := raw.read():
+            found += piece
+        return bytes(found)
+
+
+class Store:
+    """The files of an image by their names, as in the OCI layout: ``index.json``, ``blobs/sha256/…``."""
+
+    def __init__(self, name: str, budget: Budget) -> None:
+        """Called ``name`` in errors."""
+        self.name, self.budget = name, budget
+
+    def file(self, name: str) -> Blob | None:
+        """A file by its name, None where there is none. Raises BadImage for what is no regular file."""
+        raise NotImplementedError
+
+    def needed(self, name: str) -> Blob:
+        """The same. Raises BadImage where there is none."""
+        found = self.file(name)
+        if found is None:
+            raise BadImage(f"{self.name}: has no {name}")
+        return found
+
+    def blob(self, digest: str) -> Blob | None:
+        """What a digest names."""
+        return self.file(f"blobs/{digest.replace(':', '/')}")
+
+
+class FolderStore(Store):
+    """An OCI layout in a folder. No link in it is followed."""
+
+    def __init__(self, name: str, folder: Path, budget: Budget, stack: contextlib.ExitStack) -> None:
+        """Its files stay open as long as the stack."""
+        super().__init__(name, budget)
+        self._folder, self._stack, self._open = folder, stack, dict[str, Blob | None]()
+
+    def file(self, name: str) -> Blob | None:
+        """As ``Store``'s."""
+        if name not in self._open:
+            self._open[name] = self._opened(name)
+        return self._open[name]
+
+    def _opened(self, name: str) -> Blob | None:
+        path = self._folder / name
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise BadImage(f"{path}: cannot be read ({os.strerror(error.errno or 0)})") from error
+        self._stack.callback(os.close, descriptor)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise BadImage(f"{path}: not a regular file")
+        return Blob(str(path), descriptor, 0, status.st_size, self.budget)
+
+
+class ArchiveStore(Store):
+    """An archive: its files are found once, by their headers."""
+
+    def __init__(self, name: str, stream: BinaryIO, budget: Budget) -> None:
+        """Raises BadImage where it is no archive."""
+        super().__init__(name, budget)
+        self._places, self._links = dict[str, tuple[int, int]](), dict[str, str]()
+        self._descriptor = stream.fileno()
+        size = os.fstat(self._descriptor).st_size
+        for entry in entries(_Seeking(Raw(name, self._descriptor, 0, size, budget))):
+            own = _normal(entry.name)
+            if len(self._places) + len(self._links) >= _MOST_FILES:
+                raise ImageTooLarge(f"{name}: more than {_MOST_FILES} files")
+            if entry.kind == REGULAR and not entry.sparse:
+                self._places[own] = (entry.offset, entry.size)
+            elif entry.kind == SYMBOLIC:
+                self._links[own] = posixpath.join(posixpath.dirname(own), _normal(entry.link, keep_up=True))
+            elif entry.kind == HARD:
+                self._links[own] = _normal(entry.link)
+
+    def file(self, name: str) -> Blob | None:
+        """As ``Store``'s; links lead to other files of the archive alone."""
+        name = posixpath.normpath(name)
+        for _ in range(_MOST_HOPS):
+            if name not in self._links:
+                break
+            name = posixpath.normpath(self._links[name])
+        if name not in self._places:
+            return None
+        offset, size = self._places[name]
+        return Blob(f"{name} in {self.name}", self._descriptor, offset, size, self.budget)
+
+
+class _Seeking(Plain):
+    """An archive as it lies, of which what is not asked for is not read."""
+
+    def pieces(self, count: int | None = None) -> Iterator[bytes]:
+        """Skips them."""
+        self.raw.at = min(self.raw.size, self.at + (count or 0))
+        self.at, self._rest = self.raw.at, b""
+        return iter(())
+
+    def read(self, count: int) -> bytes:
+        """As of ``Plain``."""
+        self.raw.at = self.at
+        found = self.raw.read(count)
+        self.at += len(found)
+        return found
+
+
+def _normal(name: bytes, *, keep_up: bool = False) -> str:
+    text = os.fsdecode(name)
+    return text if keep_up else posixpath.normpath(text.lstrip("/") or ".")
+
+
+@contextlib.contextmanager
+def opened(place: Path | BinaryIO, name: str, budget: Budget) -> Iterator[Store]:
+    """A folder, an archive, or a stream of one. Raises InputNotFound or BadImage."""
+    with contextlib.ExitStack() as stack:
+        if isinstance(place, Path) and place.is_dir():
+            yield FolderStore(name, place, budget, stack)
+            return
+        stream = stack.enter_context(_file(place)) if isinstance(place, Path) else place
+        yield ArchiveStore(name, stack.enter_context(_kept(stream, name, budget)), budget)
+
+
+def _file(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb", buffering=0)
+    except FileNotFoundError as error:
+        raise InputNotFound(f"{path}: no such file or folder; check the path") from error
+    except OSError as error:
+        raise InputNotFound(f"{path}: cannot be read ({os.strerror(error.errno or 0)})") from error
+
+
+@contextlib.contextmanager
+def _kept(stream: BinaryIO, name: str, budget: Budget) -> Iterator[BinaryIO]:
+    """The stream itself where it is a file that can be read at any place; else a copy of it, which has no name.
+
+    An archive's list of what is in it comes last, or is compressed with it: it takes two ways through.
+    """
+    with contextlib.ExitStack() as stack:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            stream = stack.enter_context(_copy(iter(lambda: stream.read(CHUNK), b"")))
+        plain = Plain(Raw(name, stream.fileno(), 0, os.fstat(stream.fileno()).st_size, budget))
+        yield stream if plain.kind == "tar" else stack.enter_context(_copy(plain.pieces()))
+
+
+def _copy(pieces: Iterable[bytes]) -> BinaryIO:
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    try:
+        copy.writelines(pieces)
+        copy.flush()
+    except OSError as error:
+        copy.close()
+        raise as_ours(error, Path(tempfile.gettempdir())) from error
+    return copy
