@@ -67,7 +67,7 @@ def chosen(root: Folder, image: Image, paths: Sequence[str], *, every: bool) -> 
     """
     if paths:
         named = [_shown(resolved(root, _absolute(each, image), image.name)) for each in paths]
-        return list({id(each.file): each for each in named}.values())
+        return list({id(each.file): each for each in reversed(named)}.values())[::-1]
     if every:
         found = [_shown(each) for each in programs(root)]
         if not found:

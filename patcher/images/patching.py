@@ -11,7 +11,7 @@ from patcher.file.facts import FileFacts
 from patcher.golang.seccomp import Filters
 from patcher.images import documents, places
 from patcher.images.choosing import Program, check_platform, wanted
-from patcher.images.reading import Image, images, read
+from patcher.images.reading import Digests, Image, images, read
 from patcher.images.tree import File
 from patcher.images.working import PlannedProgram, Work
 from patcher.images.writing import Made, Writer
@@ -48,16 +48,15 @@ class ChangedLayer:
 
 @dataclass(frozen=True)
 class PatchedImage:
-    """An image that was patched: its names, its platform, and the digest of its manifest before and after.
+    """An image that was patched: its names, its platform, its digests before and after.
 
-    Where there was no manifest (an archive of docker's), ``before`` is the configuration's digest, the image's ID.
+    Before, there is no manifest in an archive of docker's.
     """
 
     names: tuple[str, ...]
     platform: str
-    before: str
-    after: str
-    config: str
+    before: Digests
+    after: Digests
     programs: tuple[PatchedProgram, ...]
     layers: tuple[ChangedLayer, ...]
 
@@ -158,9 +157,8 @@ def _told(
     return PatchedImage(
         names=image.tags,
         platform=image.platform,
-        before=image.digest,
-        after=digest,
-        config=documents.digest_of(made.config),
+        before=image.digests,
+        after=Digests(digest, documents.digest_of(made.config)),
         programs=tuple(
             PatchedProgram(each.path, planned[each.file].manifest, planned[each.file].filters) for each in found
         ),

@@ -113,13 +113,21 @@ def target(where: Place, source_of: Place, *, force: bool) -> Iterator[Target]:
     else:
         with tempfile.TemporaryDirectory(prefix="nanonap-") as inside:
             archive = Path(inside, "image.tar")
-            tags = (where.name if ":" in where.name.rpartition("/")[2] else f"{where.name}:latest",)
+            tags = (_tag(where),)
             with archive.open("wb+") as stream:
                 yield Target(ArchiveSink(stream), tags)
             if where.kind == _REGISTRY:
                 _run(["skopeo", "copy", "-a", f"oci-archive:{archive}", f"docker://{where.name}"], where)
             else:
                 _run([where.kind, "load", "-i", str(archive)], where)
+
+
+def _tag(where: Place) -> str:
+    """The name that an engine is to give, in full: podman's own are those of localhost."""
+    first, slash, _ = where.name.partition("/")
+    known = slash and ("." in first or ":" in first or first == "localhost")
+    name = f"localhost/{where.name}" if where.kind == "podman" and not known else where.name
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
 @contextlib.contextmanager

@@ -26,6 +26,14 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Digests:
+    """What an image is known by: its manifest, if there is one, and its configuration (the image's ID of docker)."""
+
+    manifest: str | None
+    config: str
+
+
+@dataclass(frozen=True)
 class Image:
     """One image for one platform: its documents as they lie and parsed, and its layers from the lowest up."""
 
@@ -47,7 +55,13 @@ class Image:
     @property
     def digest(self) -> str:
         """The manifest's, or where there is none the configuration's, which docker calls the image's ID."""
-        return documents.digest_of(self.config_raw if self.manifest_raw is None else self.manifest_raw)
+        return self.digests.manifest or self.digests.config
+
+    @property
+    def digests(self) -> Digests:
+        """Both of its digests."""
+        manifest = None if self.manifest_raw is None else documents.digest_of(self.manifest_raw)
+        return Digests(manifest, documents.digest_of(self.config_raw))
 
 
 @dataclass(frozen=True)

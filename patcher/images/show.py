@@ -8,6 +8,7 @@ from patcher.answers import encode
 from patcher.images.inspecting import InspectedImage, VerifiedImage
 from patcher.images.patching import ChangedLayer, LeftImage, PatchedImage, PatchedImages
 from patcher.images.places import STREAM
+from patcher.images.reading import Digests
 from patcher.images.undoing import RevertedImages
 from patcher.show import verified_json
 
@@ -37,7 +38,8 @@ def show_patched(done: PatchedImages, say: Say) -> None:
 
 
 def _show_one(image: PatchedImage, say: Say) -> None:
-    say(f"{_named(image.names, image.platform)}: {image.before} → {image.after}")
+    say(f"{_named(image.names, image.platform)}: patched")
+    _show_digests(image.before, image.after, say)
     for program in image.programs:
         manifest = program.manifest
         changed = sum(len(each.new) for each in manifest.edits)
@@ -49,6 +51,12 @@ def _show_one(image: PatchedImage, say: Say) -> None:
         say(f"  proof         {manifest.proof.passed} of {manifest.proof.cases} cases hold")
     for layer in image.layers:
         say(f"  layer         {_layer(layer)}")
+
+
+def _show_digests(before: Digests, after: Digests, say: Say) -> None:
+    if before.manifest is not None:
+        say(f"  manifest      {before.manifest} → {after.manifest}")
+    say(f"  image ID      {before.config} → {after.config}")
 
 
 def _show_left(left: Iterable[LeftImage], say: Say) -> None:
@@ -103,7 +111,8 @@ def reverted_json(done: RevertedImages) -> dict[str, Any]:
 def show_reverted(done: RevertedImages, say: Say) -> None:
     """What came back, and how much of it is the original byte for byte."""
     for image in done.images:
-        say(f"{_named(image.names, image.platform)}: {image.before} → {image.after}")
+        say(f"{_named(image.names, image.platform)}: reverted")
+        _show_digests(image.before, image.after, say)
         say(f"  undone        {', '.join(image.programs)}")
         for layer in image.layers:
             told = {

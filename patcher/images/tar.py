@@ -122,7 +122,7 @@ def _check(name: str, block: bytes) -> None:
     if len(block) == BLOCK:
         told = _number(name, block[148:156])
         rest = block[:148] + b" " * 8 + block[156:]
-        if told in (sum(rest), sum(each - 256 * (each > 127) for each in rest)):
+        if told == sum(rest) or told == sum(each - 256 * (each > 127) for each in rest):
             return
     raise BadImage(f"{name}: not a tar archive, or a damaged one: the checksum of a header is wrong")
 

@@ -18,7 +18,7 @@ from patcher.images.documents import Document
 from patcher.images.label import Label
 from patcher.images.patching import LeftImage
 from patcher.images.places import Target
-from patcher.images.reading import Image, images, read
+from patcher.images.reading import Digests, Image, images, read
 from patcher.images.rewriting import Job, Rewritten, rewrite
 from patcher.images.sink import NoSink, Sink
 from patcher.images.tree import File
@@ -43,17 +43,16 @@ class RevertedLayer:
 
 @dataclass(frozen=True)
 class RevertedImage:
-    """An image that was reverted: its programs, and the digest of its manifest before and after.
+    """An image that was reverted: its programs, its digests before and after.
 
-    ``same``: the manifest and all below it are the original's, byte for byte; ``same_config``: the configuration is,
-    and so is what every layer expands to.
+    ``same``: it is the original, byte for byte; ``same_config``: its configuration is the original's, and so is what
+    every layer expands to.
     """
 
     names: tuple[str, ...]
     platform: str
-    before: str
-    after: str
-    config: str
+    before: Digests
+    after: Digests
     programs: tuple[str, ...]
     layers: tuple[RevertedLayer, ...]
     same: bool
@@ -76,6 +75,7 @@ class _Undone:
     made: Made
     programs: tuple[str, ...]
     layers: tuple[RevertedLayer, ...]
+    same: bool
     same_config: bool
 
 
@@ -168,9 +168,9 @@ def _undone(image: Image, paths: Sequence[str], layers: Layers, sink: Sink) -> _
     )
     same = same_config and all(each.same for each in changed)
     manifest = _manifest(told, image, config) if told and same else None
-    return _Undone(
-        image, Made(config, new, manifest=manifest), tuple(each.path for each in found), changed, same_config
-    )
+    same = manifest is not None or (same and told is not None and told.manifest is None)
+    made = Made(config, new, manifest=manifest)
+    return _Undone(image, made, tuple(each.path for each in found), changed, same, same_config)
 
 
 def _without_top(image: Image, told: Label) -> _Undone:
@@ -178,7 +178,8 @@ def _without_top(image: Image, told: Label) -> _Undone:
     if _ids(config, image) != [each.diff_id for each in image.layers[:-1]]:
         raise ManifestMismatch(f"{image.name}: its label does not tell of the layers below the one on top")
     made = Made(config, {}, fewer=True, manifest=_manifest(told, image, config))
-    return _Undone(image, made, tuple(each.path for each in told.programs), (), same_config=True)
+    same = made.manifest is not None or told.manifest is None
+    return _Undone(image, made, tuple(each.path for each in told.programs), (), same, same_config=True)
 
 
 def _job(image: Image, program: Program, told: Label | None) -> Job:
@@ -234,11 +235,10 @@ def _told(done: _Undone, digest: str) -> RevertedImage:
     return RevertedImage(
         names=done.image.tags,
         platform=done.image.platform,
-        before=done.image.digest,
-        after=digest,
-        config=documents.digest_of(done.made.config),
+        before=done.image.digests,
+        after=Digests(digest, documents.digest_of(done.made.config)),
         programs=done.programs,
         layers=done.layers,
-        same=done.made.manifest is not None,
+        same=done.same,
         same_config=done.same_config,
     )

@@ -70,8 +70,8 @@ def test_documents_keep_the_style_in_which_they_were_written(rich: Case) -> None
 def test_the_answer_names_what_was_done(rich: Case) -> None:
     seen = look(rich.out)
     [image] = rich.done.images
-    assert image.after == seen.index["manifests"][0]["digest"]
-    assert image.config == seen.manifest()["config"]["digest"]
+    assert image.after.manifest == seen.index["manifests"][0]["digest"]
+    assert image.after.config == seen.manifest()["config"]["digest"]
     [program], [layer] = image.programs, image.layers
     assert program.path == "/usr/bin/app"
     assert program.manifest.proof.passed == program.manifest.proof.cases > 0
@@ -124,10 +124,10 @@ def test_an_archive_of_dockers_keeps_its_streams_and_names(
     assert done.images[0].programs[0].path == "/usr/bin/again"
     listed = listed_in(tmp_path / "out.tar")
     assert [each["RepoTags"] for each in listed] == [["app:1", "host:5000/app:2"]]
-    assert listed[0]["Config"] == f"blobs/{done.images[0].config.replace(':', '/')}"
+    assert listed[0]["Config"] == f"blobs/{done.images[0].after.config.replace(':', '/')}"
     back = patcher.revert_image(tmp_path / "out.tar", tmp_path / "back.tar")
-    assert back.images[0].same_config
-    assert back.images[0].config == done.images[0].before  # the image's ID, as docker calls it
+    assert back.images[0].same
+    assert back.images[0].after.config == done.images[0].before.config
     assert look(tmp_path / "back.tar").layers() == list(rich.layers)
 
 
