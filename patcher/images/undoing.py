@@ -15,12 +15,14 @@ from patcher.file.facts import FileFacts
 from patcher.images import documents, label, places
 from patcher.images.choosing import Layers, Program, check_platform, chosen, wanted
 from patcher.images.documents import Document
+from patcher.images.errors import BadImage
 from patcher.images.label import Label
 from patcher.images.patching import LeftImage
 from patcher.images.places import Target
 from patcher.images.reading import Digests, Image, images, read
 from patcher.images.rewriting import Job, Rewritten, rewrite
 from patcher.images.sink import NoSink, Sink
+from patcher.images.store import Store
 from patcher.images.tree import File
 from patcher.images.writing import Made, Writer
 from patcher.source import AnyPath
@@ -107,7 +109,7 @@ def revert_image(
             except NanonapError as error:
                 left.append((each, error))
         if not done:
-            raise left[0][1]
+            raise next((error for each, error in left if wanted(each, platform)), left[0][1]) if left else _none(store)
         writer = Writer(store, target.sink, {id(each.image): each.made for each in done}, target.tags)
         writer.write(root)
     return RevertedImages(
@@ -116,6 +118,10 @@ def revert_image(
         tuple(_told(each, writer.written.digests[id(each.image)]) for each in done),
         tuple(LeftImage(each.tags, each.platform, each.digest, str(error)) for each, error in left),
     )
+
+
+def _none(store: Store) -> BadImage:
+    return BadImage(f"{store.name}: there is no image in it")
 
 
 @contextlib.contextmanager

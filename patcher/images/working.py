@@ -13,7 +13,7 @@ from patcher.images import documents, label
 from patcher.images.appending import append
 from patcher.images.choosing import Layers, Program, chosen, run_config
 from patcher.images.documents import Document, optional
-from patcher.images.errors import LayerFixed
+from patcher.images.errors import BadImage, LayerFixed
 from patcher.images.reading import Image, Layer
 from patcher.images.rewriting import Job, Rewritten, rewrite
 from patcher.images.sink import Sink
@@ -54,6 +54,7 @@ class Work:
     written: dict[tuple[str, frozenset[File]], Rewritten] = field(default_factory=dict)
     done: list[tuple[Image, Made, list[Program]]] = field(default_factory=list)
     left: list[tuple[Image, NanonapError]] = field(default_factory=list)
+    refused: list[NanonapError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def take(self, image: Image, paths: Sequence[str], *, every: bool) -> None:
@@ -74,13 +75,14 @@ class Work:
                     found = rest
         except NanonapError as error:
             self.left.append((image, error))
+            self.refused.append(error)
             for each in set(self.written) - before:
                 self.sink.drop(self.written.pop(each).digest)
 
     def check_any(self) -> None:
-        """Raises what stood in the way where no image was patched."""
+        """Raises what stood in the way where no image was patched, of those that were meant first."""
         if not self.done:
-            raise self.left[0][1] if self.left else NanonapError("no image")
+            raise [*self.refused, *(error for _, error in self.left), BadImage("there is no image in it")][0]
 
     def _made(self, image: Image, files: Folder, found: list[Program]) -> Made:
         jobs = [(each, self._job(image, each)) for each in found]

@@ -170,6 +170,7 @@ LIES: dict[str, tuple[Change, type[NanonapError], str]] = {
     "no layout": (lambda at: (at / "oci-layout").unlink(), BadImage, "no container image"),
     "a link for a document": (linked, BadImage, "cannot be read"),
     "a pipe for a document": (piped, BadImage, "not a regular file"),
+    "no image at all": (replaced("index", _set("manifests", to=[])), BadImage, "there is no image"),
     "schema 1": (replaced("layers", lambda each: {"schemaVersion": 1, "fsLayers": []}), BadImage, "schema 1"),
 }  # fmt: skip
 
