@@ -13,7 +13,7 @@ from patcher.errors import MalformedBinary
 from patcher.file.changes import Change, edited
 from patcher.file.content import LARGEST, pieces
 from patcher.images.errors import BadImage
-from patcher.images.packing import GzipPacker, Recipe, packer
+from patcher.images.packing import Behind, GzipPacker, Recipe, packer
 from patcher.images.sink import Sink
 from patcher.images.store import Blob
 from patcher.images.streams import Plain
@@ -44,21 +44,24 @@ def rewrite(
     stream, plain = Plain(blob.read()), hashlib.sha256()
     with sink.blob() as writer:
         pack = packer(stream, writer.write, recipe)
+        with Behind(pack) as behind:
 
-        def write(piece: bytes) -> None:
-            plain.update(piece)
-            pack.write(piece)
+            def write(piece: bytes) -> None:
+                plain.update(piece)
+                behind.write(piece)
 
-        for file in sorted(jobs, key=lambda each: each.offset):
-            for piece in stream.pieces(file.offset - stream.at):
-                write(piece)
-            with program(stream, file) as content:
-                for piece in edited(pieces(content.fileno()), jobs[file](content)):
+            for file in sorted(jobs, key=lambda each: each.offset):
+                for piece in stream.pieces(file.offset - stream.at):
                     write(piece)
-        for piece in stream.pieces():
-            write(piece)
-        pack.finish()
-        _check(stream, scanned)
+                with program(stream, file) as content:
+                    behind.rest()
+                    for piece in edited(pieces(content.fileno()), jobs[file](content)):
+                        write(piece)
+            for piece in stream.pieces():
+                write(piece)
+            behind.finish()
+        if stream.raw.digest() != scanned.digest:
+            raise BadImage(f"{stream.raw.name}: changed while it was read; try again")
     own = pack.recipe if isinstance(pack, GzipPacker) and len(stream.members) == 1 else None
     return Rewritten(writer.digest, writer.size, f"sha256:{plain.hexdigest()}", stream.kind, own)
 
@@ -87,8 +90,3 @@ def program(stream: Plain, file: File) -> Iterator[BinaryIO]:
         except OSError as error:
             raise as_ours(error, Path(tempfile.gettempdir())) from error
         yield content
-
-
-def _check(stream: Plain, scanned: Scanned) -> None:
-    if (stream.digest(), stream.raw.digest()) != (scanned.diff_id, scanned.digest):
-        raise BadImage(f"{stream.raw.name}: changed while it was read; try again")
