@@ -104,14 +104,23 @@ def corpus(
     help={
         "binary": "a Go binary to measure with (default: the measured program, small, and large and stripped)",
         "rounds": "runs of each command (default 15)",
+        "images": "measure a container image of 300 MiB instead, in 3 rounds",
         "json": JSON_HELP,
     }
 )
 @front_door
-def bench_patcher(_: Context, binary: str | None = None, rounds: str = "15", json: bool = False) -> None:
+def bench_patcher(
+    _: Context, binary: str | None = None, rounds: str = "15", images: bool = False, json: bool = False
+) -> None:
     """Measure the patcher's own time and memory, as ratios."""
+    from nanonap.trials.image_speed import judge_image_speed, run_image_speed, show_image_speed
     from nanonap.trials.speed import judge, run_speed, show_speed
 
+    if images:
+        answer = run_image_speed()
+        show_json(answer) if json else show_image_speed(answer)
+        judge_image_speed(answer)
+        return
     document = run_speed(Path(binary) if binary else None, whole("rounds", rounds) or 15)
     show_json(document) if json else show_speed(document)
     judge(document)
@@ -123,6 +132,7 @@ def bench_patcher(_: Context, binary: str | None = None, rounds: str = "15", jso
         "seed": "seed of the damage: the same seed gives the same files (default 1)",
         "minutes": "stop after this many minutes",
         "only": "try one damaged file again, by the number that a finding names",
+        "images": "damage container images instead of binaries",
         "json": JSON_HELP,
     }
 )
@@ -133,13 +143,18 @@ def fuzz(
     seed: str = "1",
     minutes: str | None = None,
     only: str | None = None,
+    images: bool = False,
     json: bool = False,
 ) -> None:
     """Try damaged binaries: each must end in one of our errors or in a correct patch."""
     from nanonap.trials.fuzz.campaign import check_found, run_fuzz, show_fuzz
 
     document = run_fuzz(
-        whole("mutants", mutants) or 0, whole("seed", seed) or 0, whole("minutes", minutes), whole("only", only)
+        whole("mutants", mutants) or 0,
+        whole("seed", seed) or 0,
+        whole("minutes", minutes),
+        whole("only", only),
+        images=images,
     )
     show_json(document) if json else show_fuzz(document)
     check_found(document)

@@ -66,23 +66,25 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
+    """A process's time from its start to its end, its CPU time, and its peak of memory in bytes."""
+
     wall_ns: int
     cpu_ns: int
-    peak: int  # bytes
+    peak: int
 
 
 def measure(files: list[Path], rounds: int) -> list[Ratio]:
     """Both commands on every file. Raises UsageError for a file that cannot be patched at all."""
-    found: dict[tuple[Path, str], list[_Run]] = defaultdict(list)
+    found: dict[tuple[Path, str], list[Run]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="nanonap-") as folder, progress_bar() as bar:
         jobs = [(path, name) for _ in range(rounds + 1) for path in files for name in ("base", "inspect", "patch")]
         task = bar.add_task("measuring", total=len(jobs))
         for number, (path, name) in enumerate(_shuffled(jobs, len(files) * 3)):
             bar.update(task, description=f"{name} of {path.name}")
-            run = _run(_command(path, name, Path(folder, str(number))), path)
+            done = run(_command(path, name, Path(folder, str(number))), path)
             if number >= 3 * len(files):  # the first round warms the page cache
-                found[path, name].append(run)
+                found[path, name].append(done)
             for remains in Path(folder).iterdir():
                 remains.unlink()
             bar.advance(task)
@@ -104,7 +106,8 @@ def _command(path: Path, name: str, out: Path) -> list[str]:
     }[name]
 
 
-def _run(command: list[str], path: Path) -> _Run:
+def run(command: list[str], path: Path) -> Run:
+    """A command in a process of its own. Raises UsageError, naming ``path``, where it fails."""
     # As where a user installed it: what is compiled once is kept.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     words = [sys.executable, "-c", _MEASURE, *command]
@@ -112,10 +115,10 @@ def _run(command: list[str], path: Path) -> _Run:
     if done.returncode:
         lines = done.stderr.splitlines()
         raise UsageError(f"{path}: cannot be measured: {lines[-1] if lines else done.returncode}")
-    return _Run(*map(int, done.stdout.split()))
+    return Run(*map(int, done.stdout.split()))
 
 
-def _ratio(path: Path, name: str, found: dict[tuple[Path, str], list[_Run]]) -> Ratio:
+def _ratio(path: Path, name: str, found: dict[tuple[Path, str], list[Run]]) -> Ratio:
     own, base = found[path, name], found[path, "base"]
     above, below = (
         median_distribution([np.array([each.wall_ns]) for each in runs], seed) for seed, runs in enumerate((own, base))

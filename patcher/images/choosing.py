@@ -1,5 +1,6 @@
 """Which programs of an image are meant: those that are named, the one that it starts, or all that Go built."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -28,9 +29,9 @@ class Program:
 class Layers:
     """The layers of images, each read once, however many have it."""
 
-    def __init__(self) -> None:
-        """None was read yet."""
-        self._scanned, self._counted = dict[str, Scanned](), Counted()
+    def __init__(self, *, headers: bool = False) -> None:
+        """None was read yet. ``headers``: those of folders and programs are needed, too."""
+        self._scanned, self._counted = dict[str, Scanned](), Counted(headers)
 
     def scanned(self, layer: Layer) -> Scanned | None:
         """What is in a layer; None of one that is not there. Raises BadImage where a digest is wrong."""
@@ -110,17 +111,20 @@ def _candidates(word: str, config: Document, image: Image) -> list[bytes]:
         return [_absolute(word, image)]
     name = f"the configuration of {image.name}"
     path = next((each for each in reversed(strings(config, "Env", name)) if each.startswith("PATH=")), _PATH)
-    return [f"{each}/{word}".encode(errors="surrogateescape") for each in path.removeprefix("PATH=").split(":")]
+    return [_bytes(f"{each}/{word}") for each in path.removeprefix("PATH=").split(":")]
 
 
 def _absolute(path: str, image: Image) -> bytes:
     """From the working folder, if it does not begin at the root."""
     folder = optional(run_config(image.config, image.name), "WorkingDir", str, image.name)
-    return f"{folder}/{path}".encode(errors="surrogateescape") if not path.startswith("/") else _bytes(path)
+    return _bytes(path if path.startswith("/") else f"{folder}/{path}")
 
 
 def _bytes(path: str) -> bytes:
-    return path.encode(errors="surrogateescape")
+    try:
+        return os.fsencode(path)
+    except UnicodeEncodeError:  # JSON may hold what no file's name can
+        return path.encode(errors="backslashreplace")
 
 
 def run_config(config: Document, name: str) -> Document:

@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from patcher.images.errors import BadImage, ImageTooLarge
+from patcher.images.errors import BadImage
 
 Document = dict[str, Any]
-LARGEST = 8 << 20  # bytes; registries take manifests of 4 MiB
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -36,9 +35,7 @@ def parsed(data: bytes, name: str) -> Document:
 
 
 def parsed_any(data: bytes, name: str) -> object:
-    """A JSON document. Raises BadImage or ImageTooLarge."""
-    if len(data) > LARGEST:
-        raise ImageTooLarge(f"{name}: a document of more than {LARGEST >> 20} MiB")
+    """A JSON document. Raises BadImage."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from patcher.answers import WrongShape, decode, encode
-from patcher.images.documents import LARGEST
 from patcher.images.packing import Recipe
 
 LABEL = "nanonap.patch"
 BASE_DIGEST, BASE_NAME = "org.opencontainers.image.base.digest", "org.opencontainers.image.base.name"
 _SCHEMA = 1
+_LONGEST = 8 << 20  # bytes of a document
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def packed(document: bytes) -> str:
 def unpacked(text: str) -> bytes:
     """The same back. Raises WrongShape."""
     try:
-        return zlib.decompressobj().decompress(base64.b64decode(text, validate=True), LARGEST)
+        return zlib.decompressobj().decompress(base64.b64decode(text, validate=True), _LONGEST)
     except (ValueError, zlib.error) as error:
         raise WrongShape("no packed document") from error
 
@@ -87,7 +87,7 @@ def find(config: dict[str, Any]) -> Label | None:
     own = config.get("config")
     labels = own.get("Labels") if isinstance(own, dict) else None
     text = labels.get(LABEL) if isinstance(labels, dict) else None
-    if not isinstance(text, str) or len(text) > LARGEST:
+    if not isinstance(text, str) or len(text) > _LONGEST:
         return None
     try:
         label = decode(Label, json.loads(text), "the label")

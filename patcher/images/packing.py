@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from patcher.images.streams import Member, Plain
+from patcher.images.streams import GZIP, Member, Plain
 
 _TRIED = 1 << 19  # bytes; enough for several blocks of any level
 _LEVELS = (6, 9, 1, 5, 4, 3, 2, 7, 8)
@@ -29,6 +29,11 @@ class Recipe:
     level: int
     memory: int
     header: bytes
+
+    @property
+    def possible(self) -> bool:
+        """Whether it can be one: an image's label may say anything."""
+        return 1 <= self.level <= 9 and 1 <= self.memory <= 9 and self.header[:3] == GZIP + b"\x08"
 
 
 class Packer(Protocol):

@@ -154,7 +154,8 @@ def _node(store: Store, descriptor: Document, counted: _Counted, depth: int) -> 
     elif document.get("schemaVersion") == 1:
         raise BadImage(f"{blob.name}: a manifest in docker's schema 1; push the image anew with a newer engine")
     else:
-        node = Node(descriptor, raw, document, blobs=tuple(optional(document, "blobs", list, blob.name)))
+        blobs = objects(document, "blobs", blob.name) if "blobs" in document else []
+        node = Node(descriptor, raw, document, blobs=tuple(blobs))
     counted.seen[own] = node
     return node
 

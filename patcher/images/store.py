@@ -3,6 +3,7 @@
 import contextlib
 import os
 import posixpath
+import re
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -12,13 +13,13 @@ from typing import BinaryIO
 
 from nanonap.base.files import as_ours
 from patcher.errors import InputNotFound
-from patcher.images import documents
 from patcher.images.errors import BadImage, ImageTooLarge
 from patcher.images.streams import CHUNK, Budget, Plain, Raw
 from patcher.images.tar import HARD, REGULAR, SYMBOLIC, entries
 
 _MOST_FILES = 100_000  # of an archive; an image has a few for each layer
 _MOST_HOPS = 8
+_OWN = re.compile(r"oci-layout|index\.json|blobs/sha256/[0-9a-f]{64}")  # what a layout's folder has
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,7 @@ class Blob:
 
     def content(self) -> bytes:
         """All of a document. Raises ImageTooLarge, or BadImage."""
-        if self.size > documents.LARGEST:
-            raise ImageTooLarge(f"{self.name}: a document of more than {documents.LARGEST >> 20} MiB")
+        self.budget.spend_document(self.name, self.size)
         raw, found = self.read(), bytearray()
         while piece := raw.read():
             found += piece
@@ -83,6 +83,8 @@ class FolderStore(Store):
         return self._open[name]
 
     def _opened(self, name: str) -> Blob | None:
+        if not _OWN.fullmatch(name):
+            return None
         path = self._folder / name
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -168,8 +170,8 @@ def _file(path: Path) -> BinaryIO:
         return path.open("rb", buffering=0)
     except FileNotFoundError as error:
         raise InputNotFound(f"{path}: no such file or folder; check the path") from error
-    except OSError as error:
-        raise InputNotFound(f"{path}: cannot be read ({os.strerror(error.errno or 0)})") from error
+    except (OSError, ValueError) as error:
+        raise InputNotFound(f"{path}: cannot be read ({error})") from error
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = range(0x184D2A50, 0x184D2A60)  # RFC 8878, 3.1.2
 _MOST_WINDOW = 1 << 27  # bytes; what `zstd -d` itself takes without being told to
 _FREE = 4 << 30  # bytes that anything may expand to
+_MOST_DOCUMENTS = 8 << 20  # bytes; registries take manifests of 4 MiB
 _RATIO = 200  # beyond that: bytes for each byte that is read
 _MOST_MEMBERS = 1 << 16
 _LONGEST_HEADER = 1 << 12
@@ -26,6 +27,13 @@ class Budget:
 
     raw: int = 0
     plain: int = 0
+    documents: int = 0
+
+    def spend_document(self, name: str, size: int) -> None:
+        """A document that is kept: parsed, it takes some twenty times its size. Raises ImageTooLarge."""
+        self.documents += size
+        if self.documents > _MOST_DOCUMENTS:
+            raise ImageTooLarge(f"{name}: the image's documents have more than {_MOST_DOCUMENTS >> 20} MiB")
 
     def spend(self, name: str, raw: int, plain: int) -> None:
         """Raises ImageTooLarge."""

@@ -12,6 +12,7 @@ from patcher.images.streams import Plain
 from patcher.images.tar import DIRECTORY, HARD, REGULAR, SYMBOLIC, Entry, entries
 
 MOST_ENTRIES = 500_000
+_MOST_KEPT = 128 << 20  # bytes
 _MOST_HOPS = 40  # MAXSYMLINKS of Linux
 _DEEPEST = 256
 _WHITEOUT, _OPAQUE = b".wh.", b".wh..wh..opq"
@@ -23,7 +24,7 @@ _STARGZ = (b"stargz.index.json", b".no.prefetch.landmark", b".prefetch.landmark"
 class File:
     """A regular file: its layer's blob, its data's place and size in what that expands to; hard links share one.
 
-    ``go``: an ELF file with Go's build information. ``name`` and ``headers`` are its entry's; kept of ELF files alone.
+    ``go``: an ELF file with Go's build information. ``name`` and ``headers`` are kept of ELF files alone.
     """
 
     layer: str
@@ -76,12 +77,30 @@ class Scanned:
 
 @dataclass
 class Counted:
-    """How many entries a command has seen. Raises ImageTooLarge for more than any honest image has."""
+    """How many entries a command has seen, and how many bytes of names, links and headers it keeps of them.
 
+    ``headers``: whether they are kept at all, for a layer on top.
+    """
+
+    headers: bool = False
     entries: int = 0
+    kept: int = 0
+
+    def keep(self, name: str, size: int) -> None:
+        """Some bytes more. Raises ImageTooLarge."""
+        self.kept += size
+        if self.kept > _MOST_KEPT:
+            raise ImageTooLarge(f"{name}: more than {_MOST_KEPT >> 20} MiB of names and headers of folders")
+
+    def headers_of(self, entry: Entry, stream: Plain) -> bytes:
+        """An entry's headers, if they are kept. Raises ImageTooLarge."""
+        if not self.headers:
+            return b""
+        self.keep(stream.raw.name, len(entry.headers))
+        return entry.headers
 
     def one_more(self, name: str) -> None:
-        """One more."""
+        """One more entry. Raises ImageTooLarge for more than any honest image has."""
         self.entries += 1
         if self.entries > MOST_ENTRIES:
             raise ImageTooLarge(f"{name}: more than {MOST_ENTRIES} entries")
@@ -92,16 +111,17 @@ def scan(stream: Plain, counted: Counted) -> Scanned:
     root, stargz = Folder(), False
     for entry in entries(stream):
         counted.one_more(stream.raw.name)
+        counted.keep(stream.raw.name, len(entry.name) + len(entry.link))
         stargz = stargz or entry.name in _STARGZ
-        _add(root, entry, stream)
+        _add(root, entry, stream, counted)
     diff_id = stream.digest()
     return Scanned(root, stream.raw.digest(), diff_id, stream.kind, stargz)
 
 
-def _add(root: Folder, entry: Entry, stream: Plain) -> None:
+def _add(root: Folder, entry: Entry, stream: Plain, counted: Counted) -> None:
     path = parts(entry.name, stream.raw.name)
     if not path:
-        root.headers = entry.headers
+        root.headers = counted.headers_of(entry, stream)
         return
     folder = _made(root, path[:-1], stream.raw.name)
     last = path[-1]
@@ -112,7 +132,7 @@ def _add(root: Folder, entry: Entry, stream: Plain) -> None:
     elif entry.kind == DIRECTORY:
         before = folder.inside.get(last)
         here = before if isinstance(before, Folder) else Folder()
-        here.headers = entry.headers
+        here.headers = counted.headers_of(entry, stream)
         folder.inside[last] = here
     elif entry.kind == HARD:
         target = at(root, parts(entry.link, stream.raw.name))
@@ -121,7 +141,7 @@ def _add(root: Folder, entry: Entry, stream: Plain) -> None:
         folder.inside[last] = Link(entry.link, hard=False)
     elif entry.kind == REGULAR:
         elf, go = _looked_at(stream, entry.size)
-        name, headers = (entry.name, entry.headers) if elf else (b"", b"")
+        name, headers = (entry.name, counted.headers_of(entry, stream)) if elf else (b"", b"")
         folder.inside[last] = File(stream.raw.name, entry.offset, entry.size, entry.sparse, go, name, headers)
     else:
         folder.inside[last] = None

@@ -155,6 +155,7 @@ def _undone(image: Image, paths: Sequence[str], layers: Layers, sink: Sink) -> _
         assert layer.blob is not None and scanned is not None  # noqa: S101 - a program lies in it
         before = next((each for each in told.layers if each.index == index), None) if told else None
         recipe = before.recipe if before is not None and scanned.kind == "gzip" else None
+        recipe = recipe if recipe is not None and recipe.possible else None
         new[index] = rewrite(layer.blob, scanned, here, sink, recipe)
     ids = [new[index].diff_id if index in new else each.diff_id for index, each in enumerate(image.layers)]
     config = _original(told.config, image) if told else None

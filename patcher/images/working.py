@@ -49,13 +49,17 @@ class Work:
     sink: Sink
     plan: Callable[[BinaryIO, str], PlannedProgram]
     append_layer: bool
-    layers: Layers = field(default_factory=Layers)
+    layers: Layers = field(init=False)
     planned: dict[File, PlannedProgram] = field(default_factory=dict)
     written: dict[tuple[str, frozenset[File]], Rewritten] = field(default_factory=dict)
     done: list[tuple[Image, Made, list[Program]]] = field(default_factory=list)
     left: list[tuple[Image, NanonapError]] = field(default_factory=list)
     refused: list[NanonapError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Headers are needed for a layer on top alone."""
+        self.layers = Layers(headers=self.append_layer)
 
     def take(self, image: Image, paths: Sequence[str], *, every: bool) -> None:
         """Patch an image, or note why it is left. With ``every``, a program that cannot be patched is left alone."""
@@ -129,8 +133,8 @@ class Work:
             ids[index] = new.diff_id
         if top is not None:
             ids.append(top.diff_id)
-            if config.get("history"):
-                config["history"].append(_history(config))
+            if history := optional(config, "history", list, image.name):
+                history.append(_history(config))
         config["config"] = run_config(config, image.name)
         config["config"]["Labels"] = labels = optional(config["config"], "Labels", dict, image.name)
         labels[label.LABEL] = label.Label(

@@ -156,8 +156,9 @@ class Writer:
             found.sort(key=lambda image: image.platform != "linux/amd64")
             for image in found[:1]:
                 entry = dict(self._listed[id(image)])
-                if not entry["RepoTags"] and NAME in each.descriptor.get("annotations", {}):
-                    entry["RepoTags"] = [familiar(str(each.descriptor["annotations"][NAME]))]
+                annotations = documents.optional(each.descriptor, "annotations", dict, self._store.name)
+                if not entry["RepoTags"] and NAME in annotations:
+                    entry["RepoTags"] = [familiar(str(annotations[NAME]))]
                 yield entry
 
 

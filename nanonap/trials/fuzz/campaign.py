@@ -23,7 +23,8 @@ from nanonap.toolchain.modes import MODES
 from nanonap.toolchain.progress import progress_bar
 from nanonap.toolchain.wheels import DEFAULT_GO, WHEELS
 from nanonap.trials.errors import FuzzFound
-from nanonap.trials.fuzz.judge import Verdict, judge
+from nanonap.trials.fuzz.images import KINDS, draw_image
+from nanonap.trials.fuzz.judge import Verdict, judge, judge_image
 from nanonap.trials.fuzz.mutants import Mutant, draw, kinds
 from nanonap.trials.fuzz.places import Base, read_base
 
@@ -78,7 +79,26 @@ def judge_number(number: int, seed: int, keep: Path = FINDINGS) -> Judged:
     return Judged(number, base.name, mutant.kind, strategy, verdict)
 
 
-def run_fuzz(mutants: int, seed: int, minutes: float | None, only: int | None = None) -> dict[str, Any]:
+def judge_image_number(number: int, seed: int, keep: Path = FINDINGS) -> Judged:
+    """The same of a damaged container image."""
+    mutant = draw_image(f"{seed} {number}", KINDS[number % len(KINDS)])
+    with tempfile.TemporaryDirectory(prefix="nanonap-fuzz-") as folder:
+        path = Path(folder) / "image.tar"
+        mutant.write(path)
+        verdict = judge_image(path)
+    if verdict.finding is not None:
+        folder_kept = keep / f"image-{seed}-{number}"
+        folder_kept.mkdir(parents=True, exist_ok=True)
+        mutant.write(folder_kept / "image.tar")
+        again = f"{COMMAND} fuzz --images --seed {seed} --only {number}"
+        document = {"again": again, "kind": mutant.kind, **asdict(verdict)}
+        (folder_kept / "finding.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return Judged(number, "image", mutant.kind, "netpoll", verdict)
+
+
+def run_fuzz(
+    mutants: int, seed: int, minutes: float | None, only: int | None = None, *, images: bool = False
+) -> dict[str, Any]:
     """Judge that many mutants, or as many as the minutes allow; the document of what they came to."""
     bases()  # before the workers are forked: they share them
     begun = time.monotonic()
@@ -86,7 +106,7 @@ def run_fuzz(mutants: int, seed: int, minutes: float | None, only: int | None = 
     judged: list[Judged] = []
     with multiprocessing.get_context("fork").Pool(_WORKERS, _end_quietly) as pool, progress_bar() as bar:
         task = bar.add_task("damaged files", total=len(numbers))
-        for each in _answers(pool, numbers, seed):
+        for each in _answers(pool, numbers, seed, images=images):
             judged.append(each)
             found = sum(one.verdict.finding is not None for one in judged)
             bar.update(task, advance=1, description=f"damaged files, {found} findings")
@@ -103,16 +123,19 @@ def _end_quietly() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
-def _answers(pool: multiprocessing.pool.Pool, numbers: range | list[int], seed: int) -> Iterator[Judged]:
-    yield from pool.imap_unordered(_Work(seed), numbers, chunksize=4 if len(numbers) > 100 else 1)
+def _answers(
+    pool: multiprocessing.pool.Pool, numbers: range | list[int], seed: int, *, images: bool
+) -> Iterator[Judged]:
+    yield from pool.imap_unordered(_Work(seed, images), numbers, chunksize=4 if len(numbers) > 100 else 1)
 
 
 @dataclass(frozen=True)
 class _Work:
     seed: int
+    images: bool
 
     def __call__(self, number: int) -> Judged:
-        return judge_number(number, self.seed)
+        return (judge_image_number if self.images else judge_number)(number, self.seed)
 
 
 def _document(judged: list[Judged], seed: int, seconds: float) -> dict[str, Any]:
@@ -153,7 +176,8 @@ def show_fuzz(document: dict[str, Any]) -> None:
         highlight=False,
     )
     for each in document["findings"]:
-        again = command("fuzz", "--seed", str(document["seed"]), "--only", str(each["number"]))
+        images = ["--images"] if each["base"] == "image" else []
+        again = command("fuzz", *images, "--seed", str(document["seed"]), "--only", str(each["number"]))
         console.print(f"{again}: {each['base']}, {each['kind']}: {each['finding']}", highlight=False, markup=False)
 
 

@@ -66,6 +66,40 @@ def judged(path: Path, strategy: str) -> Verdict:
     return Verdict(outcome, "; ".join(findings) or None, max(seconds, cpu_s), peak)
 
 
+def judge_image(path: Path) -> Verdict:
+    """Patch an image in a process of its own, verify what came of it, and revert it."""
+    try:
+        return isolated(path, f"{__name__}:judged_image", Verdict, _LIMITS)
+    except NanonapError as error:
+        return Verdict("the command itself ended", str(error), 0, 0)
+
+
+def judged_image(path: Path) -> Verdict:
+    """The job of ``judge_image`` in its process."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(_HANGS_AFTER_S)
+    inherited = max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - _LIBRARIES)
+    out, back = path.with_name("out.tar"), path.with_name("back.tar")
+    findings: list[str] = []
+    outcome, cpu_s = _timed(lambda: patcher.patch_image(path, out, force=True), findings)
+    usages = [resource.getrusage(each) for each in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    peak = max(0, max(each.ru_maxrss for each in usages) * 1024 - inherited)
+    if cpu_s > 2 * MOST_CPU_S:
+        findings.append(f"{cpu_s:.1f} s of CPU time")
+    if peak > 3 * path.stat().st_size + _MEMORY:
+        findings.append(f"{peak >> 20} MiB of memory for an image of {path.stat().st_size >> 20} MiB")
+    if outcome == "patched":
+        try:
+            patcher.verify_image(out)
+            if not all(each.same_config for each in patcher.revert_image(out, back, force=True).images):
+                findings.append("revert does not give the image")
+        except NanonapError as error:
+            findings.append(f"a patch that cannot be verified and reverted: {error}")
+    elif out.exists():
+        findings.append("an error, and an output all the same")
+    return Verdict(outcome, "; ".join(findings) or None, cpu_s, peak)
+
+
 def patcher_manifest(out: Path) -> Path:
     """Where the manifest lies."""
     return out.with_name(out.name + ".patch.json")
