@@ -138,7 +138,7 @@ class _Seeking(Plain):
     def pieces(self, count: int | None = None) -> Iterator[bytes]:
         """Skips them."""
         self.raw.at = min(self.raw.size, self.at + (count or 0))
-        self.at, self._rest = self.raw.at, b""
+        self.at = self.raw.at
         return iter(())
 
     def read(self, count: int) -> bytes:

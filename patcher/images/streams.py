@@ -98,32 +98,40 @@ class Plain:
         self.raw, self.at, self.members = raw, 0, list[Member]()
         self.first = raw.read()
         self.kind = _kind(self.first)
-        self._hash, self._pieces, self._rest = hashlib.sha256(), self._expanded(), b""
+        self._hash, self._pieces = hashlib.sha256(), self._expanded()
+        self._piece, self._used = b"", 0
 
     def pieces(self, count: int | None = None) -> Iterator[bytes]:
         """The next ``count`` bytes, or all that are left, in pieces. Raises BadImage where there are fewer."""
         left = count
         while left is None or left > 0:
-            piece = self._rest or next(self._pieces, b"")
-            if not piece:
+            if not self._more():
                 if left is None:
                     return
                 raise BadImage(f"{self.raw.name}: ends early, within an entry")
-            here = len(piece) if left is None else min(left, len(piece))
-            self._rest, piece = piece[here:], piece[:here]
-            self.at += here
-            left = None if left is None else left - here
+            piece = self._taken(len(self._piece) if left is None else left)
+            left = None if left is None else left - len(piece)
             yield piece
 
     def read(self, count: int) -> bytes:
         """The next bytes; fewer at the end alone."""
-        found = bytearray()
-        while len(found) < count and (piece := self._rest or next(self._pieces, b"")):
-            here = min(count - len(found), len(piece))
-            found += piece[:here]
-            self._rest = piece[here:]
-        self.at += len(found)
-        return bytes(found)
+        found = self._taken(count)
+        while len(found) < count and self._more():
+            found += self._taken(count - len(found))
+        return found
+
+    def _more(self) -> bool:
+        """Have a piece of which something is left. False at the end."""
+        if self._used == len(self._piece):
+            self._piece, self._used = next(self._pieces, b""), 0
+        return bool(self._piece)
+
+    def _taken(self, count: int) -> bytes:
+        """What is left of the piece, but no more than that many bytes."""
+        taken = self._piece[self._used : self._used + count]
+        self._used += len(taken)
+        self.at += len(taken)
+        return taken
 
     def digest(self) -> str:
         """``sha256:…`` of all of it: what was not looked at yet is."""
