@@ -6,7 +6,6 @@ An engine is asked by its own command (`docker save`, `docker load`), a registry
 import contextlib
 import os
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
@@ -106,20 +105,18 @@ def target(where: Place, source_of: Place, *, force: bool) -> Iterator[Target]:
         folder = where.kind == "oci" or (where.kind == "" and source_of.path is not None and source_of.path.is_dir())
         with (_folder if folder else _archive)(where.path, source_of.path, force) as sink:
             yield Target(sink, None)
-    elif where.kind == STREAM:
-        with tempfile.TemporaryFile() as stream:
-            yield Target(ArchiveSink(stream), None)
-            _send(stream)
-    else:
-        with tempfile.TemporaryDirectory(prefix="nanonap-") as inside:
-            archive = Path(inside, "image.tar")
-            tags = (_tag(where),)
-            with archive.open("wb+") as stream:
-                yield Target(ArchiveSink(stream), tags)
-            if where.kind == _REGISTRY:
-                _run(["skopeo", "copy", "-a", f"oci-archive:{archive}", f"docker://{where.name}"], where)
-            else:
-                _run([where.kind, "load", "-i", str(archive)], where)
+        return
+    tags = None if where.kind == STREAM else (_tag(where),)
+    with tempfile.TemporaryDirectory(prefix="nanonap-") as inside:
+        archive = Path(inside, "image.tar")
+        with _archive(archive, None, force=False) as sink:
+            yield Target(sink, tags)
+        if where.kind == STREAM:
+            _send(archive)
+        elif where.kind == _REGISTRY:
+            _run(["skopeo", "copy", "-a", f"oci-archive:{archive}", f"docker://{where.name}"], where)
+        else:
+            _run([where.kind, "load", "-i", str(archive)], where)
 
 
 def _tag(where: Place) -> str:
@@ -138,7 +135,10 @@ def _folder(path: Path, _source: Path | None, _force: bool) -> Iterator[Sink]:
 
 @contextlib.contextmanager
 def _archive(path: Path, source_path: Path | None, force: bool) -> Iterator[Sink]:
-    streams = path.exists() and not stat.S_ISREG(path.stat().st_mode)
+    try:
+        streams = path.exists() and not (path.is_file() or path.is_dir())
+    except OSError as error:
+        raise as_ours(error, path) from error
     out = path if streams else check_output(source_path or Path(os.devnull), path, force)
     with beside(out, replace=force) as temporary:
         try:
@@ -155,12 +155,11 @@ def check_stdout() -> None:
         raise UsageError("standard output is a terminal: send the archive to a file or a command", parameters=("out",))
 
 
-def _send(stream: BinaryIO) -> None:
+def _send(archive: Path) -> None:
     """An archive to standard output, when all of it is there."""
     sys.stdout.flush()
-    stream.seek(0)
     try:
-        with os.fdopen(os.dup(1), "wb") as out:
+        with archive.open("rb") as stream, os.fdopen(os.dup(1), "wb") as out:
             shutil.copyfileobj(stream, out)
     except BrokenPipeError:
         raise

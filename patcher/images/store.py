@@ -6,6 +6,7 @@ import posixpath
 import re
 import stat
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,17 +25,27 @@ _OWN = re.compile(r"oci-layout|index\.json|blobs/sha256/[0-9a-f]{64}")  # what a
 
 @dataclass(frozen=True)
 class Blob:
-    """A file of an image, where its bytes lie. ``name`` tells it from all others."""
+    """A file of an image: a part of an open archive, or a file of a folder, which is open while it is read.
+
+    ``name`` tells it from all others.
+    """
 
     name: str
-    descriptor: int
+    place: int | Path
     offset: int
     size: int
     budget: Budget
 
     def read(self) -> Raw:
-        """It, from its start."""
-        return Raw(self.name, self.descriptor, self.offset, self.size, self.budget)
+        """It, from its start. Raises BadImage where it cannot be opened."""
+        if isinstance(self.place, int):
+            return Raw(self.name, self.place, self.offset, self.size, self.budget)
+        descriptor = _opened(self.place)
+        if descriptor is None:
+            raise BadImage(f"{self.name}: is gone; try again")
+        raw = Raw(self.name, descriptor, 0, self.size, self.budget)
+        weakref.finalize(raw, os.close, descriptor)
+        return raw
 
     def content(self) -> bytes:
         """All of a document. Raises ImageTooLarge, or BadImage."""
@@ -69,34 +80,35 @@ class Store:
 
 
 class FolderStore(Store):
-    """An OCI layout in a folder. No link in it is followed."""
+    """An OCI layout in a folder. No link in it is followed, and no other file is read."""
 
-    def __init__(self, name: str, folder: Path, budget: Budget, stack: contextlib.ExitStack) -> None:
-        """Its files stay open as long as the stack."""
+    def __init__(self, name: str, folder: Path, budget: Budget) -> None:
+        """Nothing is opened yet."""
         super().__init__(name, budget)
-        self._folder, self._stack, self._open = folder, stack, dict[str, Blob | None]()
+        self._folder = folder
 
     def file(self, name: str) -> Blob | None:
         """As ``Store``'s."""
-        if name not in self._open:
-            self._open[name] = self._opened(name)
-        return self._open[name]
-
-    def _opened(self, name: str) -> Blob | None:
-        if not _OWN.fullmatch(name):
-            return None
         path = self._folder / name
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
+        descriptor = _opened(path) if _OWN.fullmatch(name) else None
+        if descriptor is None:
             return None
-        except OSError as error:
-            raise BadImage(f"{path}: cannot be read ({os.strerror(error.errno or 0)})") from error
-        self._stack.callback(os.close, descriptor)
-        status = os.fstat(descriptor)
+        try:
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise BadImage(f"{path}: not a regular file")
-        return Blob(str(path), descriptor, 0, status.st_size, self.budget)
+        return Blob(str(path), path, 0, status.st_size, self.budget)
+
+
+def _opened(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BadImage(f"{path}: cannot be read ({os.strerror(error.errno or 0)})") from error
 
 
 class ArchiveStore(Store):
@@ -159,7 +171,7 @@ def opened(place: Path | BinaryIO, name: str, budget: Budget) -> Iterator[Store]
     """A folder, an archive, or a stream of one. Raises InputNotFound or BadImage."""
     with contextlib.ExitStack() as stack:
         if isinstance(place, Path) and place.is_dir():
-            yield FolderStore(name, place, budget, stack)
+            yield FolderStore(name, place, budget)
             return
         stream = stack.enter_context(_file(place)) if isinstance(place, Path) else place
         yield ArchiveStore(name, stack.enter_context(_kept(stream, name, budget)), budget)
