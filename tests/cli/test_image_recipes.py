@@ -27,9 +27,10 @@ def engine(request: pytest.FixtureRequest) -> Iterator[str]:
         yield command
 
 
-@pytest.fixture
-def images(engine: str, core: Installed, sleepbench: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def images(engine: str, core: Installed, sleepbench: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The service's image, and the command's, of this machine's Python."""
+    tmp_path = tmp_path_factory.mktemp("images")
     root = tmp_path / "root"
     make_rootfs(core, root)
     changes = [f"--change={line}" for line in settings()]

@@ -111,7 +111,7 @@ def test_inspect_lists_every_go_program_once(rich: Case) -> None:
     assert after.programs[0].seen.patched is not None
 
 
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("packed", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_an_archive_of_dockers_keeps_its_streams_and_names(
     rich: Case, service: bytes, patched: bytes, tmp_path: Path, packed: bool
 ) -> None:
@@ -141,6 +141,7 @@ def listed_in(archive: Path) -> list[dict[str, Any]]:
         return found
 
 
+@pytest.mark.long
 def test_the_command_patches_a_pipe_into_a_pipe(rich: Case, service: bytes, tmp_path: Path) -> None:
     docker_archive(tmp_path / "saved.tar", rich.layers, Entrypoint=["/bin/app"])
     words = [str(Path(sys.executable).with_name("invoke")), "patch", "--image", "-", "--out", "-", "--slack-ns", "1"]
@@ -163,7 +164,7 @@ def raw_deflate(level: int, memory: int = 8) -> Callable[[bytes], bytes]:
 
 
 @pytest.mark.parametrize(("level", "memory"), [(1, 8), (6, 8), (9, 8), (6, 9)])
-@pytest.mark.parametrize("size", [100, 3 << 20])
+@pytest.mark.parametrize("size", [100, 1 << 19])
 def test_the_level_of_zlib_is_found_by_trying(tmp_path: Path, level: int, memory: int, size: int) -> None:
     plain = b"".join(b"%d %x\n" % (each * each, each) for each in range(size // 10))
     stream = stream_of(tmp_path / "blob", raw_deflate(level, memory)(plain))
@@ -189,6 +190,7 @@ def stream_of(path: Path, data: bytes) -> Plain:
     return Plain(Raw(str(path), os.open(path, os.O_RDONLY), 0, len(data), Budget()))
 
 
+@pytest.mark.long
 def test_a_layer_in_several_gzip_members_keeps_them_and_their_headers(service: bytes, tmp_path: Path) -> None:
     layer = Tar().add("a", b"a" * 100_000).add("app", service).add("z", b"z" * 5000).bytes()
     cuts = [0, 50_000, 200_000, len(layer)]

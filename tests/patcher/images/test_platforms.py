@@ -111,6 +111,7 @@ def test_a_platform_that_cannot_be_patched_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_foreign_layer_that_is_not_there_stays_so(service: bytes, tmp_path: Path) -> None:
     layout = Layout(tmp_path / "image")
     base, top = Tar().add("windows", b"x").bytes(), Tar().add("app", service).bytes()
@@ -173,6 +174,7 @@ def test_a_sparse_program_is_refused(tmp_path: Path) -> None:
         patcher.patch_image(source, tmp_path / "out.tar", path=["/app"])
 
 
+@pytest.mark.long
 def test_of_all_programs_those_that_can_be_patched_are(service: bytes, patched: bytes, tmp_path: Path) -> None:
     """One is patched already; both lie in one layer, which another image has, too."""
     layer = Tar().add("a", patched).add("b", service).bytes()
@@ -221,6 +223,7 @@ def test_a_stock_image_has_nothing_to_verify_or_revert(rich: Case, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_zstd_layers_stay_so(service: bytes, patched: bytes, tmp_path: Path) -> None:
     zstandard = pytest.importorskip("zstandard")
     layer = Tar().add("app", service).bytes()
