@@ -1,5 +1,6 @@
 """Damaged container images: documents and tar streams that lie, with all digests right, so that the lie is met."""
 
+import copy
 import functools
 import gzip
 import io
@@ -134,7 +135,7 @@ def _damage(draws: random.Random, document: Any) -> None:  # noqa: ANN401 - JSON
         elif way < 0.3 and isinstance(here, list):
             here *= draws.choice((2, 50))
         else:
-            here[key] = draws.choice(_HOSTILE)
+            here[key] = copy.deepcopy(draws.choice(_HOSTILE))  # or damage to it would last
         return
 
 
