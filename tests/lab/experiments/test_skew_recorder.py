@@ -21,6 +21,7 @@ from tests.conftest import BuildProgram
 from tests.lab.attribution.tracing import left, needs_tracing
 from tests.lab.experiments.recorders import ENVIRONMENT, needs_bpftrace
 from tests.patience import PATIENCE_S, wait_until
+from tests.soon import soon
 
 _CUT_NS = 1_000  # what tracefs may show too early
 
@@ -128,7 +129,7 @@ def tracefs_mounts() -> list[str]:
     return [each for each in mounts if each.split()[2] == "tracefs"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", soon([signal.SIGINT, signal.SIGKILL], 0))
 def test_nothing_is_left_of_an_experiment_that_is_ended(
     running: subprocess.Popen[bytes], number: int, tmp_path: Path
 ) -> None:
@@ -154,7 +155,7 @@ def test_bpftrace_ends_with_its_recorder_however_that_ends() -> None:
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started))
 
 
-@pytest.mark.parametrize("at", ["_prepare", "start"])
+@pytest.mark.parametrize("at", soon(["_prepare", "start"], 1))
 def test_a_recorder_that_is_ended_while_it_begins_leaves_nothing(at: str) -> None:
     needs_tracing()
     script = f"""
