@@ -22,6 +22,7 @@ from nanonap.toolchain.releases import NEWEST, oldest_release, release_toolchain
 from nanonap.trials.unwinding.asleep import CLOCK_NANOSLEEP, EPOLL_PWAIT, EPOLL_PWAIT2
 from patcher.errors import UnsupportedGo
 from tests.patience import wait_until
+from tests.soon import soon
 
 RELEASES = (NEWEST, oldest_release())
 
