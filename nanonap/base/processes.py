@@ -33,10 +33,11 @@ def check_system() -> None:
 def started(pid: int) -> int | None:
     """When a process started, in clock ticks since boot (field 22 of proc_pid_stat(5)); None if there is none."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as stream:  # noqa: PTH123 - asked while a process stands still
+            text = stream.read()
     except OSError:
         return None
-    return int(text.rpartition(")")[2].split()[19])  # the name in brackets may hold blanks and brackets
+    return int(text.rpartition(b")")[2].split()[19])  # the name in brackets may hold blanks and brackets
 
 
 def cpu_time_ns(pid: int) -> int:

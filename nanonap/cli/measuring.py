@@ -198,7 +198,8 @@ def compare(_: Context, first: str, second: str, json: bool = False) -> None:
     positional=["name"],
     help={
         "name": "which one: stretch, dilation, bandwidth, quota-limits, environments, small-quotas, engines, "
-        "attribution, quantum, rival, wakeup, clocks, path, handoff, skew, minimum, polling, live, article-patch",
+        "attribution, quantum, rival, bounded, wakeup, clocks, path, handoff, skew, minimum, polling, live, "
+        "article-patch",
         "quick": "a few seconds: the same questions, wider intervals",
         "backend": "how to set the quota, as for `bench` (default: auto)",
         "inside-limit": INSIDE_HELP,

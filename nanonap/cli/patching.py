@@ -20,8 +20,9 @@ if TYPE_CHECKING:
         "mode": "build modes, comma-separated: default, stripped, pie, pie-stripped, external, cgo, race, noopt, "
         "untrimmed, big, pgo and pgo-stripped (with a profile of the waiting runtime, Go 1.21 and later), "
         "rebuilt (its runtime waits in epoll_pwait2), upstream (the same as Go's developers plan it), "
-        "wakep-queued and wakep-needed (controls of the experiment wakeup), or `all` (all "
-        "except big and those that change the runtime). Without --mode: default, rebuilt, upstream, and slackexec, "
+        "wakep-queued and wakep-needed (controls of the experiment wakeup), counted-1250, counted-10000 and saved-5000 "
+        "(those of the experiment bounded), or `all` (all except big and those that change the "
+        "runtime). Without --mode: default, rebuilt, upstream, and slackexec, "
         "which starts programs with less timer slack",
         "go-binary": "path of a go command to use instead of a pinned toolchain",
         "json": JSON_HELP,

@@ -77,11 +77,10 @@ def whole(option: str, text: str | None) -> int | None:
 
 
 def process_number(text: str) -> int:
-    """The number of a process. Raises UsageError."""
-    number = whole("pid", text)
-    if number is None or number < 1:
+    """The number of a process, of which there are at most 2^22 (proc_sys_kernel(5), pid_max). Raises UsageError."""
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
         raise UsageError(f"{text}: not the number of a process")
-    return number
+    return int(text)
 
 
 def show_json(document: object) -> None:

@@ -6,10 +6,13 @@ Every mode but ``untrimmed`` has ``-trimpath``, so that the folder of the source
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from nanonap.base.errors import UsageError
 from nanonap.base.terminal import messages
+from nanonap.toolchain.bounded import SINCE as BOUNDED
+from nanonap.toolchain.bounded import counted_files, saved_files
 from nanonap.toolchain.errors import ModeImpossible
 from nanonap.toolchain.rebuilt import rebuilt_files
 from nanonap.toolchain.upstream import upstream_files
@@ -73,6 +76,8 @@ MODES = {
         Mode("upstream", rival=upstream_files),
         Mode("wakep-queued", rival=queued_files, since=SINCE),
         Mode("wakep-needed", rival=needed_files, since=SINCE),
+        *(Mode(f"counted-{each}", rival=partial(counted_files, each), since=BOUNDED) for each in (1_250, 10_000)),
+        Mode("saved-5000", rival=partial(saved_files, 5_000), since=BOUNDED),
     )
 }
 

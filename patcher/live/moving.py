@@ -1,7 +1,7 @@
 """Where each held thread stands, and the registers that it is given: all are known before the first is set."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from patcher.edit.moves import Place, Table
@@ -48,29 +48,25 @@ def moves_of(
     ``scan_all``: look for signal frames in every thread, not in those alone that block signals: a handler of C's may
     block none.
     """
-    return {
-        tid: values
-        for tid in tids
-        if (values := _moved(tid, ptrace.registers(tid), tables, memory, scan_all=scan_all)) is not None
-    }
+    return {tid: values for tid in tids if (values := _moved(tid, tables, memory, scan_all=scan_all)) is not None}
 
 
-def _moved(
-    tid: int, registers: dict[str, int], tables: Sequence[Table], memory: Memory, *, scan_all: bool
-) -> dict[str, int] | None:
-    if registers["cs"] != threads.CODE_SELECTOR:
+def _moved(tid: int, tables: Sequence[Table], memory: Memory, *, scan_all: bool) -> dict[str, int] | None:
+    counter, selector, stack = ptrace.where(tid)
+    if selector != threads.CODE_SELECTOR:
         raise Doubt(f"thread {tid} does not run 64-bit code")
     if scan_all or ptrace.signal_mask(tid):
-        _check_frames(tid, registers, tables, memory)
-    place = _place(registers, tables, memory)
+        _check_frames(tid, stack, tables, memory)
+    place = _place(counter - memory.bias, stack, tables, memory)
     if place is None:
         return None
+    registers = ptrace.registers(tid)
     result = registers[threads.RESULT] & 0xFFFFFFFF
     _, move = place.chosen(result - (result >> 31 << 32))
     if move is None:
-        raise Doubt(f"thread {tid} stands at {registers[threads.PROGRAM_COUNTER] - memory.bias:#x}, in the wait's code")
+        raise Doubt(f"thread {tid} stands at {counter - memory.bias:#x}, in the wait's code")
     values = dict(registers)
-    stack_pointer = registers[threads.STACK_POINTER] + move.pop
+    stack_pointer = stack + move.pop
     values[threads.STACK_POINTER] = stack_pointer
     for name, offset in move.load.items():
         values[name] = memory.word(stack_pointer + offset)
@@ -81,21 +77,20 @@ def _moved(
     return {name: value & _MINUS_ONE for name, value in values.items()}
 
 
-def _place(registers: Mapping[str, int], tables: Sequence[Table], memory: Memory) -> Place | None:
-    """What a thread's place says; None for one that stays where it is."""
-    at = registers[threads.PROGRAM_COUNTER] - memory.bias
+def _place(at: int, stack: int, tables: Sequence[Table], memory: Memory) -> Place | None:
+    """What a thread's place says, by its program counter as linked; None for one that stays where it is."""
     for table in tables:
         if any(low <= at < high for low, high in table.ranges):
             return None if at in table.stay else table.places.get(at, Place())
         low, high = table.callee
-        if low <= at < high and memory.word(registers[threads.STACK_POINTER]) - memory.bias == table.returns:
+        if low <= at < high and memory.word(stack) - memory.bias == table.returns:
             return table.callee_places.get(at, Place())
     return None
 
 
-def _check_frames(tid: int, registers: Mapping[str, int], tables: Sequence[Table], memory: Memory) -> None:
+def _check_frames(tid: int, stack: int, tables: Sequence[Table], memory: Memory) -> None:
     """A thread in a signal handler comes back to where its frame says. Raises Doubt where that is in the code."""
-    start = registers[threads.STACK_POINTER] & -_WORD
+    start = stack & -_WORD
     for counter in threads.interrupted_at(memory.at(start, _SCANNED)):
         at = counter - memory.bias
         for table in tables:

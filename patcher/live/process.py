@@ -54,7 +54,8 @@ def target_of(pid: int) -> Target:
 def entry_of(pid: int) -> int:
     """Where the kernel has put the program's entry (proc_pid_auxv(5)): what its load bias is told by."""
     try:
-        data = Path(f"/proc/{pid}/auxv").read_bytes()
+        with open(f"/proc/{pid}/auxv", "rb", buffering=0) as stream:  # noqa: PTH123 - asked while the process stands still
+            data = stream.read()
     except (FileNotFoundError, ProcessLookupError) as error:
         raise NoSuchProcess(f"process {pid}: ended") from error
     values = dict(struct.iter_unpack("<QQ", data[: len(data) // 16 * 16]))

@@ -4,6 +4,7 @@ Nothing here sets an option: a tracer that dies lets its threads go on as they a
 """
 
 import ctypes
+import errno
 import os
 import signal
 import time
@@ -25,6 +26,8 @@ _ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void
 _ptrace.restype = ctypes.c_long
 _registers = ctypes.create_string_buffer(threads.SIZE)  # once: the process stands still meanwhile
 _registers_at = ctypes.addressof(_registers)
+_mask = ctypes.c_uint64()
+_mask_at = ctypes.addressof(_mask)
 
 
 def _call(request: int, tid: int, address: int = 0, data: object = None) -> int:
@@ -51,8 +54,14 @@ def detach(tid: int, number: int = 0) -> None:
     _call(_DETACH, tid, data=number)
 
 
+def where(tid: int) -> tuple[int, int, int]:
+    """The program counter, the code selector and the stack pointer of a stopped thread."""
+    _call(_GETREGS, tid, data=_registers_at)
+    return threads.where(_registers)
+
+
 def registers(tid: int) -> dict[str, int]:
-    """The registers of a stopped thread."""
+    """The registers of a stopped thread: many, so not asked for of each."""
     _call(_GETREGS, tid, data=_registers_at)
     return threads.unpack(_registers)
 
@@ -67,9 +76,8 @@ def set_registers(tid: int, values: dict[str, int]) -> None:
 
 def signal_mask(tid: int) -> int:
     """The signals that a stopped thread blocks: not 0 in a signal handler of Go's, which blocks all."""
-    buffer = ctypes.c_uint64()
-    _call(_GETSIGMASK, tid, _SIGSET, ctypes.addressof(buffer))
-    return buffer.value
+    _call(_GETSIGMASK, tid, _SIGSET, _mask_at)
+    return _mask.value
 
 
 def seccomp_filter(tid: int, index: int) -> bytes | None:
@@ -77,10 +85,12 @@ def seccomp_filter(tid: int, index: int) -> bytes | None:
 
     Raises OSError where it may not be read: that takes CAP_SYS_ADMIN and no filter of one's own.
     """
-    try:
-        length = _call(_SECCOMP_GET_FILTER, tid, index)
-    except FileNotFoundError:
-        return None
+    length: int = _ptrace(_SECCOMP_GET_FILTER, tid, index, None)
+    if length == -1:
+        number = ctypes.get_errno()
+        if number in (errno.ENOENT, errno.EINVAL):  # no more, or none at all (kernel/seccomp.c, get_nth_filter)
+            return None
+        raise OSError(number, os.strerror(number))
     buffer = ctypes.create_string_buffer(length * _BPF_INSTRUCTION)
     _call(_SECCOMP_GET_FILTER, tid, index, ctypes.addressof(buffer))
     return buffer.raw

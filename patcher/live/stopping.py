@@ -25,8 +25,14 @@ def thread_ids(pid: int) -> list[int]:
         raise NoSuchProcess(f"process {pid}: ended") from error
 
 
+class Held(dict[int, ptrace.Stop]):
+    """How each thread stands, by its number; ``since_ns``: when the first was told to stop (CLOCK_MONOTONIC)."""
+
+    since_ns = 0
+
+
 @contextlib.contextmanager
-def held(pid: int, limit_s: float) -> Iterator[dict[int, ptrace.Stop]]:
+def held(pid: int, limit_s: float) -> Iterator[Held]:
     """Every thread, stopped, with how it stands; behind the block all go on, each with the signal it was about to get.
 
     None of them runs meanwhile, and there is none beside: a list that is read while all known ones stand, and names no
@@ -35,6 +41,7 @@ def held(pid: int, limit_s: float) -> Iterator[dict[int, ptrace.Stop]]:
     too, which no detach can.
     """
     until = time.monotonic() + limit_s
+    since_ns = 0
     stops: dict[int, ptrace.Stop | None] = {}
     ended: list[int] = []
     try:
@@ -43,6 +50,7 @@ def held(pid: int, limit_s: float) -> Iterator[dict[int, ptrace.Stop]]:
             for tid in new:
                 stops[tid] = None
                 _seize(pid, tid)
+            since_ns = since_ns or time.monotonic_ns()
             for tid in new:
                 try:
                     ptrace.interrupt(tid)
@@ -54,7 +62,9 @@ def held(pid: int, limit_s: float) -> Iterator[dict[int, ptrace.Stop]]:
         for tid in listed:
             if stops.get(tid) is None and not _is_gone(status_of(tid)):
                 raise Doubt(f"thread {tid} is not held: another has exec'd and has its number now")
-        yield {tid: stop for tid, stop in stops.items() if stop is not None}
+        standing = Held((tid, stop) for tid, stop in stops.items() if stop is not None)
+        standing.since_ns = since_ns
+        yield standing
     finally:
         for tid, stop in stops.items():
             try:

@@ -58,6 +58,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_every_go_source(wheel: P
     assert held - metadata == wanted
 
 
+@pytest.mark.long
 def test_the_core_is_small_and_brings_nothing_of_the_lab(core: Installed) -> None:
     files = [each for name in core.added for each in _files(core.packages / name)]
     assert sum(each.stat().st_size for each in files) <= MOST_BYTES

@@ -85,6 +85,7 @@ def test_a_link_on_path_leads_to_the_project(project: Path, tmp_path: Path) -> N
     assert not (tmp_path / ".venv").exists()
 
 
+@pytest.mark.long
 def test_a_moved_project_makes_its_environment_anew(project: Path) -> None:
     moved = project.rename(project.with_name("second place"))
     status, out, said = answer(start(moved / "lab"))

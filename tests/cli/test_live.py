@@ -94,7 +94,7 @@ def test_for_a_while_until_ctrl_c(target: Running, invoke: Invoke) -> None:
     [
         (("inject",), "name exactly one of"),
         (("eject", "1", "--all"), "name exactly one of"),
-        (("inject", "x"), "not a whole number"),
+        (("inject", "x"), "x: not the number of a process"),
         (("inject", "1", "--for", "1s", "--dry-run"), "exclude each other"),
         (("inject", "1", "--quantum", "800000", "--spin", "40000"), "exclude each other"),
         (("status", "1", "--match", "x"), "exclude each other"),

@@ -65,6 +65,7 @@ def traced(target: Running) -> Iterator[None]:
         os.waitpid(tracer, 0)
 
 
+@pytest.mark.long
 def test_one_that_is_kept_by_another_does_not_keep_the_rest(survive: Path, tmp_path: Path) -> None:
     own = Path(shutil.copy2(survive, tmp_path / "survive"))  # no other test's process runs it
     with running(own, *_SLEEPS) as one, running(own, *_SLEEPS) as other:

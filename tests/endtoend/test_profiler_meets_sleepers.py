@@ -13,7 +13,7 @@ from tests.soon import soon
 
 
 @pytest.mark.parametrize("go", soon(RELEASES, 0))
-@pytest.mark.parametrize("variant", ["netpoll", "netpoll+slack1", "netpoll+slack1+spin", "sleep"])
+@pytest.mark.parametrize("variant", soon(["netpoll", "netpoll+slack1", "netpoll+slack1+spin", "sleep"], 1))
 def test_samples_in_the_stub_lead_to_whoever_waits(survivors: Survivors, tmp_path: Path, variant: str, go: str) -> None:
     seen = profiled(survivors(variant, go), variant, tmp_path, "5s")
     assert seen.met > 0

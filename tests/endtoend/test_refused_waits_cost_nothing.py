@@ -19,6 +19,7 @@ WITHIN = 0.05
 FEW = 200  # calls in ten seconds, from which shares say something: a far timer's vary from 5 to 60 by chance alone
 
 
+@pytest.mark.long
 def test_a_refused_program_calls_the_kernel_as_often_as_stock(build_program: BuildProgram, tmp_path: Path) -> None:
     if shutil.which("perf") is None:
         pytest.skip("perf counts system calls; install it (Debian: apt-get install linux-perf)")

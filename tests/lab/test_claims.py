@@ -161,6 +161,7 @@ def test_what_one_place_cannot_answer_is_not_told_at_length_where_another_does()
     assert [(each.source, verdict.claim) for each, verdict in answer.left_open] == [(guest, "Q1")]
 
 
+@pytest.mark.long
 def test_a_claim_is_run_for_real_and_shown(backend: Backend, tmp_path: Path) -> None:
     out = tmp_path / "out"
     kept(out / FOLDER / LIMITS.name, "2026-01-01T00:00:00", backend=backend.name)

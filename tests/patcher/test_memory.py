@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from nanonap.base.paths import PROJECT
 from tests.patcher.conftest import INVOKE
 
@@ -29,6 +31,7 @@ def peak(*words: str | Path) -> int:
     return kilobytes << 10
 
 
+@pytest.mark.long
 def test_no_command_holds_a_copy_of_the_file(program: Path) -> None:
     noise = os.urandom(1 << 20)
     with program.open("ab") as stream:

@@ -12,6 +12,7 @@ from patcher.golang.functions import Functions
 from patcher.golang.image import read_image
 from tests.patcher.mutate import refusal, write
 from tests.patcher.programs import build_precise
+from tests.soon import soon
 
 NETPOLL = "runtime.netpoll"
 
@@ -51,7 +52,7 @@ def test_a_function_table_of_unknown_format_is_refused(program: Path, field: str
     assert "pclntab" in refusal(program, "netpoll", NanonapError)
 
 
-@pytest.mark.parametrize("keeps_milliseconds", [True, False])
+@pytest.mark.parametrize("keeps_milliseconds", soon([True, False], 0))
 def test_a_runtime_that_is_precise_by_itself_is_refused_as_such(tmp_path: Path, keeps_milliseconds: bool) -> None:
     precise = build_precise(tmp_path / "precise", keeps_milliseconds=keeps_milliseconds)
     assert "EpollPwait2 and is precise by itself" in refusal(precise, "netpoll", AlreadyPrecise)

@@ -96,6 +96,7 @@ def test_what_the_runtime_calls_itself_stands_in_for_missing_build_information(t
     assert patcher.patch(pie, tmp_path / "out").manifest.go.version == "mine"
 
 
+@pytest.mark.long
 def test_a_stripped_program_of_go_118_is_refused_without_build_information_too(
     build_program: BuildProgram, tmp_path: Path
 ) -> None:

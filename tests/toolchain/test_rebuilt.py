@@ -92,6 +92,7 @@ def test_the_patcher_knows_it_as_precise_and_lowers_its_slack(
     assert run.header["timer_slack_ns"] == 1
 
 
+@pytest.mark.long
 def test_goroot_is_read_only(tmp_path: Path, toolchain: Toolchain) -> None:
     runtime = toolchain.root() / "src" / "runtime"
     before = listing(runtime)

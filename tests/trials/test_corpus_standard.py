@@ -106,12 +106,14 @@ def test_a_test_that_fails_in_one_arm_alone_is_changed_with_the_counts_of_six_ru
     assert "stock ended: exit 0; patched: exit 1" in row.detail
 
 
+@pytest.mark.long
 def test_a_panic_in_one_arm_alone_is_changed(standard: Standard, tmp_path: Path, altered: Altered) -> None:
     row = compared(standard, tmp_path, standard.build(CONTEXT), altered("panics"))
     assert row.result == Result.CHANGED
     assert "stock ended: exit 0; patched: panic" in row.detail
 
 
+@pytest.mark.long
 def test_a_test_whose_verdict_varies_in_stock_too_is_shown_as_that(
     standard: Standard, tmp_path: Path, altered: Altered
 ) -> None:

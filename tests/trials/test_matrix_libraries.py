@@ -22,6 +22,7 @@ from nanonap.toolchain.releases import NEWEST, oldest_release, release_toolchain
 from nanonap.trials.unwinding.asleep import CLOCK_NANOSLEEP, EPOLL_PWAIT, EPOLL_PWAIT2
 from patcher.errors import UnsupportedGo
 from tests.patience import wait_until
+from tests.soon import soon
 
 RELEASES = (NEWEST, oldest_release())
 
@@ -142,7 +143,7 @@ class Loaded:
     release: str
 
 
-@pytest.fixture(scope="module", params=RELEASES)
+@pytest.fixture(scope="module", params=soon(RELEASES, 0))
 def c_library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     folder = tmp_path_factory.mktemp("c-shared")
     library = go_build(release_toolchain(request.param), folder, "library", LIBRARY, "-buildmode=c-shared")
@@ -151,7 +152,7 @@ def c_library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return Loaded(library, folder / "host", request.param)
 
 
-@pytest.fixture(scope="module", params=RELEASES)
+@pytest.fixture(scope="module", params=soon(RELEASES, 0))
 def plugin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     folder, toolchain = tmp_path_factory.mktemp("plugin"), release_toolchain(request.param)
     return Loaded(
@@ -220,7 +221,7 @@ def test_a_c_library_is_refused_a_slack_because_it_has_no_entry(c_library: Loade
 
 @pytest.mark.parametrize(
     ("release", "link"),
-    [(release, link) for release in RELEASES for link in ((), ("-static",))],
+    soon([(release, link) for release in RELEASES for link in ((), ("-static",))], 0),
     ids=lambda each: "-".join(each) if isinstance(each, tuple) else each,
 )
 def test_a_c_program_with_go_linked_in_is_patched_as_a_go_program_is(

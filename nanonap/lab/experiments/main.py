@@ -47,6 +47,7 @@ EXPERIMENTS = {
     "attribution": "nanonap.lab.experiments.attribution.experiment:Attributed",
     "quantum": "nanonap.lab.experiments.quantum.experiment:Quantum",
     "rival": "nanonap.lab.experiments.rival.experiment:Rival",
+    "bounded": "nanonap.lab.experiments.bounded.experiment:Bounded",
     "wakeup": "nanonap.lab.experiments.wakeup.experiment:Wakeup",
     "clocks": "nanonap.lab.experiments.clocks.experiment:Clocks",
     "path": "nanonap.lab.experiments.path.experiment:SleepPath",

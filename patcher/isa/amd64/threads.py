@@ -14,6 +14,7 @@ REGISTERS = (
     "orig_rax", "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base", "ds", "es", "fs", "gs",
 )  # fmt: skip
 _LAYOUT = struct.Struct(f"<{len(REGISTERS)}Q")
+_WHERE = struct.Struct(f"<{8 * REGISTERS.index('rip')}xQQ8xQ")  # rip, cs, (eflags), rsp
 SIZE = _LAYOUT.size
 PROGRAM_COUNTER, STACK_POINTER, RESULT, IN_SYSTEM_CALL = "rip", "rsp", "rax", "orig_rax"
 AUDIT_ARCH = 0xC000003E  # AUDIT_ARCH_X86_64 (linux/audit.h)
@@ -33,6 +34,12 @@ def pack(registers: dict[str, int]) -> bytes:
 def unpack(data: bytes | ctypes.Array[ctypes.c_char]) -> dict[str, int]:
     """What PTRACE_GETREGS gave, by name; unsigned."""
     return dict(zip(REGISTERS, _LAYOUT.unpack(data), strict=True))
+
+
+def where(data: ctypes.Array[ctypes.c_char]) -> tuple[int, int, int]:
+    """The program counter, the code selector and the stack pointer of what PTRACE_GETREGS gave."""
+    counter, selector, stack = _WHERE.unpack_from(data)
+    return counter, selector, stack
 
 
 def interrupted_at(stack: bytes) -> Iterator[int]:

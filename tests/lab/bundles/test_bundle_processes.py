@@ -22,6 +22,7 @@ from tests.lab.bundles.made_bundles import (
 )
 from tests.lab.made import write_result
 from tests.patience import PATIENCE_S
+from tests.soon import soon
 
 INVOKE = Path(sys.executable).with_name("invoke")
 
@@ -90,7 +91,7 @@ def interruptible() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("interruptible")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", soon([signal.SIGINT, signal.SIGTERM], 0))
 def test_an_interrupted_bundle_leaves_nothing(folder: Path, tmp_path: Path, number: signal.Signals) -> None:
     where, temporary = tmp_path / "where", tmp_path / "temporary"
     where.mkdir()
@@ -113,6 +114,7 @@ def test_an_interrupted_bundle_leaves_nothing(folder: Path, tmp_path: Path, numb
 FULL_DISK = 'mount -t tmpfs -o size=100k none "$1" && d=$1 && shift && { "$@"; s=$?; ls -A "$d"; exit $s; }'
 
 
+@pytest.mark.long
 def test_a_full_disk_is_said_so_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
     small, temporary = tmp_path / "small", tmp_path / "temporary"
     small.mkdir()

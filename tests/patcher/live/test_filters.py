@@ -20,13 +20,14 @@ from tests.conftest import BuildProgram
 from tests.patcher.live.filtered import code_for, install
 from tests.patcher.live.targets import Running, running
 from tests.patience import PATIENCE_S
+from tests.soon import soon
 
 FILTERED = Path(__file__).with_name("filtered.py")
 EPOLL_PWAIT2, GETPPID = 441, 110
 KILLED = {filters.KILL_PROCESS: 31, filters.KILL_THREAD: 31, filters.TRAP: 31}
 
 
-@pytest.mark.parametrize("value", [filters.KILL_PROCESS, filters.TRAP, filters.ERRNO], ids=hex)
+@pytest.mark.parametrize("value", soon([filters.KILL_PROCESS, filters.TRAP, filters.ERRNO], 0), ids=hex)
 def test_what_would_harm_is_refused(build_program: BuildProgram, value: int) -> None:
     with _filtered(build_program("survive"), EPOLL_PWAIT2, value) as target:
         with pytest.raises(SeccompKills, match="seccomp filter"):
@@ -37,7 +38,7 @@ def test_what_would_harm_is_refused(build_program: BuildProgram, value: int) -> 
 
 @pytest.mark.parametrize(
     "value",
-    [filters.ERRNO | errno.EPERM, filters.TRACE],
+    soon([filters.ERRNO | errno.EPERM, filters.TRACE], 0),
     ids=hex,
 )
 def test_what_is_harmless_goes_in_and_the_program_sleeps_on(build_program: BuildProgram, value: int) -> None:

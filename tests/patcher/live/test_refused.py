@@ -30,6 +30,7 @@ from tests.conftest import BuildProgram
 from tests.patcher.live.targets import Codes, Running, running
 from tests.patcher.programs import SLEEPS, build
 from tests.patience import PATIENCE_S, wait_until
+from tests.soon import soon
 
 _FREEZER = Path("/sys/fs/cgroup/freezer")
 
@@ -165,7 +166,7 @@ def test_memory_that_nobody_knows(target: Running) -> None:
             call(target.pid)
 
 
-@pytest.mark.parametrize("what", ["deleted", "replaced"])
+@pytest.mark.parametrize("what", soon(["deleted", "replaced"], 0))
 def test_a_file_that_is_no_longer_the_processes_own_is_no_matter(survive: Path, tmp_path: Path, what: str) -> None:
     program = Path(shutil.copy2(survive, tmp_path / "program"))
     with running(program, "-mode", "wait", "-sleepers", "5", "-for", "1h") as target:

@@ -1,0 +1,1 @@
+"""The experiment ``bounded``; see ``experiment.py``."""
