@@ -19,7 +19,8 @@ _DOCKER_HUB = "docker.io/"
 class Made:
     """What becomes of an image: its new configuration, its new layers by their places, and one on top.
 
-    ``manifest``: the document that it is to have, byte for byte, where that is known.
+    ``fewer``: without the layer that is on top. ``manifest``: the document that it is to have, byte for byte, where that
+    is known.
     """
 
     config: bytes
@@ -83,7 +84,7 @@ class Writer:
         return [node.descriptor]
 
     def _put(self, raw: bytes, before: Document) -> Document:
-        return {**before, "digest": self._sink.put(raw), "size": len(raw)}
+        return _pointed(before, {"digest": self._sink.put(raw), "size": len(raw)})
 
     def _carry(self, descriptor: Document) -> None:
         """A blob as it lies; one that is not there is left to those who can fetch it."""
@@ -94,9 +95,8 @@ class Writer:
 
     def _image(self, node: Node, image: Image) -> list[Document]:
         made = self._made.get(id(image), Made(image.config_raw, {}))
-        layers = [self._layer(image, index, layer, made) for index, layer in enumerate(image.layers)]
-        if made.fewer:
-            layers.pop()
+        kept = image.layers[:-1] if made.fewer else image.layers
+        layers = [self._layer(image, index, layer, made) for index, layer in enumerate(kept)]
         if made.top is not None:
             layers.append(_descriptor(made.top, image))
         self._sink.put(made.config)
@@ -119,7 +119,7 @@ class Writer:
             )
         if id(image) not in self._made:
             return image.manifest_raw
-        config = {**image.manifest["config"], **config}
+        config = _pointed(image.manifest["config"], config)
         return documents.written({**image.manifest, "config": config, "layers": layers}, image.manifest_raw)
 
     def _layer(self, image: Image, index: int, layer: Layer, made: Made) -> Document:
@@ -171,12 +171,17 @@ def _descriptor(new: Rewritten, image: Image) -> Document:
 
 def _moved(descriptor: Document, diff_id: str, new: Rewritten) -> Document:
     """A layer's descriptor with its new digest, wherever an annotation has the old one, too."""
-    changed = copy.deepcopy(descriptor) | {"digest": new.digest, "size": new.size}
+    changed = _pointed(copy.deepcopy(descriptor), {"digest": new.digest, "size": new.size})
     names = {diff_id: new.diff_id, descriptor["digest"]: new.digest}
     annotations = changed.get("annotations")
     if isinstance(annotations, dict):
         changed["annotations"] = {key: names.get(str(value), value) for key, value in annotations.items()}
     return changed
+
+
+def _pointed(before: Document, new: Document) -> Document:
+    """A descriptor that points elsewhere: a copy of the content that it may hold is no longer right."""
+    return {key: value for key, value in before.items() if key != "data"} | new
 
 
 def _place(digest: str) -> str:
