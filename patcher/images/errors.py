@@ -16,7 +16,7 @@ class ImageTooLarge(NanonapError):
 
 
 class EngineFailed(NanonapError):
-    """docker, podman or skopeo is not there, or refuses what is asked of it."""
+    """docker, podman, skopeo or the package zstandard is not there, or refuses what is asked of it."""
 
     exit_code = 92
 

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from patcher.images.streams import GZIP, Member, Plain
+from patcher.images.streams import GZIP, Member, Plain, zstd
 
 _TRIED = 1 << 19  # bytes; enough for several blocks of any level
 _LEVELS = (6, 9, 1, 5, 4, 3, 2, 7, 8)
@@ -170,8 +170,7 @@ class ZstdPacker:
 
     def __init__(self, write: Callable[[bytes], None], like: bytes = b"") -> None:
         """At its start."""
-        import zstandard
-
+        zstandard = zstd("a layer")
         try:
             checksum = zstandard.get_frame_parameters(like).has_checksum
         except (zstandard.ZstdError, ValueError):  # there is none, or one that is to be skipped

@@ -1,13 +1,14 @@
 """Bytes on their way: a blob that is read once from its start, hashed as it goes by, and what its compression hides."""
 
 import hashlib
+import importlib
 import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from patcher.images.errors import BadImage, ImageTooLarge
+from patcher.images.errors import BadImage, EngineFailed, ImageTooLarge
 
 CHUNK = 1 << 18  # bytes that are read at a time
 PIECE = 1 << 20  # the most that comes out of a decompressor at a time
@@ -179,8 +180,7 @@ class Plain:
             data = inflater.unused_data or self.raw.read()
 
     def _unzstd(self) -> Iterator[bytes]:
-        import zstandard
-
+        zstandard = zstd(self.raw.name)
         source: Any = _Source(self.raw, self.first)
         opener = zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW)
         try:
@@ -189,6 +189,16 @@ class Plain:
                     yield piece
         except zstandard.ZstdError as error:
             raise BadImage(f"{self.raw.name}: damaged zstd data ({error})") from error
+
+
+def zstd(name: str) -> Any:  # noqa: ANN401 - a module
+    """The library, which the core does without. Raises EngineFailed where it is not installed."""
+    try:
+        return importlib.import_module("zstandard")
+    except ImportError as error:
+        raise EngineFailed(
+            f"{name}: compressed by zstd; the package that reads it is not installed: pip install 'nanonap[zstd]'"
+        ) from error
 
 
 class _Source:

@@ -19,8 +19,7 @@ _DOCKER_HUB = "docker.io/"
 class Made:
     """What becomes of an image: its new configuration, its new layers by their places, and one on top.
 
-    ``fewer``: without the layer that is on top. ``manifest``: the document that it is to have, byte for byte, where that
-    is known.
+    ``fewer``: without the layer that is on top. ``manifest``: what it is to be, byte for byte, where that is known.
     """
 
     config: bytes

@@ -64,9 +64,7 @@ def test_the_core_is_small_and_brings_nothing_of_the_lab(core: Installed) -> Non
     assert sum(each.stat().st_size for each in files) <= MOST_BYTES
     named = {each.partition("-")[0].lower() for each in core.added if each.endswith(".dist-info")}
     of_rich = {"markdown_it_py", "mdurl", "pygments"}
-    assert (
-        named == {"capstone", "invoke", "keystone_engine", "lief", "nanonap", "rich", "unicorn", "zstandard"} | of_rich
-    )
+    assert named == {"capstone", "invoke", "keystone_engine", "lief", "nanonap", "rich", "unicorn"} | of_rich
     assert {"nanonap", "patcher"} <= core.added
 
 

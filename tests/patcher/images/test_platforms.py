@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import tarfile
 from pathlib import Path
 
@@ -241,3 +242,13 @@ def test_zstd_layers_stay_so(service: bytes, patched: bytes, tmp_path: Path) -> 
     assert plain == layer.replace(service, patched)
     back = patcher.revert_image(tmp_path / "out", tmp_path / "back").images[0]
     assert (back.same, back.same_config) == (False, True)
+
+
+def test_zstd_without_its_package_is_told_with_what_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    layout = Layout(tmp_path / "image")
+    source = layout.done(layout.image([b"x"], lambda _: b"\x28\xb5\x2f\xfd" + bytes(100), Cmd=["/app"]))
+    with pytest.raises(patcher.EngineFailed, match=r"pip install 'nanonap\[zstd\]'"):
+        patcher.patch_image(source, tmp_path / "out")
