@@ -25,7 +25,7 @@ def rows(backend: str, cannot: Collection[str] = (), version: int = 2, driver: s
             "accepted": ability not in cannot,
             "version": version,
             "read_back": f"{ability} was read back",
-            "driver": driver if "docker" in backend else None,
+            "driver": driver if "docker" in backend and ability not in PROGRAMS else None,
             "reason": "not known" if ability in cannot else None,
         }
         for ability in (*ASKED, CHANGED, *(WORDS if "docker" in backend else ()), *PROGRAMS)
@@ -100,8 +100,10 @@ def test_the_claimed_environment_is_docker_on_v2(made: list[dict[str, Any]], out
 
 def test_the_claimed_environment_tells_what_was_read_back_and_what_cannot_be_had() -> None:
     found = verdict("E1", rows("guest-docker", {"burst"}))
-    assert all(f"{word}: {word} was read back" in found.sentence for word in (*WORDS, *PROGRAMS))
+    assert all(f"{word} ({word} was read back)" in found.sentence for word in (*WORDS, *PROGRAMS))
     assert "not: burst (not known)" in found.sentence
+    lacking = verdict("E1", rows("guest-docker", {SET_PROPERTY}))
+    assert f"{SET_PROPERTY} (no: not known)" in lacking.sentence
 
 
 def attributed(throttled: float, explained: float = 1.0) -> pl.DataFrame:

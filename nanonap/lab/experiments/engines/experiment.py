@@ -36,6 +36,15 @@ _CLAIMED = ("quota", "weight", "memory", CHANGED)
 ARMS = (STOCK, "netpoll+slack1")
 _LIMITED = Condition(parse_quota("50%"), parse_load("burn:1"))
 _PLAN, _MAX_TIME_NS = ((10_000_000, 1_000),), 1_500_000_000
+
+
+def runs_in(arm: str) -> str:
+    """The ability that an arm's program runs there and is stopped."""
+    return f"{arm} stopped"
+
+
+#: What E1 needs beside what is asked of every backend: Docker's own words, and programs.
+_ITS_OWN = (*WORDS, *map(runs_in, ARMS))
 #: Where a backend does not work: what shows the same elsewhere.
 _INSTEAD = {
     "cgroup2": "--backend guest has cgroup v2",
@@ -98,13 +107,9 @@ class Engines(Experiment):
 def _section(name: object, rows: pl.DataFrame) -> Section:
     versions = rows["version"].drop_nulls().to_list()
     heading = f"{name} (cgroup v{versions[0]})" if versions else str(name)
-    cells = [[row["ability"], row["asked"], row["read_back"] or f"no: {row['reason']}"] for row in rows.to_dicts()]
+    shown = [(row["read_back"] or f"no: {row['reason']}").partition(";")[0] for row in rows.to_dicts()]
+    cells = [list(row) for row in zip(rows["ability"], rows["asked"], shown, strict=True)]
     return Section(heading, cells)
-
-
-def runs_in(arm: str) -> str:
-    """The ability that an arm's program runs there and is stopped."""
-    return f"{arm} stopped"
 
 
 def _tried(setting: Setting, name: str, arms: Sequence[Arm]) -> list[Row]:
@@ -160,7 +165,7 @@ def _claimed(data: pl.DataFrame) -> Verdict:
     docker = data.filter(pl.col("driver").is_not_null(), pl.col("ability").is_not_null())
     wanted = docker.filter(pl.col("driver") == SYSTEMD, pl.col("version") == 2)["backend"].to_list()
     if wanted:
-        return replace(_environment(docker.filter(pl.col("backend") == wanted[0])), claim="E1", says=says)
+        return replace(_environment(data.filter(pl.col("backend") == wanted[0])), claim="E1", says=says)
     versions, drivers = (docker[name].drop_nulls().to_list() for name in ("version", "driver"))
     parts = data.filter(pl.col("version") == 2, pl.col("accepted"))["backend"].unique(maintain_order=True).to_list()
     here = "Docker does not work here"
@@ -171,9 +176,13 @@ def _claimed(data: pl.DataFrame) -> Verdict:
 
 
 def _environment(rows: pl.DataFrame) -> Verdict:
-    name = rows["backend"][0]
-    found = _verdict(name, rows, (*_CLAIMED, *WORDS, *map(runs_in, ARMS)))
-    shown = dict(rows.filter(pl.col("accepted")).select("ability", "read_back").rows())
-    told = "; ".join(f"{word}: {shown[word]}" for word in (*WORDS, *map(runs_in, ARMS)) if word in shown)
-    head = "the daemon runs with cgroup v2 and its systemd driver"
-    return replace(found, sentence="; ".join(filter(None, (head, found.sentence, told))))
+    own = pl.col("ability").is_in(_ITS_OWN)
+    whole = _verdict(rows["backend"][0], rows, (*_CLAIMED, *_ITS_OWN))
+    told = [
+        f"{row['ability']} ({row['read_back'] if row['accepted'] else 'no: ' + row['reason']})"
+        for row in rows.filter(own).to_dicts()
+    ]
+    common = _verdict(rows["backend"][0], rows.filter(~own)).sentence
+    head = "the daemon's driver is systemd, on cgroup v2"
+    start = "of the programs' periods some are their start's by the engine"
+    return replace(whole, sentence=f"{head}; {common}; {', '.join(told)}; {start}")
