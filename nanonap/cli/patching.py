@@ -71,12 +71,7 @@ def build(
 @front_door
 def patch(
     _: Context,
-    path: list[str],
     binary: str | None = None,
-    image: str | None = None,
-    all: bool = False,
-    platform: str | None = None,
-    append_layer: bool = False,
     out: str | None = None,
     strategy: str | None = None,
     slack_ns: str | None = None,
@@ -86,6 +81,11 @@ def patch(
     accept_thread_cost: bool = False,
     force: bool = False,
     json: bool = False,
+    image: str | None = None,
+    path: list[str] | None = None,
+    all: bool = False,
+    platform: str | None = None,
+    append_layer: bool = False,
 ) -> None:
     """Patch Go binaries so that sleeps last what was asked."""
     from patcher.show import patched_json, show_patched
@@ -98,7 +98,7 @@ def patch(
             image,
             out,
             strategy,
-            path=path,
+            path=path or [],
             every=all,
             platform=platform,
             append_layer=append_layer,

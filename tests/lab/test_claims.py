@@ -13,6 +13,7 @@ import pytest
 
 from nanonap.base.errors import UsageError
 from nanonap.base.paths import PROJECT
+from nanonap.lab.claims.answers import OPEN as OPEN_OUTCOMES
 from nanonap.lab.claims.answers import Answer, answers, combined
 from nanonap.lab.claims.data import Recorded, Source, read
 from nanonap.lab.claims.main import DOCS, README, run_claims
@@ -81,6 +82,7 @@ def test_no_claim_is_without_a_verdict_from_data_of_full_runs(made_of_them: list
         assert deciding and not each.lacking, each.row.claim
         assert set(each.row.decided_by) == {verdict.claim for verdict in deciding}
         assert all(verdict.sentence for verdict in deciding)
+        assert each.outcome not in OPEN_OUTCOMES, each.row.claim
         assert not any(data.about.quick for data, _ in each.found)
 
 
@@ -105,6 +107,28 @@ def test_other_data_give_another_verdict(recorded: Path, tmp_path: Path) -> None
     assert before is not None and after is not None
     outcomes = [next(each.outcome for each in data.verdicts if each.claim == "D1") for data in (before, after)]
     assert outcomes == ["refuted", "holds"]
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome"),
+    [
+        ({}, "holds"),
+        ({"accepted": pl.col("accepted") & (pl.col("ability") != "weight")}, "holds in part"),
+        ({"driver": pl.lit("cgroupfs")}, "cannot be tested here"),
+        ({"version": pl.lit(1, pl.Int64)}, "cannot be tested here"),
+    ],
+    ids=["as recorded", "no cpu.weight", "another driver", "cgroup v1"],
+)
+def test_e1_is_answered_by_docker_with_systemd_on_cgroup_v2(
+    recorded: Path, tmp_path: Path, change: dict[str, pl.Expr], outcome: str
+) -> None:
+    source = Source("engines", "guest-docker")
+    root = Path(shutil.copytree(recorded / source.name, tmp_path / source.name)).parent
+    data = pl.read_parquet(root / source.name / DATA)
+    data.with_columns(**change).write_parquet(root / source.name / DATA)
+    after = read(root, source)
+    assert after is not None
+    assert next(each.outcome for each in after.verdicts if each.claim == "E1") == outcome
 
 
 def test_recorded_data_name_no_folder_of_a_machine(recorded: Path) -> None:

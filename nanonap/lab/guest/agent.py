@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class Agent:
         self._numbers = itertools.count(1)
         # Requests come in threads; opening and closing are not made for that.
         self._lock = threading.Lock()
+        self._environment = threading.Lock()
         self._answers: dict[str, Callable[[Message, bytes], tuple[Message, bytes]]] = {
             "facts": self._facts,
             "prepare": self._prepare,
@@ -145,9 +146,12 @@ class Agent:
         return {}, Path(request["path"]).read_bytes()
 
     def _run(self, line: Line, request: Message) -> None:
-        environment = {**os.environ, "HOME": "/root", "PYTHONPATH": str(PROJECT), **request.get("environment", {})}
+        with self._environment, _variables(request.get("environment", {})):
+            # A group may have to name the variables that go into it: those of this process.
+            argv = self._inside(request)
+            environment = {**os.environ, "HOME": "/root", "PYTHONPATH": str(PROJECT)}
         with subprocess.Popen(
-            self._inside(request),
+            argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -161,6 +165,16 @@ class Agent:
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _variables(more: dict[str, str]) -> Iterator[None]:
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        for name in more:
+            del os.environ[name]
 
 
 def _forward(child: "subprocess.Popen[bytes]", line: Line) -> None:

@@ -1,4 +1,4 @@
-"""Quota in a guest of our own: cgroup v2, or systemd, on a machine that has neither.
+"""Quota in a guest of our own: cgroup v2, systemd, or Docker with both, on a machine that has none of them.
 
 The class that sets the limits is the project's own, running inside; here its groups are opened by request.
 """
@@ -14,6 +14,7 @@ from nanonap.lab.ground.errors import QuotaUnavailable
 from nanonap.lab.ground.host import Facts
 from nanonap.lab.guest.accelerator import EMULATED
 from nanonap.lab.guest.image import image
+from nanonap.lab.guest.kinds import DOCKER, PLAIN, Kind
 from nanonap.lab.guest.machine import Machine, boot
 from nanonap.lab.guest.wire import limits_from_json, limits_to_json
 from nanonap.lab.quota.base import Backend, Group, Place, Throttling
@@ -70,6 +71,7 @@ class GuestBackend(Backend):
     own_kernel: ClassVar[bool] = True
     slow: ClassVar[bool] = True
     mark: str | None = EMULATED
+    kind: ClassVar[Kind] = PLAIN
     #: Key of ``machine.INITS``.
     init: ClassVar[str] = "bare"
     #: The backend inside.
@@ -82,7 +84,7 @@ class GuestBackend(Backend):
     def prepare(self) -> None:
         """Make the image (once), boot, prepare the backend inside. Raises QuotaUnavailable."""
         if self._machine is None:
-            self._machine = boot(image(self.name), self.init, self.name)
+            self._machine = boot(image(self.name, kind=self.kind), self.init, self.name)
         try:
             self._machine.ask({"do": "prepare", "backend": self.way})
         except BaseException:
@@ -142,6 +144,15 @@ class GuestSystemdBackend(GuestBackend):
     name: ClassVar[str] = "guest-systemd"
     init: ClassVar[str] = "systemd"
     way: ClassVar[str] = "systemd"
+
+
+class GuestDockerBackend(GuestSystemdBackend):
+    """The same with Docker, for whose containers systemd makes the groups."""
+
+    name: ClassVar[str] = "guest-docker"
+    costly: ClassVar[bool] = True
+    kind: ClassVar[Kind] = DOCKER
+    way: ClassVar[str] = "docker"
 
 
 def client(machine: Machine) -> list[str]:

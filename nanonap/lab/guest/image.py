@@ -1,7 +1,7 @@
 """The guest's image: Debian 12 with its kernel, made once by mmdebstrap into ``artifacts/guest/KEY``.
 
-KEY hashes the recipe (packages and the files of ``recipe/``), not what the archive had on that day: that is in the
-image's ``packages.txt``. Only the image of the present recipe is kept.
+KEY hashes a kind's recipe (packages and the files of ``recipe/``), not what the archive had on that day: that is in the
+image's ``packages.txt``. Only the images of the present recipes are kept.
 """
 
 import contextlib
@@ -21,13 +21,23 @@ from nanonap.base.files import as_ours
 from nanonap.base.paths import ARTIFACTS
 from nanonap.lab.ground.errors import QuotaUnavailable
 from nanonap.lab.ground.watchdog import guard
+from nanonap.lab.guest.kinds import KINDS, PLAIN, RECIPE, Kind
 from nanonap.toolchain.locks import locked
 from nanonap.toolchain.progress import progress_bar
 
 GUEST = ARTIFACTS / "guest"
-RECIPE = Path(__file__).parent / "recipe"
 SUITE = "bookworm"
 INCLUDED = ("usr-is-merged", "python3", "systemd", "systemd-sysv", "dbus", "libpam-systemd", "dbus-user-session")
+#: The kernel has virtio as modules; the initramfs loads them in this order.
+_MODULES = (
+    "virtio_ring",
+    "virtio",
+    "virtio_pci_modern_dev",
+    "virtio_pci_legacy_dev",
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_console",
+)
 #: What the host needs, and the Debian package that has it.
 NEEDED = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -48,9 +58,10 @@ _PATIENCE_S = 20.0
 
 @dataclass(frozen=True)
 class Image:
-    """An image: its folder, which is named after the recipe's hash."""
+    """An image: its folder, which is named after the recipe's hash, and its kind."""
 
     folder: Path
+    kind: Kind = PLAIN
 
     @property
     def key(self) -> str:
@@ -78,10 +89,10 @@ class Image:
         return self.folder / "packages.txt"
 
 
-def recipe_key() -> str:
-    """Hex; changes when the image would."""
-    digest = hashlib.sha256(repr((SUITE, INCLUDED, _LEFT_OUT)).encode())
-    for path in sorted(path for path in RECIPE.iterdir() if path.is_file()):
+def recipe_key(kind: Kind = PLAIN) -> str:
+    """Hex; changes when the image of that kind would."""
+    digest = hashlib.sha256(repr((SUITE, INCLUDED, _MODULES, _LEFT_OUT, kind)).encode())
+    for path in kind.files():
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -104,30 +115,31 @@ def _where(command: str) -> str | None:
     return shutil.which(command) or shutil.which(command, path="/usr/sbin:/sbin")
 
 
-def image(backend: str, folder: Path = GUEST) -> Image:
-    """The image of the present recipe, made if it is not there.
+def image(backend: str, folder: Path = GUEST, kind: Kind = PLAIN) -> Image:
+    """The image of a kind's present recipe, made if it is not there.
 
     Raises QuotaUnavailable, DiskFull, OutputNotWritable.
     """
     check_host(backend)
-    target = folder / recipe_key()
+    target = folder / recipe_key(kind)
     if not target.exists():
         with locked(folder / ".lock"):
             if not target.exists():  # who held the lock may have made it
-                _make(backend, target)
-                _keep_only(target)
-    return Image(target)
+                _make(backend, target, kind)
+                _keep_present(folder)
+    return Image(target, kind)
 
 
-def _keep_only(target: Path) -> None:
-    for other in target.parent.iterdir():
-        if other != target and other.is_dir():
+def _keep_present(folder: Path) -> None:
+    present = {recipe_key(kind) for kind in KINDS}
+    for other in folder.iterdir():
+        if other.name not in present and other.is_dir():
             shutil.rmtree(other, ignore_errors=True)
 
 
-def _make(backend: str, target: Path) -> None:
+def _make(backend: str, target: Path, kind: Kind) -> None:
     with _scratch(target.parent) as scratch:
-        done = _mmdebstrap(scratch)
+        done = _mmdebstrap(scratch, kind)
         if done is not None:
             reason = f"mmdebstrap could not make the guest's image: …{done[-_TAIL:]}"
             raise QuotaUnavailable(
@@ -153,18 +165,20 @@ def _scratch(parent: Path) -> Iterator[Path]:
         guard.forget_path(scratch)
 
 
-def _mmdebstrap(scratch: Path) -> str | None:
+def _mmdebstrap(scratch: Path, kind: Kind) -> str | None:
     # None, or what it said last.
+    own = [] if kind.folder is None else [f'--customize-hook=sh "$1/recipe/{kind.folder}/setup.sh" "$1"']
     argv = [
         *_around(),
         "mmdebstrap",
         "--variant=minbase",
         "--format=null",
         f"--hook-dir={_HOOKS}",
-        f"--include={','.join(INCLUDED)}",
-        *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
+        f"--include={','.join((*INCLUDED, *kind.packages))}",
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in (*_LEFT_OUT, *kind.left_out)),
         f"--customize-hook=copy-in {shlex.quote(str(RECIPE))} /",
-        '--customize-hook=sh "$1/recipe/recipe.sh" "$1"',
+        *own,
+        f'--customize-hook=sh "$1/recipe/recipe.sh" "$1" {" ".join((*_MODULES, *kind.modules))}',
         f"--customize-hook=copy-out /out {shlex.quote(str(scratch))}",
         SUITE,
         "-",

@@ -24,7 +24,7 @@ from nanonap.lab.guest.wire import GuestGone, Line, error_from_json
 
 #: How long a boot may take; under emulation it takes 5 to 15 s on a machine that does nothing else.
 BOOT_PATIENCE_S = {"kvm": 20.0, "tcg": 150.0}
-_ANSWER_PATIENCE_S = 120.0
+_ANSWER_PATIENCE_S = 600.0  # an engine in it is asked several times for one answer
 CPUS = 2
 _MEMORY_MIB = 1024
 _LAST_CONSOLE = GUEST / "last-failed-boot.txt"
@@ -86,7 +86,7 @@ class Machine:
                 *OPTIONS[self.accelerator],
                 *("-smp", str(CPUS), "-m", str(_MEMORY_MIB)),
                 *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
-                *("-append", _command_line(init, self.accelerator)),
+                *("-append", " ".join((_command_line(init, self.accelerator), *image.kind.words))),
                 *("-blockdev", f"file,filename={_escaped(image.root)},node-name=root,read-only=on"),
                 *("-device", "virtio-blk-pci,drive=root"),
                 *("-chardev", f"socket,id=agent,fd={theirs.fileno()}"),

@@ -122,6 +122,8 @@ class Backend(ABC):
     own_kernel: ClassVar[bool] = False
     #: Whether it takes long to be ready: then it is tried only where it is asked for.
     slow: ClassVar[bool] = False
+    #: Whether a group takes longer to make than a short run lasts: then runs with the same limits may share one.
+    costly: ClassVar[bool] = False
     #: What every table and plot of its results must say, or None.
     mark: str | None = None
 

@@ -20,6 +20,7 @@ _BACKENDS = {
     "podman": "nanonap.lab.quota.docker:PodmanBackend",
     "guest": "nanonap.lab.guest.backend:GuestBackend",
     "guest-systemd": "nanonap.lab.guest.backend:GuestSystemdBackend",
+    "guest-docker": "nanonap.lab.guest.backend:GuestDockerBackend",
     "none": "nanonap.lab.quota.none:NoBackend",
 }
 BACKEND_NAMES = ("auto", *_BACKENDS)

@@ -34,15 +34,27 @@ _WAIT = ("/bin/sleep", "infinity")
 class ContainerGroup(Group):
     """A container that waits, in which commands run."""
 
-    def __init__(self, engine: Engine, image: str, limits: Limits) -> None:
-        """Start it, find its cgroup, read the limits back. Raises QuotaUnavailable; nothing is left then."""
+    def __init__(
+        self,
+        engine: Engine,
+        image: str,
+        limits: Limits,
+        words: Sequence[str] | None = None,
+        process: Sequence[str] = _WAIT,
+    ) -> None:
+        """Start it, find its cgroup, read the limits back. Raises QuotaUnavailable; nothing is left then.
+
+        ``words`` are the options that are to give these limits, where they are not to be made of them; ``process`` is
+        the container's own.
+        """
         self.engine, self.name = engine, new_name()
         self._brought: set[str] = set()
         self._removal = engine.removal(self.name)
         self._answered = False
         guard.watch_command(self._removal)
         try:
-            warnings = self._start(image, limits)
+            given = _words(limits) if words is None else words
+            warnings = self._start(limits, [*given, image, *process])
             self._found = self._find()
             self._settle_weight(limits)
             self.effective = self._found.read_limits()
@@ -54,18 +66,11 @@ class ContainerGroup(Group):
             self.close()
             raise
 
-    def _start(self, image: str, limits: Limits) -> str:
+    def _start(self, limits: Limits, words: Sequence[str]) -> str:
         options = ["--detach", "--pull=never", "--network=none", "--log-driver=none", "--stop-signal=SIGKILL"]
         options += [f"--name={self.name}", f"--label={OWNER_LABEL}={identity()}"]
         options += [f"--volume={folder}:{folder}:ro" for folder in mounted()]
-        if limits.quota.limited:
-            options += [f"--cpu-period={limits.quota.period_ns // 1_000}"]
-            options += [f"--cpu-quota={(limits.quota.quota_ns or 0) // 1_000}"]
-        if limits.weight is not None:
-            options += [f"--cpu-shares={shares_for(limits.weight, 1)[0]}"]
-        if limits.memory_bytes is not None:
-            options += [f"--memory={limits.memory_bytes}"]
-        done = self.engine.ask("run", *options, image, *_WAIT)
+        done = self.engine.ask("run", *options, *words)
         self._answered = True
         if done.returncode != 0:
             raise self.engine.refusal(f"a container with {limits}", done.stderr)
@@ -92,8 +97,7 @@ class ContainerGroup(Group):
 
     def set_quota(self, quota: Quota) -> None:
         """By the engine's ``update``."""
-        options = [f"--cpu-period={quota.period_ns // 1_000}", f"--cpu-quota={(quota.quota_ns or 0) // 1_000}"]
-        self.engine.must(f"setting {quota}", "update", *options, self.name)
+        self.engine.must(f"setting {quota}", "update", *_quota_words(quota), self.name)
 
     def check_exec(self) -> None:
         """See that a command's process is in the container's cgroup. Raises QuotaUnavailable.
@@ -144,6 +148,19 @@ class ContainerGroup(Group):
             guard.forget_command(self._removal)
 
 
+def _words(limits: Limits) -> list[str]:
+    words = _quota_words(limits.quota) if limits.quota.limited else []
+    if limits.weight is not None:
+        words += [f"--cpu-shares={shares_for(limits.weight, 1)[0]}"]
+    if limits.memory_bytes is not None:
+        words += [f"--memory={limits.memory_bytes}"]
+    return words
+
+
+def _quota_words(quota: Quota) -> list[str]:
+    return [f"--cpu-period={quota.period_ns // 1_000}", f"--cpu-quota={(quota.quota_ns or 0) // 1_000}"]
+
+
 class ContainerBackend(Backend):
     """Containers of an engine on this machine. The image that it makes is empty, and kept for the next time."""
 
@@ -163,12 +180,14 @@ class ContainerBackend(Backend):
                 self.engine.remove(name)
         self._image = self.engine.make_image()
 
-    def open(self, limits: Limits) -> Group:
-        """A new container. Raises QuotaUnavailable."""
+    def open(
+        self, limits: Limits, words: Sequence[str] | None = None, process: Sequence[str] = _WAIT
+    ) -> ContainerGroup:
+        """A new container; ``words`` and ``process`` as ContainerGroup has them. Raises QuotaUnavailable."""
         if limits.quota.burst_ns:
             reason = f"{self.name} has no option for burst"
             raise QuotaUnavailable(self.name, reason, "use --backend cgroup2 or cgroup1 for burst, or leave it out")
-        group = ContainerGroup(self.engine, self._image or self.engine.make_image(), limits)
+        group = ContainerGroup(self.engine, self._image or self.engine.make_image(), limits, words, process)
         if not self._checked:
             try:
                 group.check_exec()

@@ -13,7 +13,7 @@ from nanonap.lab.ground.errors import QuotaUnavailable
 from nanonap.lab.quota.foreign import DELEGATE
 
 OWNER_LABEL = "nanonap.owner"
-_PATIENCE_S = 60.0  # starting a container in a group of 1 % takes 2 s by itself
+_PATIENCE_S = 180.0  # starting a container in a group of 1 % takes 2 s by itself; emulated, an engine half a minute
 # What of the environment decides which engine a command reaches, and where podman keeps its things.
 _DECIDES = re.compile(
     r"DOCKER_(HOST|CONTEXT|CONFIG|TLS|TLS_VERIFY|CERT_PATH|API_VERSION)|CONTAINER_(HOST|CONNECTION|SSHKEY)"

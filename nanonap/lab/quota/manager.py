@@ -9,7 +9,7 @@ from nanonap.lab.quota.limits import Limits, Quota
 _MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 _PER_SECOND = 1_000_000
 _NO_QUOTA = (1 << 64) - 1  # CPUQuotaPerSecUSec=infinity
-_PATIENCE_S = 30.0
+_PATIENCE_S = 90.0
 #: A property as D-Bus has it: name, signature, value.
 Property = tuple[str, str, str]
 

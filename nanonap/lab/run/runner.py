@@ -30,8 +30,9 @@ from nanonap.lab.run.live import Change, changes
 
 COLUMNS = ("requested_ns", "actual_ns", "start_ns", "sleeper")
 SCHEMA = 1
-# A stalled run is ended; a slow one is not. Ten times the expectation, and never less than half a minute.
-_PATIENCE, _LEAST_PATIENCE_S = 10, 30.0
+# A stalled run is ended; a slow one is not. Ten times the expectation, and never less than two minutes: a command
+# takes half of one to start in a container of an emulated engine.
+_PATIENCE, _LEAST_PATIENCE_S = 10, 120.0
 _STDERR_TAIL = 300
 
 

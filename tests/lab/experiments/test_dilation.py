@@ -73,6 +73,13 @@ def test_d1_follows_the_ratios(quiet: list[dict[str, Any]], loaded: list[dict[st
     assert verdict("D1", frame(quiet, loaded)).outcome == outcome
 
 
+def test_d1_tells_that_other_work_kept_even_sleeps_without_a_quota_from_ending() -> None:
+    data = frame(rows("sleep", "quiet", 1.0))
+    assert "disturbed" not in verdict("D1", data).sentence
+    late = pl.when(quota="none", block=0).then(pl.col("elapsed_ns") + SECOND // 5).otherwise("elapsed_ns")
+    assert "ended up to 200 ms late" in verdict("D1", data.with_columns(elapsed_ns=late)).sentence
+
+
 @pytest.mark.parametrize(
     ("changed", "first", "outcome"),
     [(2.0, 2.0, "holds"), (1.1, 2.0, "holds in part"), (1.1, 1.2, "refuted")],

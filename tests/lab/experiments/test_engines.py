@@ -7,10 +7,13 @@ import polars as pl
 import pytest
 
 from nanonap.lab.experiments.attribution.experiment import Attributed
-from nanonap.lab.experiments.engines.experiment import SCHEMA, Engines
+from nanonap.lab.experiments.engines.article import SET_PROPERTY, WORDS
+from nanonap.lab.experiments.engines.experiment import ARMS, SCHEMA, Engines, runs_in
 from nanonap.lab.experiments.engines.probe import ASKED, CHANGED
 from nanonap.lab.experiments.kit.base import Setting, Verdict
 from nanonap.lab.quota.choose import BACKEND_NAMES
+
+PROGRAMS = tuple(map(runs_in, ARMS))
 
 
 def rows(backend: str, cannot: Collection[str] = (), version: int = 2, driver: str = "systemd") -> list[dict[str, Any]]:
@@ -21,10 +24,11 @@ def rows(backend: str, cannot: Collection[str] = (), version: int = 2, driver: s
             "asked": "x",
             "accepted": ability not in cannot,
             "version": version,
-            "driver": driver if backend == "docker" else None,
+            "read_back": f"{ability} was read back",
+            "driver": driver if "docker" in backend and ability not in PROGRAMS else None,
             "reason": "not known" if ability in cannot else None,
         }
-        for ability in (*ASKED, CHANGED)
+        for ability in (*ASKED, CHANGED, *(WORDS if "docker" in backend else ()), *PROGRAMS)
     ]
 
 
@@ -39,6 +43,7 @@ def test_every_backend_has_its_row_and_the_one_in_use_sets_what_it_should(settin
     own = data.filter(pl.col("backend") == setting.backend.name)
     can = dict(own.select("ability", "accepted").iter_rows())
     assert can["quota"] and can["period"] and can["weight"] and can[CHANGED]
+    assert all(can[each] for each in PROGRAMS)
     changed = own.filter(pl.col("ability") == CHANGED)["read_back"][0]
     assert changed == "50000 100000, then 25000 100000"
     lacking = data.filter(pl.col("ability").is_null())
@@ -69,14 +74,36 @@ def test_a_backend_that_does_not_work_names_the_one_that_can() -> None:
     [
         (rows("docker", {"burst"}), "holds"),
         (rows("docker", {"burst", "weight"}), "holds in part"),
+        (rows("guest-docker", {"burst"}), "holds"),
+        (rows("guest-docker", {SET_PROPERTY}), "holds in part"),
+        (rows("guest-docker", {PROGRAMS[1]}), "holds in part"),
+        (rows("docker", version=1) + rows("guest-docker"), "holds"),
         (rows("docker", version=1), "cannot be tested here"),
         (rows("docker", driver="cgroupfs"), "cannot be tested here"),
         (rows("cgroup2"), "cannot be tested here"),
     ],
-    ids=["docker", "docker without weight", "docker on v1", "docker by cgroupfs", "no docker"],
+    ids=[
+        "docker",
+        "docker without weight",
+        "docker in a guest",
+        "no live change by systemd",
+        "no patched program",
+        "the guest has what is not here",
+        "docker on v1",
+        "docker by cgroupfs",
+        "no docker",
+    ],
 )
 def test_the_claimed_environment_is_docker_on_v2(made: list[dict[str, Any]], outcome: str) -> None:
     assert verdict("E1", made).outcome == outcome
+
+
+def test_the_claimed_environment_tells_what_was_read_back_and_what_cannot_be_had() -> None:
+    found = verdict("E1", rows("guest-docker", {"burst"}))
+    assert all(f"{word} ({word} was read back)" in found.sentence for word in (*WORDS, *PROGRAMS))
+    assert "not: burst (not known)" in found.sentence
+    lacking = verdict("E1", rows("guest-docker", {SET_PROPERTY}))
+    assert f"{SET_PROPERTY} (no: not known)" in lacking.sentence
 
 
 def attributed(throttled: float, explained: float = 1.0) -> pl.DataFrame:

@@ -6,7 +6,7 @@ from typing import TypeVar
 import pytest
 
 from nanonap.lab.ground.errors import QuotaUnavailable
-from nanonap.lab.guest.backend import GuestBackend, GuestSystemdBackend
+from nanonap.lab.guest.backend import GuestBackend, GuestDockerBackend, GuestSystemdBackend
 from nanonap.lab.guest.image import check_host
 
 Kind = TypeVar("Kind", bound=GuestBackend)
@@ -31,6 +31,12 @@ def guest(what_a_guest_needs: None) -> Iterator[GuestBackend]:
 def systemd_guest(what_a_guest_needs: None) -> Iterator[GuestSystemdBackend]:
     """A booted guest with systemd."""
     yield from _booted(GuestSystemdBackend)
+
+
+@pytest.fixture(scope="session")
+def docker_guest(what_a_guest_needs: None) -> Iterator[GuestDockerBackend]:
+    """A booted guest with systemd and Docker."""
+    yield from _booted(GuestDockerBackend)
 
 
 def _booted(kind: Callable[[], Kind]) -> Iterator[Kind]:

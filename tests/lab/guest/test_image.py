@@ -1,6 +1,7 @@
 """The guest's image: made once, by its recipe's hash."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 
 import nanonap.lab.guest.image
+import nanonap.lab.guest.kinds
 from nanonap.base.paths import PROJECT
 from nanonap.lab.ground.errors import QuotaUnavailable
-from nanonap.lab.guest.image import RECIPE, check_host, image, recipe_key
+from nanonap.lab.guest.image import check_host, image, recipe_key
+from nanonap.lab.guest.kinds import DOCKER, KINDS, PLAIN, RECIPE, Kind
 from tests.patience import PATIENCE_S, wait_until
 
 
@@ -23,15 +26,31 @@ def test_what_is_missing_is_named_with_the_command_that_gives_it(monkeypatch: py
 
 
 def test_another_recipe_is_another_image(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    before = recipe_key()
-    for path in RECIPE.iterdir():
-        if path.is_file():
-            (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(nanonap.lab.guest.image, "RECIPE", tmp_path)
-    assert recipe_key() == before
-    with (tmp_path / "initramfs.sh").open("a") as stream:
+    before = [recipe_key(kind) for kind in KINDS]
+    assert len(set(before)) == len(KINDS)
+    recipe = shutil.copytree(RECIPE, tmp_path / "recipe", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(nanonap.lab.guest.kinds, "RECIPE", recipe)
+    assert [recipe_key(kind) for kind in KINDS] == before
+    with (recipe / "docker/daemon.json").open("a") as stream:
+        stream.write("\n")
+    assert recipe_key(PLAIN) == before[0]
+    assert recipe_key(DOCKER) != before[1]
+    with (recipe / "initramfs.sh").open("a") as stream:
         stream.write("# changed\n")
-    assert recipe_key() != before
+    assert recipe_key(PLAIN) != before[0]
+
+
+def test_a_new_image_leaves_those_of_other_kinds_and_removes_what_no_recipe_makes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def make(backend: str, target: Path, kind: Kind) -> None:
+        target.mkdir()
+
+    monkeypatch.setattr(nanonap.lab.guest.image, "check_host", lambda backend: None)
+    monkeypatch.setattr(nanonap.lab.guest.image, "_make", make)
+    (tmp_path / "0123456789abcdef").mkdir()
+    made = [image("guest", tmp_path, kind).folder for kind in KINDS]
+    assert {path for path in tmp_path.iterdir() if path.is_dir()} == set(made)
 
 
 @pytest.mark.usefixtures("what_a_guest_needs")

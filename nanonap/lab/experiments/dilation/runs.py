@@ -13,6 +13,7 @@ from nanonap.lab.experiments.kit.blocks import shuffled
 from nanonap.lab.experiments.kit.copies import plain_arm
 from nanonap.lab.experiments.kit.counted import counters
 from nanonap.lab.experiments.kit.groups_above import GroupsAbove
+from nanonap.lab.experiments.kit.shared_groups import shared_groups
 from nanonap.lab.ground.errors import RunFailed
 from nanonap.lab.ground.watchdog import guarded_folder
 from nanonap.lab.plan.conditions import Condition, parse_load
@@ -91,28 +92,29 @@ def sleeping_rows(setting: Setting, plan: Plan) -> Iterator[Row]:
     above_groups = GroupsAbove(setting.backend)
     tried = [("sleep", load) for load in plan.loads] + [("gosched", "quiet")]
     due = [(part, load, quota) for part, load in tried for quota in QUOTAS]
-    for block, (part, load, quota) in shuffled(setting, plan.blocks, due, ", ".join):
-        arm = plain_arm("stock", setting.program, part)
-        condition = Condition(parse_quota(quota), parse_load(load))
-        run = _Once(block, arm, condition, ((plan.requested_ns, 1),), 0, seed=1, weight=WEIGHT)
-        before = above_groups.throttled_ns()
-        done = measure(run, _GOMAXPROCS, setting.backend, setting.stop)
-        parent_ns, root_ns = above_groups.since(before) if quota != "none" else (None, None)
-        header = done.output.header
-        yield {
-            "part": part,
-            "load": load,
-            "quota": quota,
-            "block": block,
-            "requested_ns": plan.requested_ns,
-            "elapsed_ns": int(done.output.samples[1, 0]),
-            "whole_ns": done.took_ns,
-            "iterations": header.iterations if part == "gosched" else None,
-            "goroutines": header.goroutines,
-            "parent_throttled_ns": parent_ns,
-            "root_throttled_ns": root_ns,
-            **counters(done.throttling),
-        }
+    with shared_groups(setting.backend) as backend:
+        for block, (part, load, quota) in shuffled(setting, plan.blocks, due, ", ".join):
+            arm = plain_arm("stock", setting.program, part)
+            condition = Condition(parse_quota(quota), parse_load(load))
+            run = _Once(block, arm, condition, ((plan.requested_ns, 1),), 0, seed=1, weight=WEIGHT)
+            before = above_groups.throttled_ns()
+            done = measure(run, _GOMAXPROCS, backend, setting.stop)
+            parent_ns, root_ns = above_groups.since(before) if quota != "none" else (None, None)
+            header = done.output.header
+            yield {
+                "part": part,
+                "load": load,
+                "quota": quota,
+                "block": block,
+                "requested_ns": plan.requested_ns,
+                "elapsed_ns": int(done.output.samples[1, 0]),
+                "whole_ns": done.took_ns,
+                "iterations": header.iterations if part == "gosched" else None,
+                "goroutines": header.goroutines,
+                "parent_throttled_ns": parent_ns,
+                "root_throttled_ns": root_ns,
+                **counters(done.throttling),
+            }
 
 
 def go_run_rows(setting: Setting, plan: Plan) -> Iterator[Row]:

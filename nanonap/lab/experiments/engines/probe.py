@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from nanonap.lab.experiments.engines.article import in_its_words
 from nanonap.lab.experiments.kit.cgroup_files import folder_of, is_v2, prepared, read_quota
 from nanonap.lab.ground.errors import QuotaUnavailable
 from nanonap.lab.quota.base import Group
@@ -21,12 +22,12 @@ _AFTER = f"{(_SECOND.quota_ns or 0) // 1_000} {_SECOND.period_ns // 1_000}"
 
 
 def tried(backend: str) -> list[dict[str, Any]]:
-    """A row for each ability: {"ability", "asked", "read_back", "version", "accepted", "reason", "remedy"}.
+    """A row for each ability: {"ability", "asked", "read_back", "version", "driver", "accepted", "reason", "remedy"}.
 
     Raises QuotaUnavailable if the backend does not work at all.
     """
     with prepared(backend) as ready:
-        rows = []
+        rows: list[dict[str, Any]] = []
         for ability, limits in ASKED.items():
             row = {"ability": ability, "asked": str(limits)}
             try:
@@ -46,7 +47,10 @@ def tried(backend: str) -> list[dict[str, Any]]:
             reason = getattr(refusal, "reason", str(refusal))
             remedy = getattr(refusal, "remedy", "choose another --backend")
             rows.append({**row, "accepted": False, "reason": reason, "remedy": remedy})
-    return rows
+        if any(row.get("version") == 2 for row in rows):
+            rows += in_its_words(ready)
+        driver = ready.driver
+    return [{**row, "driver": driver} for row in rows]
 
 
 def _seen(group: Group, backend: str) -> dict[str, Any]:

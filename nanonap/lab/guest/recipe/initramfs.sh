@@ -1,9 +1,9 @@
 #!/bin/busybox sh
-# /init of the initramfs: the disk's driver, the root read-only, then nanonap_init (from the kernel's command line).
+# /init of the initramfs: the modules, the root read-only, then nanonap_init (from the kernel's command line).
 b=/bin/busybox
-for module in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk virtio_console; do
+while read -r module; do
     $b insmod /modules/$module.ko || echo "nanonap: module $module is not loaded"
-done
+done < /modules/order
 $b mkdir -p /dev
 $b mount -t devtmpfs dev /dev
 $b mount -t ext4 -o ro,noatime /dev/vda /root || { echo "nanonap: no root file system"; exit 1; }

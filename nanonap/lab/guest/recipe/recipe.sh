@@ -1,9 +1,11 @@
 #!/bin/sh
-# Runs as mmdebstrap's customize hook: $1 is the guest's root folder, which has this folder as /recipe.
+# Runs as mmdebstrap's customize hook: $1 is the guest's root folder, which has this folder as /recipe; then the
+# kernel's modules that the initramfs loads, in their order.
 # Leaves root.ext4, vmlinuz, initrd and packages.txt in $1/out; the kernel is unpacked, never installed.
 set -eu
 
 root=$1
+shift
 recipe=$root/recipe
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -25,15 +27,15 @@ cd "$work"
 cp "$work"/unpacked/boot/vmlinuz-* "$root/out/vmlinuz"
 chroot "$root" dpkg-query --show --showformat '${Package} ${Version}\n' | cat "$work/packages.txt" - > "$root/out/packages.txt"
 
-# The cloud kernel has virtio as modules; the initramfs loads them in the order of its init.
 initrd=$work/initrd
 mkdir -p "$initrd/bin" "$initrd/modules" "$initrd/root"
 cp "$work"/unpacked/bin/busybox "$initrd/bin/busybox"
 cp "$recipe/initramfs.sh" "$initrd/init"
 chmod 755 "$initrd/init"
-for name in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk virtio_console; do
+for name in "$@"; do
     find "$work/unpacked/lib/modules" -name "$name.ko" -exec cp {} "$initrd/modules/" \;
     test -e "$initrd/modules/$name.ko"
+    echo "$name" >> "$initrd/modules/order"
 done
 (cd "$initrd" && find . | "$initrd/bin/busybox" cpio -o -H newc) > "$root/out/initrd"
 
