@@ -116,9 +116,10 @@ def test_patch_without_a_program_says_how_to_name_one(nanonap: Nanonap) -> None:
     assert done.stderr.endswith("nanonap patch --binary FILE\n")
 
 
-def test_a_program_is_watched(nanonap: Nanonap, sleepbench: Path) -> None:
+def test_a_program_is_watched(nanonap: Nanonap, sleepbench: Path, folder: Path) -> None:
     needs_tracing()
-    done = nanonap("advise", "--for", "1s", "--json", "--", sleepbench, "-plan", "100us*1000000")
+    own = shutil.copy2(sleepbench, folder / "own")  # no process of it is injected meanwhile
+    done = nanonap("advise", "--for", "1s", "--json", "--", own, "-plan", "100us*1000000")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["timers_seen"]
 

@@ -17,6 +17,7 @@ import pytest
 import patcher
 from nanonap.base.paths import PROJECT
 from nanonap.lab.advise.advice import COSTLY, LITTLE, WORTH
+from nanonap.toolchain.wheels import DEFAULT_GO
 from tests.conftest import BuildProgram
 from tests.lab.attribution.test_recording import WITHOUT_RIGHTS
 from tests.lab.attribution.tracing import left, needs_tracing
@@ -26,6 +27,17 @@ from tests.soon import soon
 
 SHORT = ("-plan", "100us*1000000")
 GAIN = (WORTH, COSTLY)
+
+
+@pytest.fixture
+def build_program(build_program: BuildProgram, tmp_path: Path) -> BuildProgram:
+    """In a copy: another worker may have injected a process of the shared file, which then is not watched."""
+
+    def own(program: str, go: str = DEFAULT_GO, mode: str = "default") -> Path:
+        (tmp_path / "watched").mkdir()
+        return Path(shutil.copy2(build_program(program, go, mode), tmp_path / "watched" / program))
+
+    return own
 
 
 @contextlib.contextmanager
