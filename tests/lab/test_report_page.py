@@ -182,6 +182,7 @@ def test_a_page_with_a_fault_would_be_told(browser: Browser, made: Path, tmp_pat
         assert told in " ".join(opened.troubles)
 
 
+@pytest.mark.long
 def test_a_page_wider_than_a_phone_would_be_told(browser: Browser, made: Path, tmp_path: Path) -> None:
     broken = tmp_path / "report.html"
     broken.write_text(made.read_text().replace(".wide { overflow-x: auto; }", ""))

@@ -145,6 +145,7 @@ def assert_whole_or_absent(program: Path, status: int, said: str) -> None:
         assert status in (0, 130)
 
 
+@pytest.mark.long
 def test_signals_at_random_moments_leave_the_whole_patch_or_nothing(clean: Path) -> None:
     """Each moment is drawn from the time that an undisturbed run takes; whether it struck is not asserted."""
     begun = time.monotonic()

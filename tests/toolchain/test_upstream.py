@@ -29,7 +29,7 @@ def buckets(calls: list[Call]) -> Iterator[tuple[int, int]]:
         yield asked, 10_000 if asked <= 1_000_000 else 100_000 if asked <= 10_000_000 else 1_000_000
 
 
-@pytest.mark.parametrize("go", soon(RELEASES, -1))
+@pytest.mark.parametrize("go", soon(RELEASES))
 def test_every_release_rounds_its_waits_up_by_their_length(
     build_program: BuildProgram, tmp_path: Path, go: str
 ) -> None:
@@ -47,7 +47,7 @@ def test_every_release_rounds_its_waits_up_by_their_length(
 
 
 @pytest.mark.parametrize("refusal", ["ENOSYS", "EPERM"])
-@pytest.mark.parametrize("go", soon([DEFAULT_GO, RELEASES[0]], 0))
+@pytest.mark.parametrize("go", soon([DEFAULT_GO, RELEASES[0]]))
 def test_where_the_call_is_refused_it_is_asked_for_once_and_the_program_waits_as_stock(
     build_program: BuildProgram, tmp_path: Path, go: str, refusal: str
 ) -> None:
@@ -59,7 +59,7 @@ def test_where_the_call_is_refused_it_is_asked_for_once_and_the_program_waits_as
     assert max(timeout_ms(each) for each in named(threads, "epoll_pwait")) >= 1
 
 
-@pytest.mark.parametrize("go", soon([DEFAULT_GO, RELEASES[0]], 0))
+@pytest.mark.parametrize("go", soon([DEFAULT_GO, RELEASES[0]]))
 def test_it_survives_the_collector_and_is_known_as_precise(
     build_program: BuildProgram, tmp_path: Path, go: str
 ) -> None:

@@ -37,7 +37,7 @@ def test_a_lone_sleep_switches_threads_less_often(build_program: BuildProgram, m
     assert median(own / base for own, base in pairs) < 0.9
 
 
-@pytest.mark.parametrize("mode", soon(BOTH, 0))
+@pytest.mark.parametrize("mode", soon(BOTH))
 def test_it_survives_the_collector_and_many_sleepers(build_program: BuildProgram, mode: str) -> None:
     program = build_program("sleepbench", DEFAULT_GO, mode)
     run = read_run(finished(program, "-gc", "1", "-sleepers", "50", "-plan", "200us*40").stdout)

@@ -41,12 +41,11 @@ CELLS = [
     *(Cell(release, "default") for release in sorted({*installed_releases(say=False)[::3], NEWEST})),
     *(Cell(NEWEST, mode) for mode in OTHER_MODES),
 ]
-SOON = Cell(NEWEST, "pie-stripped")
 
 
 @pytest.mark.parametrize(
     "cell",
-    soon(CELLS, CELLS.index(SOON)),
+    soon(CELLS),
     ids=lambda cell: cell.name,
 )
 def test_a_cell_holds_with_every_strategy(cell: Cell) -> None:

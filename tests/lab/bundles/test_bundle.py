@@ -23,6 +23,7 @@ from tests.lab.bundles.made_bundles import THE_SAME
 from tests.lab.made import GO, Roots
 
 
+@pytest.mark.long
 def test_a_bench_of_a_patched_program_goes_round_byte_by_byte(
     roots: Roots, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,7 @@ def points(data: pl.DataFrame) -> dict[str, tuple[str, str]]:
     return {each["upstream"]: (each["says"], each["ours"]) for each in verdict(data).figures["points"]}
 
 
+@pytest.mark.long
 def test_the_real_programs_wait_and_are_judged(setting: Setting) -> None:
     data = Rival().run(setting)
     assert set(data["arm"]) == {"stock", *UPSTREAM, "netpoll", PRECISE, "800 µs"}
