@@ -67,7 +67,7 @@ def test_a_failure_in_the_midst_leaves_it_as_it_was(answerer: Answerer, running:
     assert state(running) == before
 
 
-@pytest.mark.parametrize("number", soon([signal.SIGINT, signal.SIGTERM, signal.SIGKILL]), ids=str)
+@pytest.mark.parametrize("number", soon([signal.SIGINT, signal.SIGKILL]), ids=str)
 def test_who_interrupts_finds_it_as_it_was(
     answerer: Answerer, running: int, tmp_path: Path, number: signal.Signals
 ) -> None:
