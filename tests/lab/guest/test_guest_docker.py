@@ -1,4 +1,7 @@
-"""Docker by systemd on cgroup v2 for real: DockerBackend, as users get it, in a guest of its own kind."""
+"""Docker by systemd on cgroup v2 for real: DockerBackend, as users get it, in a guest of its own kind.
+
+All that is claimed of this environment is tried by the experiment ``engines`` there, in a quarter of an hour.
+"""
 
 import json
 import os
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nanonap.lab.experiments.engines.experiment import ARMS, Engines, runs_in
+from nanonap.lab.experiments.engines.experiment import ARMS
 from nanonap.lab.experiments.kit.base import Setting
 from nanonap.lab.experiments.kit.copies import patched_copies
 from nanonap.lab.ground.errors import QuotaUnavailable
@@ -40,10 +43,9 @@ def test_the_engine_makes_its_groups_by_systemd_on_cgroup_v2(docker_guest: Guest
     assert run(docker_guest, "systemctl", "--failed", "--quiet", "--no-legend").stdout == ""
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_the_kernel_says_the_limits_that_were_asked_for(docker_guest: GuestDockerBackend, name: str) -> None:
-    with docker_guest.open(KINDS[name]) as group:
-        assert KINDS[name].kept_by(group.effective)
+def test_the_kernel_says_the_limits_that_were_asked_for(docker_guest: GuestDockerBackend) -> None:
+    with docker_guest.open(KINDS["all"]) as group:  # making a container takes half a minute there
+        assert KINDS["all"].kept_by(group.effective)
         folder = Path(group.place.cpu_stat or "").parent
         assert folder.parent.name == "system.slice"
         assert folder.name.startswith("docker-") and folder.name.endswith(".scope")
@@ -92,13 +94,3 @@ def test_stock_and_patched_programs_are_measured_in_containers(
             assert measured.throttling is not None
             assert measured.throttling.nr_throttled > 0
     assert containers(docker_guest) == []
-
-
-def test_all_that_is_claimed_of_the_environment_can_be_had_there(setting: Setting) -> None:
-    data = Engines().run(setting)
-    assert set(data["backend"]) == {"guest-docker"}
-    found = next(each for each in Engines().judge(data) if each.claim == "E1")
-    assert found.outcome == "holds", found.sentence
-    can = found.figures["can"]
-    assert [each for each, accepted in can.items() if not accepted] == ["burst"]
-    assert all(runs_in(arm) in can for arm in ARMS)
