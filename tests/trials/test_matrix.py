@@ -34,7 +34,7 @@ from tests.soon import soon
 #: `invoke matrix` has all releases in all modes.
 CELLS = [
     *(Cell(release, "default") for release in (installed_releases(say=False)[0], NEWEST)),
-    *(Cell(NEWEST, mode) for mode in ("pie-stripped", "cgo", "race", "pgo-stripped") if not MODES[mode].missing()),
+    *(Cell(NEWEST, mode) for mode in ("pie-stripped", "race", "pgo-stripped") if not MODES[mode].missing()),
 ]
 
 

@@ -21,7 +21,7 @@ from nanonap.lab.plan.schedule import Run
 from nanonap.lab.quota.limits import Limits, parse_quota
 from nanonap.lab.run.runner import measure
 from tests.conftest import BuildProgram
-from tests.lab.guest.inside import KINDS, burn, run
+from tests.lab.guest.inside import KINDS, run
 
 HALF = Limits(parse_quota("50%"))
 
@@ -56,13 +56,6 @@ def test_burst_is_refused_since_docker_has_no_option_for_it(docker_guest: GuestD
     with pytest.raises(QuotaUnavailable, match="docker has no option for burst") as caught:
         docker_guest.open(Limits(parse_quota("50%+burst=50ms")))
     assert "cgroup2" in caught.value.remedy
-
-
-def test_a_burner_is_throttled_and_counted(docker_guest: GuestDockerBackend) -> None:
-    with docker_guest.open(HALF) as group:
-        used = burn(group)
-    assert used.nr_periods >= used.nr_throttled > 0
-    assert used.throttled_ns > 0
 
 
 def test_the_command_keeps_its_arguments_variables_outputs_and_end(
