@@ -60,13 +60,17 @@ class Target:
 
 
 class Subject(Protocol):
-    """What is compared: an arm at a time. ``hashes``: SHA-256 of files, by arm; ``go``: the release."""
+    """What is compared: an arm at a time."""
 
     @property
-    def hashes(self) -> dict[str, str]: ...  # noqa: D102
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of files, by arm."""
+        ...
 
     @property
-    def go(self) -> str | None: ...  # noqa: D102
+    def go(self) -> str | None:
+        """The release that built it, None where that is not known."""
+        ...
 
     def arm(self, name: str) -> contextlib.AbstractContextManager[Target]:
         """The service in that arm, ready for its load. Raises what is wrong with it."""
