@@ -161,7 +161,7 @@ LIES: dict[str, tuple[Change, type[NanonapError], str]] = {
     "a configuration that is none": (replaced("rootfs", _set("config", to=[])), BadImage, "“config”"),
     "a tar header with a wrong checksum": (layer_of(lambda: HEADER), BadImage, "the checksum of a header is wrong"),
     "a tar that ends early": (layer_of(lambda: TAR[:3000]), BadImage, "ends early, within an entry"),
-    "a layer that is no tar": (layer_of(lambda: b"hello" * 1000), BadImage, "in a tar header"),
+    "a layer that is no tar": (layer_of(lambda: b"hello" * 1000), BadImage, "not a tar archive"),
     "gzip data that ends early": (layer_of(lambda: PACKED[:-30]), BadImage, "gzip data that ends early"),
     "gzip data with something behind it": (layer_of(lambda: PACKED + b"x" * 20, TAR), BadImage, "no gzip data"),
     "gzip data with a wrong sum": (
