@@ -11,9 +11,9 @@ MOST_NS = (1 << 31) - 1  # of what is compared or subtracted: the instructions t
 
 #: About what a wake-up from an idle processor takes: less leaves some of it, more costs CPU time and gains nothing.
 RECOMMENDED_SPIN_NS = 40_000
-#: For programs with many timers, together: at most 1,250 wake-ups a second where deadlines are dense, which costs about
-#: what stock does, and the precision of a few sleepers where they are not (`invoke experiment quantum`, docs/cost.md).
-RECOMMENDED_QUANTUM_NS = 800_000
+#: For programs with many timers, together: at most 1,111 wake-ups a second where deadlines are dense, which costs what
+#: stock does, and the precision of a few sleepers where they are not (`invoke experiment rival`, docs/cost.md).
+RECOMMENDED_QUANTUM_NS = 900_000
 RECOMMENDED_DENSE_NS = 32_768
 
 FIELDS = ("quantum_ns", "dense_ns", "spin_ns")

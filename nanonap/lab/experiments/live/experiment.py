@@ -61,7 +61,7 @@ class _Plan:
     cycles: dict[int, int]
 
 
-_FULL = _Plan(24, 60, dict(zip(THREADS, (10, 4), strict=True)))
+_FULL = _Plan(24, 240, dict(zip(THREADS, (10, 4), strict=True)))
 _QUICK = _Plan(2, 20, dict(zip(THREADS, (3, 1), strict=True)))
 
 

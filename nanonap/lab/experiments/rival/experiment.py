@@ -48,7 +48,7 @@ class _Plan:
     window_ns: int
 
 
-_FULL = _Plan(tuple(OURS), tuple(LOADS), 36, 120_000_000)
+_FULL = _Plan(tuple(OURS), tuple(LOADS), 72, 120_000_000)
 _QUICK = _Plan(("netpoll", "netpoll+slack1", "800 µs"), ("sleepers:1", "sleepers:50", MIXED), 3, 60_000_000)
 
 

@@ -19,8 +19,8 @@ OURS: dict[str, tuple[int | None, int | None, int | None]] = {
     "netpoll": (None, None, None),
     PRECISE: (1, None, None),
     "slack 60 µs": (60 * _US, None, None),
-    **{f"{each} µs": (1, each * _US, None) for each in (25, 50, 100, 200, 400, 800)},
-    "800 µs, dense": (1, 800 * _US, RECOMMENDED_DENSE_NS),
+    **{f"{each} µs": (1, each * _US, None) for each in (20, 25, 50, 60, 100, 200, 400, 800)},
+    **{f"{each} µs, dense": (1, each * _US, RECOMMENDED_DENSE_NS) for each in (800, 900, 1000)},
 }
 #: What upstream's own figures are of: goroutines that sleep for unequal times, each as soon as it is awake.
 MIXED, MIXED_SLEEPERS = "mixed", 50
@@ -35,7 +35,7 @@ LOADS = {
     "aligned:1000": "1,000 in step",
 }
 #: Where no two deadlines are near, or all are one, a quantum joins nothing: these settings say enough.
-FEW = ("netpoll", PRECISE, "50 µs", "800 µs, dense")
+FEW = ("netpoll", PRECISE, "50 µs", "900 µs, dense")
 #: What was named before there were data: the setting of the same timer slack, and no other.
 COUNTERPART = dict(zip(UPSTREAM, ("netpoll", PRECISE), strict=True))
 #: Not more is at most this much of it, as for the rebuilt runtime in the bench's verdicts.
