@@ -20,10 +20,9 @@ _AT_HOME = ("VIRTUAL_ENV", "PYTHONPATH", "XDG_CACHE_HOME", TYPED)
 
 @dataclass(frozen=True)
 class Installed:
-    """An environment with nanonap in it, and what the environment had before."""
+    """An environment with nanonap in it, and what that needs."""
 
     venv: Path
-    before: frozenset[str]
 
     @property
     def packages(self) -> Path:
@@ -32,8 +31,8 @@ class Installed:
 
     @property
     def added(self) -> set[str]:
-        """The names of what was installed there, packages and their metadata."""
-        return {each.name for each in self.packages.iterdir()} - self.before
+        """The names of what is installed there, packages and their metadata."""
+        return {each.name for each in self.packages.iterdir()}
 
     def run(
         self, *words: str | Path, cwd: Path, home: Path, timeout: float = PATIENCE_S
@@ -53,34 +52,26 @@ def build_wheel(folder: Path) -> Path:
         source = PROJECT / name
         copy = shutil.copytree if source.is_dir() else shutil.copy2
         copy(source, folder / name)
-    _pip(
-        sys.executable,
-        "wheel",
-        "--no-deps",
-        "--no-build-isolation",
-        "--no-index",
-        "--wheel-dir",
-        folder / "out",
-        folder,
-    )
+    _pip("wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", folder / "out", folder)
     [wheel] = (folder / "out").glob("*.whl")
     return wheel
 
 
-def install(wheel: Path, folder: Path, extra: str = "") -> Installed:
-    """A new environment under ``folder`` with the wheel, and what it needs in the versions that the project pins."""
-    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    installed = Installed(folder / "venv", frozenset())
-    installed = Installed(installed.venv, frozenset(each.name for each in installed.packages.iterdir()))
+def install(wheel: Path, folder: Path, extra: str = "", *options: str) -> Installed:
+    """A new environment under ``folder`` with the wheel, and what it needs in the versions that the project pins.
+
+    ``options`` are pip's, which is not in the environment.
+    """
+    installed = Installed(folder / "venv")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", installed.venv], check=True)
     pins = folder / "pins"
     lock = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
     pins.write_text("\n".join(re.findall(r"^[\w.-]+==[^ ;]+", lock, re.MULTILINE)))
-    _pip(folder / "venv" / "bin" / "python", "install", "--constraint", pins, f"{wheel}{extra}")
+    _pip("--python", installed.venv / "bin" / "python", "install", *options, "--constraint", pins, f"{wheel}{extra}")
     return installed
 
 
-def _pip(python: str | Path, *words: str | Path) -> None:
-    done = subprocess.run(
-        [python, "-m", "pip", "--quiet", *words], capture_output=True, text=True, check=False, timeout=900
-    )
+def _pip(*words: str | Path) -> None:
+    command = [sys.executable, "-m", "pip", "--quiet", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
