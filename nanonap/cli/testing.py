@@ -12,17 +12,19 @@ from nanonap.cli.shared import front_door
 
 @task(
     help={
-        "only": "run the tests whose names match this pytest expression, long ones too",
-        "long": "run the other tests: they boot machines, start container engines, or are a large part of a campaign",
+        "only": "run the tests whose names match this pytest expression, wherever they belong",
+        "long": "run the long tests instead: they boot machines, start container engines, or take long",
+        "campaign": "run what neither does: more releases and modes of what those try in some",
     }
 )
 @front_door
-def test(_: Context, only: str | None = None, long: bool = False) -> None:
+def test(_: Context, only: str | None = None, long: bool = False, campaign: bool = False) -> None:
     """Run the tests, and set up what they need; with --long the long ones."""
-    chosen = ["-k", only] if only else ["-m", "long" if long else "not long"]
+    leg = "campaign" if campaign else "long and not campaign" if long else "not long and not campaign"
+    chosen = ["-k", only] if only else ["-m", leg]
     # One worker more than CPUs, since tests wait now and then for what they started; of the long ones, which boot a
     # machine in each worker, none more. A worker that has no test left takes some of another's.
-    workers = len(os.sched_getaffinity(0)) + (0 if long else 1)
+    workers = len(os.sched_getaffinity(0)) + (0 if long or campaign else 1)
     _exit_with(_python("pytest", "-n", str(workers), "--dist", "worksteal", *chosen))
 
 

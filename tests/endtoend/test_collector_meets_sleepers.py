@@ -10,7 +10,7 @@ from tests.soon import soon
 
 
 @pytest.mark.parametrize("go", soon(RELEASES, 0))
-@pytest.mark.parametrize("variant", soon(tuple(PATCHES), list(PATCHES).index("netpoll+slack1")))
+@pytest.mark.parametrize("variant", soon(tuple(PATCHES), list(PATCHES).index("netpoll+slack1"), long=(0,)))
 def test_two_hundred_sleepers_live_through_five_seconds_of_collection(
     survivors: Survivors, variant: str, go: str
 ) -> None:

@@ -22,7 +22,7 @@ WAITS = {
 }
 
 
-@pytest.mark.parametrize("go", soon(installed_releases(say=False), -1))
+@pytest.mark.parametrize("go", soon(installed_releases(say=False), -1, long=(0, 1)))
 def test_programs_live_with_every_wait_and_can_be_reverted(go: str, tmp_path: Path) -> None:
     stock = build_survive(go)
     names = WAITS if go in (oldest_release(), NEWEST) else ("quantum",)

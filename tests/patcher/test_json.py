@@ -183,7 +183,7 @@ WAITS = (
 )
 
 
-@pytest.mark.parametrize("wait", soon(WAITS, 1), ids=lambda each: each.suffix)
+@pytest.mark.parametrize("wait", soon(WAITS, 1, long=(0, -1)), ids=lambda each: each.suffix)
 def test_every_document_tells_how_the_patch_waits(invoke: Invoke, program: Path, wait: patcher.Wait) -> None:
     asked = wait.to_json()
     options = [word for name, value in asked.items() if value for word in (f"--{name.removesuffix('_ns')}", str(value))]

@@ -81,7 +81,7 @@ def build_planted(folder: Path, nap: str, assembly: str = "") -> Path:
 
 @pytest.mark.parametrize(
     "built",
-    soon([(BOTH, NEWEST), (INLINED, "1.21.13")]),
+    soon([(BOTH, NEWEST), (INLINED, "1.21.13")], long=(0,)),
     ids=lambda each: f"{each[0].name}-{each[1]}",
 )
 def test_a_wait_is_patched_wherever_the_compiler_put_it(built: tuple[Mode, str], tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def assert_right(run: Run) -> None:
     assert (run.columns["actual_ns"] >= run.columns["requested_ns"]).all()
 
 
-@pytest.mark.parametrize("go", soon(RELEASES, -1))
+@pytest.mark.parametrize("go", soon(RELEASES, -1, long=(0,)))
 def test_every_release_waits_to_the_nanosecond_and_only_when_rebuilt(
     build_program: BuildProgram, tmp_path: Path, go: str
 ) -> None:
@@ -57,7 +57,7 @@ def test_every_release_waits_to_the_nanosecond_and_only_when_rebuilt(
 
 
 @pytest.mark.parametrize("refusal", ["ENOSYS", "EPERM"])
-@pytest.mark.parametrize("go", soon(RELEASES, -1))
+@pytest.mark.parametrize("go", soon(RELEASES, -1, long=(0,)))
 def test_where_the_new_wait_is_refused_every_release_waits_as_stock(
     build_program: BuildProgram, tmp_path: Path, go: str, refusal: str
 ) -> None:
@@ -80,7 +80,7 @@ def test_it_survives_the_collector_and_many_sleepers(build_program: BuildProgram
     assert (run.columns["actual_ns"] >= run.columns["requested_ns"]).all()
 
 
-@pytest.mark.parametrize("go", soon(RELEASES, -1))
+@pytest.mark.parametrize("go", soon(RELEASES, -1, long=(0,)))
 def test_the_patcher_knows_it_as_precise_and_lowers_its_slack(
     build_program: BuildProgram, tmp_path: Path, go: str
 ) -> None:

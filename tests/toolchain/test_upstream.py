@@ -30,7 +30,7 @@ def buckets(calls: list[Call]) -> Iterator[tuple[int, int]]:
         yield asked, 10_000 if asked <= 1_000_000 else 100_000 if asked <= 10_000_000 else 1_000_000
 
 
-@pytest.mark.parametrize("go", soon(RELEASES))
+@pytest.mark.parametrize("go", soon(RELEASES, long=(0, -1)))
 def test_every_release_rounds_its_waits_up_by_their_length(
     build_program: BuildProgram, tmp_path: Path, go: str
 ) -> None:
