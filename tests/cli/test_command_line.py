@@ -9,8 +9,9 @@ import pytest
 from nanonap.base.paths import PROJECT
 from nanonap.base.terminal import TYPED, command
 from tests.cli.options import tasks
-from tests.patcher.conftest import INVOKE, Invoke
+from tests.patcher.conftest import Invoke
 from tests.patcher.test_bad_input import assert_refused
+from tests.warm import INVOKE
 
 TAKING_FILES = [name for name, task in tasks().items() if any(each.positional for each in task.get_arguments())]
 

@@ -3,15 +3,14 @@
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from nanonap.base.paths import PROJECT
+from tests import warm
 from tests.conftest import BuildProgram
-from tests.patcher.conftest import INVOKE, Invoke
+from tests.patcher.conftest import Invoke
 from tests.patcher.live.awkward import awkward, build_awkward
 from tests.patcher.live.targets import Running, running
 from tests.patcher.test_bad_input import assert_refused
@@ -74,13 +73,8 @@ def test_of_several_one_that_fails_is_named_and_the_others_are_done(
 
 
 def test_for_a_while_until_ctrl_c(target: Running, invoke: Invoke) -> None:
-    process = subprocess.Popen(
-        [INVOKE, "inject", str(target.pid), "--for", "1000s"],
-        cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    lines: list[str] = []
-    wait_until(lambda: bool(lines.append(process.stdout.readline()) or "note" in lines[-1]))  # type: ignore[func-returns-value, union-attr]
+    process = warm.start([warm.INVOKE, "inject", str(target.pid), "--for", "1000s"])
+    wait_until(lambda: "note" in process.said()[0])
     assert json.loads(invoke("status", str(target.pid), "--json").out)["state"] == "injected"
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()

@@ -4,17 +4,15 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import patcher
-from nanonap.base.paths import PROJECT
 from patcher.live import ptrace
+from tests import warm
 from tests.conftest import BuildProgram
-from tests.patcher.conftest import INVOKE
 from tests.patcher.live.targets import Running, running
 from tests.patience import wait_until
 
@@ -27,18 +25,10 @@ def survive(build_program: BuildProgram) -> Path:
 
 
 @contextlib.contextmanager
-def injected_for_long(*words: str, until: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [INVOKE, "inject", *words, "--for", "1000s"],
-        cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    lines = [""]
-    while until not in lines[-1]:
-        lines.append(process.stdout.readline())
-        assert lines[-1], lines
-    yield process
-    process.communicate()
+def injected_for_long(*words: str, until: str) -> Iterator[warm.Started]:
+    with warm.start([warm.INVOKE, "inject", *words, "--for", "1000s"]) as process:
+        wait_until(lambda: until in process.said()[0])
+        yield process
 
 
 def test_several_signals_at_once_take_it_out_all_the_same(survive: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from nanonap.base.interrupts import SAID
 from nanonap.base.paths import PROJECT
-from tests.patcher.conftest import INVOKE
 from tests.patience import PATIENCE_S
+from tests.warm import INVOKE
 
 LAB = str(PROJECT / "lab")
 #: What a terminal's foreground has, however the tests were started: a shell's background job ignores Ctrl-C.

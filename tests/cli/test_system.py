@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from nanonap.base.paths import PROJECT
-from tests.patcher.conftest import INVOKE, Invoke
+from tests.patcher.conftest import Invoke
 from tests.patcher.test_bad_input import assert_refused
 from tests.patcher.test_bad_output import namespace
+from tests.warm import INVOKE
 
 INTO_FULL = ("sh", "-c", 'exec "$@" >/dev/full', "sh")
 CLOSED = ("sh", "-c", 'exec "$@" >&-', "sh")

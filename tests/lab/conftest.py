@@ -14,6 +14,7 @@ from nanonap.lab.quota.cgroup import CgroupGroup
 from nanonap.lab.quota.choose import choose
 from nanonap.lab.quota.limits import Limits, parse_quota
 from nanonap.toolchain.build import BENCHED
+from tests import warm
 from tests.lab.made import ENVIRONMENT, GO, SMALL, Bench, Roots, bench_command
 
 STRATEGIES = {
@@ -59,8 +60,10 @@ def bench(roots: Roots) -> Bench:
     """Run a bench to its end in a process of its own; ``around`` is a command to run it in."""
 
     def run(around: tuple[str, ...] = (), **options: Any) -> subprocess.CompletedProcess[str]:
-        command = [*around, *bench_command(roots, {**SMALL, **options})]
-        return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+        command = bench_command(roots, {**SMALL, **options})
+        if not around:
+            return warm.run(command[1:], env=ENVIRONMENT)
+        return subprocess.run([*around, *command], capture_output=True, text=True, env=ENVIRONMENT, check=False)
 
     return run
 

@@ -18,6 +18,7 @@ import patcher
 from nanonap.base.paths import PROJECT
 from nanonap.lab.advise.advice import COSTLY, LITTLE, WORTH
 from nanonap.toolchain.wheels import DEFAULT_GO
+from tests import warm
 from tests.conftest import BuildProgram
 from tests.lab.attribution.test_recording import WITHOUT_RIGHTS
 from tests.lab.attribution.tracing import left, needs_tracing
@@ -41,11 +42,9 @@ def build_program(build_program: BuildProgram, tmp_path: Path) -> BuildProgram:
 
 
 @contextlib.contextmanager
-def advising(*words: str | Path) -> Iterator[subprocess.Popen[str]]:
+def advising(*words: str | Path) -> Iterator[warm.Started]:
     """The command, which finds tracefs in a mount namespace of its own."""
-    command = [sys.executable, "-m", "invoke", "advise", *words]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=PROJECT, stdout=pipe, stderr=pipe, text=True) as process:
+    with warm.start([warm.INVOKE, "advise", *words]) as process:
         try:
             yield process
         finally:
@@ -54,7 +53,8 @@ def advising(*words: str | Path) -> Iterator[subprocess.Popen[str]]:
 
 def done(*words: str | Path) -> tuple[int, str, str]:
     with advising(*words) as process:
-        out, err = process.communicate(timeout=PATIENCE_S)
+        out, err = process.communicate()
+    assert process.returncode is not None
     return process.returncode, out, err
 
 

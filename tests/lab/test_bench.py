@@ -16,6 +16,7 @@ from nanonap.lab.main import redraw, run_bench
 from nanonap.lab.quota.base import Backend
 from nanonap.lab.quota.cgroup import CgroupBackend
 from nanonap.lab.store.read import load
+from tests import warm
 from tests.lab.made import ENVIRONMENT, SMALL, Bench, Roots, bench_command
 from tests.lab.test_cgroups import READ_ONLY
 from tests.patience import PATIENCE_S, wait_until
@@ -157,7 +158,7 @@ def test_where_only_a_quota_was_asked_for_and_none_can_be_set_it_is_an_error(
     assert bench(around=no_groups, backend="cgroup1").returncode == 43
 
 
-def _wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], what: str) -> None:
+def _wait_for(condition: Callable[[], bool], process: warm.Started, what: str) -> None:
     wait_until(lambda: process.poll() is not None or condition(), lambda: f"waited too long for {what}")
     assert process.poll() is None, f"ended before {what}: {process.communicate()}"
 
@@ -183,9 +184,7 @@ def test_an_interrupted_bench_keeps_what_was_measured_and_leaves_nothing_else(
     assert isinstance(backend, CgroupBackend)
     # Only runs under quota, so that it is interrupted inside a group.
     options = {**SMALL, "size": "default", "quota": "50%", "load": "burn:1"}
-    process = subprocess.Popen(
-        bench_command(roots, options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
-    )
+    process = _started(bench_command(roots, options))
     parent = backend.parent
 
     def measuring() -> bool:
@@ -215,9 +214,8 @@ def test_an_interrupted_bench_keeps_what_was_measured_and_leaves_nothing_else(
     assert "cut short" in capsys.readouterr().out
 
 
-def _started(command: list[str]) -> "subprocess.Popen[str]":
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=ENVIRONMENT)
+def _started(command: list[str]) -> warm.Started:
+    return warm.start(command[1:], env=ENVIRONMENT)
 
 
 def _lines(path: Path) -> list[str]:

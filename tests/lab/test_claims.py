@@ -4,8 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -25,8 +23,8 @@ from nanonap.lab.experiments.main import ABOUT, DATA, About
 from nanonap.lab.ground.hosts import Host
 from nanonap.lab.quota.base import Backend
 from nanonap.lab.store.runs import BackendUsed
+from tests import warm
 from tests.lab.test_claims_kept import kept
-from tests.patience import PATIENCE_S
 
 CLAIMS = [
     "D1",
@@ -50,7 +48,6 @@ CLAIMS = [
     "P2",
     "P3",
 ]
-INVOKE = str(Path(sys.executable).with_name("invoke"))
 LIMITS = Source("quota-limits")
 
 
@@ -189,9 +186,9 @@ def test_what_one_place_cannot_answer_is_not_told_at_length_where_another_does()
 def test_a_claim_is_run_for_real_and_shown(backend: Backend, tmp_path: Path) -> None:
     out = tmp_path / "out"
     kept(out / FOLDER / LIMITS.name, "2026-01-01T00:00:00", backend=backend.name)
-    subprocess.run([INVOKE, "build"], check=True, capture_output=True, cwd=PROJECT, timeout=PATIENCE_S)
-    command = [INVOKE, "claims", "--rerun", "--quick", "--only", LIMITS.name, "--out", str(out), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PROJECT, timeout=PATIENCE_S)
+    warm.run([warm.INVOKE, "build"]).check_returncode()
+    command = [warm.INVOKE, "claims", "--rerun", "--quick", "--only", LIMITS.name, "--out", str(out), "--json"]
+    done = warm.run(command)
     document = json.loads(done.stdout)
     assert document["ran"] == [{"command": "invoke experiment quota-limits", "problem": None}]
     (q1,) = [each for each in document["claims"] if each["claim"] == "Q1"]
@@ -206,11 +203,9 @@ def test_what_cannot_run_here_is_told_and_its_recorded_data_stay(tmp_path: Path,
     out = tmp_path / "out"
     guest = "quota-limits-guest"
     shutil.copytree(recorded / guest, out / FOLDER / guest)
-    command = [INVOKE, "claims", "--rerun", "--quick", "--only", guest, "--out", str(out)]
-    environment = {**os.environ, "PATH": str(empty)}  # no QEMU there
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, cwd=PROJECT, timeout=PATIENCE_S, env=environment
-    )
+    command = [warm.INVOKE, "claims", "--rerun", "--quick", "--only", guest, "--out", str(out)]
+    done = warm.run(command, env={**os.environ, "PATH": str(empty)})  # no QEMU there
+    assert done.returncode == 0, done.stderr
     assert "not run: invoke experiment quota-limits --backend guest" in " ".join(done.stderr.split())
     assert (out / FOLDER / guest / DATA).read_bytes() == (recorded / guest / DATA).read_bytes()
 

@@ -3,17 +3,15 @@
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nanonap.base.paths import PROJECT
 from nanonap.lab.ground.errors import BadResult, NotComparable
 from nanonap.lab.judge.compare import Comparison, Row, compare
+from tests import warm
 from tests.lab.made import FakeRun, write_result
-from tests.patience import PATIENCE_S
 
 US = 1_000
 BLOCKS = 12
@@ -163,14 +161,7 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(tmp_path: Path) -> N
 
 
 def _invoke(*words: str | Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "invoke", "compare", *map(str, words)],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_S,
-    )
+    return warm.run([warm.INVOKE, "compare", *words])
 
 
 def test_the_task_prints_tables_and_ends_with_the_verdict_or_gives_one_document(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,11 @@ from nanonap.base.paths import PROJECT
 from nanonap.toolchain.wheels import DEFAULT_GO
 from patcher.golang.functions import Functions
 from patcher.golang.image import read_image
+from tests import warm
 from tests.conftest import BuildProgram
 from tests.patience import PATIENCE_S
 from tests.soon import soon
+from tests.warm import INVOKE
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,6 @@ def program(sleepbench: Path, tmp_path: Path) -> Path:
 
 
 Invoke = Callable[..., Answer]
-INVOKE = str(Path(sys.executable).with_name("invoke"))
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +80,10 @@ def invoke() -> Invoke:
 
     def run(*words: str | Path, wrapper: tuple[str, ...] = ()) -> Answer:
         command = [*wrapper, INVOKE, *map(str, words)]
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+        if wrapper:
+            done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+        else:
+            done = warm.run(command)
         return Answer(done.returncode, done.stdout, done.stderr)
 
     return run

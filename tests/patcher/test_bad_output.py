@@ -12,9 +12,10 @@ import pytest
 
 import patcher
 from nanonap.base.paths import PROJECT
-from tests.patcher.conftest import INVOKE, Invoke
+from tests.patcher.conftest import Invoke
 from tests.patcher.test_bad_input import assert_refused
 from tests.patience import PATIENCE_S
+from tests.warm import INVOKE
 
 # $1: tmpfs options, $2: where; then the command. What is left in the tmpfs is listed on stdout.
 IN_A_TMPFS = 'mount -t tmpfs -o "$1" none "$2" && d=$2 && shift 2 && { "$@"; status=$?; ls -A "$d"; exit $status; }'

@@ -13,9 +13,9 @@ import pytest
 
 import patcher
 from nanonap.base.paths import PROJECT
-from tests.patcher.conftest import INVOKE
 from tests.patience import PATIENCE_S
 from tests.soon import soon
+from tests.warm import INVOKE
 
 # What the command does to the output's folder, in this order; strace sends the signal as it enters the call.
 MOMENTS = (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nanonap.base.paths import PROJECT
-from tests.patcher.conftest import INVOKE
+from tests.warm import INVOKE
 
 MORE = 128 << 20  # bytes behind the program, as an installer carries its data; the libraries alone take 100 MiB
 

@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import msgspec
 import pytest
 
 from nanonap.base.errors import Interrupted, NanonapError, UsageError
-from nanonap.base.paths import PROJECT
 from nanonap.lab.ab import errors
 from nanonap.lab.ab.judged import Judged
 from nanonap.lab.ab.main import judged, run_ab
@@ -26,10 +24,11 @@ from nanonap.lab.plan.arms import PRECISE
 from nanonap.lab.store.write import RUNS
 from nanonap.toolchain.patched import patch_as, variant_of
 from patcher.errors import AlreadyPatched, InputNotFound, NotGo
+from tests import warm
 from tests.conftest import BuildProgram
 from tests.lab.ab.conftest import METRICS, METRICS_NAMED, Answerer, free_port
-from tests.patcher.conftest import INVOKE
 from tests.patience import PATIENCE_S, wait_until
+from tests.warm import INVOKE
 
 
 def processes_of(folder: Path) -> list[str]:
@@ -205,7 +204,7 @@ def test_ctrl_c_ends_service_and_load_and_what_was_measured_is_shown(own: Answer
     options = {"binary": own.path, "run": own.asked().run, "ready": f"tcp:{own.port}", "load": load, "out": out}
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     command = [INVOKE, "ab", *words, "--arms", "control"]
-    with subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True) as process:
+    with warm.start(command) as process:
         try:
             wait_until(lambda: process.poll() is not None or (count.exists() and len(count.read_text()) == 6))
             process.send_signal(signal.SIGINT)
@@ -215,7 +214,7 @@ def test_ctrl_c_ends_service_and_load_and_what_was_measured_is_shown(own: Answer
     assert process.returncode == Interrupted.exit_code, told
     assert re.search(r"interrupted by SIGINT; runs kept: 1, shown by `\S*invoke ab --folder \S+`", told)
     assert processes_of(own.path) == []
-    shown = subprocess.run([INVOKE, "ab", "--folder", out, "--json"], cwd=PROJECT, capture_output=True, check=True)
+    shown = warm.run([INVOKE, "ab", "--folder", out, "--json"])
     assert json.loads(shown.stdout)["about"]["partial"]
 
 

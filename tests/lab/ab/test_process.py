@@ -1,7 +1,6 @@
 """An A/B of a running process: it is left as it was found, however the A/B ends."""
 
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,16 +9,16 @@ import pytest
 import patcher
 from nanonap.base.dice import seeded
 from nanonap.base.errors import Interrupted, UsageError
-from nanonap.base.paths import PROJECT
 from nanonap.lab.ab.errors import LoadFailed, NotStock, ServiceDied
 from nanonap.lab.ab.main import judged, run_ab
 from nanonap.lab.ab.service import Child
 from nanonap.lab.ab.store import read
 from patcher.live.errors import NoSuchProcess
+from tests import warm
 from tests.lab.ab.conftest import METRICS, Answerer
-from tests.patcher.conftest import INVOKE
 from tests.patience import wait_until
 from tests.soon import soon
+from tests.warm import INVOKE
 
 
 @pytest.fixture
@@ -78,7 +77,7 @@ def test_who_interrupts_finds_it_as_it_was(
     load = f"sh -c '[ -e {trial} ] && exec sleep 1000; touch {trial}'"
     words = ["--pid", running, "--load", load, "--guard", "1ms", "--out", tmp_path / "out", "--seed", seed]
     command = [INVOKE, "ab", *map(str, words)]
-    with subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True) as process:
+    with warm.start(command) as process:
         try:
             wait_until(lambda: state(running)[0] == "injected" or process.poll() is not None)
             assert process.poll() is None

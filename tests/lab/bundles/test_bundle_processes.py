@@ -17,6 +17,7 @@ from nanonap.base.errors import DiskFull, Interrupted
 from nanonap.base.paths import PROJECT
 from nanonap.lab.ground.errors import BadBundle
 from nanonap.lab.store.write import SAMPLES
+from tests import warm
 from tests.lab.bundles.made_bundles import (
     made_runs,
 )
@@ -56,12 +57,8 @@ def test_figures_do_not_depend_on_threads_hashes_locale_zone_or_processor(folder
     assert {"summary.json", "report.html", "problem.png"} <= one.keys()
 
 
-def _invoke(*words: str | Path, temporary: Path, around: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "TMPDIR": str(temporary)}
-    command = [*around, str(INVOKE), *map(str, words)]
-    return subprocess.Popen(
-        command, cwd=PROJECT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+def _invoke(*words: str | Path, temporary: Path) -> warm.Started:
+    return warm.start([warm.INVOKE, *words], env={**os.environ, "TMPDIR": str(temporary)})
 
 
 def test_the_two_tasks(folder: Path, tmp_path: Path) -> None:
@@ -122,8 +119,9 @@ def test_a_full_disk_is_said_so_and_leaves_nothing(folder: Path, tmp_path: Path)
     around = ("unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", FULL_DISK, "sh", str(small))
     if subprocess.run([*around, "true"], capture_output=True, check=False).returncode:
         pytest.skip("needs root, to mount a small file system in a namespace")
-    done = _invoke("bundle", folder, "--out", small / "it.zip", temporary=temporary, around=around)
-    stdout, stderr = done.communicate(timeout=PATIENCE_S)
-    assert done.returncode == DiskFull.exit_code, stderr
-    assert "it.zip: no room" in stderr
-    assert stdout == ""
+    command = [*around, warm.INVOKE, "bundle", str(folder), "--out", str(small / "it.zip")]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    done = subprocess.run(command, cwd=PROJECT, env=environment, text=True, capture_output=True, check=False)
+    assert done.returncode == DiskFull.exit_code, done.stderr
+    assert "it.zip: no room" in done.stderr
+    assert done.stdout == ""

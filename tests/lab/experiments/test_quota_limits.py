@@ -3,15 +3,12 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from nanonap.base.errors import UsageError
-from nanonap.base.paths import PROJECT
 from nanonap.base.processes import is_alive
 from nanonap.lab.experiments.kit.base import Setting, Verdict
 from nanonap.lab.experiments.main import DATA, EXPERIMENTS, judged, make_experiment
@@ -20,9 +17,9 @@ from nanonap.lab.ground.errors import BadResult, QuotaUnavailable, RunFailed
 from nanonap.lab.quota.base import Backend
 from nanonap.lab.quota.cgroup import CgroupBackend, owner_of
 from nanonap.toolchain.build import build
+from tests import warm
 from tests.patience import PATIENCE_S, wait_until
 
-INVOKE = str(Path(sys.executable).with_name("invoke"))
 Pairs = dict[tuple[str, int], bool]
 KERNEL: Pairs = {
     ("1000", 1_000): True,
@@ -79,8 +76,7 @@ def test_a_refusal_and_a_fault_in_the_other_process_are_told_apart(setting: Sett
 def test_invoke_gives_one_document_and_the_folder_is_judged_again_the_same(backend: Backend, tmp_path: Path) -> None:
     build()
     out = tmp_path / "kept"
-    command = [INVOKE, "experiment", "quota-limits", "--quick", "--json", "--out", str(out)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    done = warm.run([warm.INVOKE, "experiment", "quota-limits", "--quick", "--json", "--out", out])
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["backend"]["name"] == backend.name
@@ -95,8 +91,7 @@ def test_sigterm_ends_an_experiment_and_what_it_started(backend: Backend, tmp_pa
     if not isinstance(backend, CgroupBackend):
         pytest.skip(f"needs a backend whose groups are folders here, and {backend.name} has none")
     build()
-    command = [INVOKE, "experiment", "bandwidth", "--quick", "--out", str(tmp_path / "none")]
-    child = subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
+    child = warm.start([warm.INVOKE, "experiment", "bandwidth", "--quick", "--out", tmp_path / "none"])
     try:
         wait_until(lambda: child.poll() is not None or bool(_groups_below(backend, child.pid)))
         os.kill(child.pid, signal.SIGTERM)

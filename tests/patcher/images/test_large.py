@@ -14,8 +14,8 @@ import pytest
 
 from nanonap.base.paths import PROJECT
 from patcher.images.documents import digest_of
-from tests.patcher.conftest import INVOKE
 from tests.patcher.images.made import Layout, config_of, go_json
+from tests.warm import INVOKE
 
 _GIB = 1 << 30
 # A process begins with the peak of the one that it was forked from: so a small one forks it.
