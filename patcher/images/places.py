@@ -228,4 +228,5 @@ def _run(words: list[str], where: Place) -> None:
         raise EngineFailed(f"{where.shown}: {program} cannot be started ({error})") from error
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines() or [f"it ended with {done.returncode}"]
-        raise EngineFailed(f"{where.shown}: {' '.join(words[:2])} failed: {said[-1]}")
+        told = registry.plain_words(said[-1]) if program == "skopeo" else said[-1]
+        raise EngineFailed(f"{where.shown}: {' '.join(words[:2])} failed: {told}")

@@ -15,6 +15,8 @@ from patcher.images.reading import NAME, REF
 from patcher.images.writing import full
 
 _BLOB = re.compile(r"([0-9a-f]{64})(?:\.manifest\.json)?")  # directory_transport.go of containers/image
+_LOGGED = re.compile(r'time="[^"]*" level=\w+ msg="(.*)"')
+_WITHOUT_TLS = "server gave HTTP response to HTTPS client"  # net/http, transport.go
 
 
 def fetching(name: str, folder: Path) -> list[str]:
@@ -37,6 +39,14 @@ def on_loopback(name: str) -> bool:
         return bool(slash) and (host == "localhost" or ipaddress.IPv4Address(host).is_loopback)
     except ValueError:
         return False
+
+
+def plain_words(line: str) -> str:
+    """What skopeo said, without its log's trimmings, and with the way out where a registry is without TLS."""
+    logged = _LOGGED.fullmatch(line)
+    told = logged[1].replace('\\"', '"') if logged else line
+    hint = "; name a registry without TLS in registries.conf, with insecure = true" if _WITHOUT_TLS in told else ""
+    return told + hint
 
 
 def make_layout(folder: Path, name: str, tag: str | None) -> None:

@@ -219,8 +219,7 @@ def scratch(pieces: Iterable[bytes]) -> BinaryIO:
             content.writelines(pieces)
             content.flush()
         except BaseException:
-            with contextlib.suppress(OSError):  # it tries once more to write what it could not
-                content.close()
+            content.close()
             raise
     except OSError as error:
         raise temporary_failed(error) from error

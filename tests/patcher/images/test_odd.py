@@ -100,6 +100,14 @@ def test_only_of_a_registry_on_this_machine_no_certificate_is_asked(tmp_path: Pa
     assert (fetched[-2], sent[-1]) == (f"docker://{name}", f"docker://{name}")
 
 
+def test_what_skopeo_says_is_told_without_its_logs_trimmings() -> None:
+    refused = "http: server gave HTTP response to HTTPS client"
+    said = rf'time="2026-11-30T22:49:00Z" level=fatal msg="Get \"https://h/\": {refused}"'
+    told = f'Get "https://h/": {refused}; name a registry without TLS in registries.conf'
+    assert registry.plain_words(said).startswith(told)
+    assert registry.plain_words("an older one's words") == "an older one's words"
+
+
 def test_of_a_layer_that_an_image_has_twice_the_upper_one_is_seen(tmp_path: Path) -> None:
     layout, layer = Layout(tmp_path / "image"), Tar().add("app", GO).bytes()
     place = layout.done(layout.image([layer, layer, Tar().add("other", C).bytes()], as_it_is))

@@ -129,7 +129,7 @@ def test_the_digest_that_is_told_is_the_registrys_even_where_skopeo_compresses(
 
 
 def test_what_a_registry_refuses_is_told_in_skopeos_words(registry: Registry, tmp_path: Path) -> None:
-    with pytest.raises(patcher.EngineFailed, match=r"skopeo copy failed: .*manifest unknown"):
+    with pytest.raises(patcher.EngineFailed, match=r"skopeo copy failed: initializing source .*manifest unknown"):
         patcher.patch_image(registry.place("nosuch"), tmp_path / "out.tar")
     with pytest.raises(patcher.EngineFailed, match=r"skopeo copy failed: .*connection refused"):
         patcher.inspect_image("registry:127.0.0.1:9/app:1")
