@@ -12,13 +12,24 @@ from pathlib import Path
 from nanonap.base.errors import DiskFull, NanonapError, OutputExists, OutputNotWritable
 from nanonap.base.interrupts import held
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def as_ours(error: OSError, target: Path) -> NanonapError:
     """The NanonapError that says what an OSError on writing ``target`` means to a user."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in _FULL:
         return DiskFull(f"{target}: no room on the file system; free some or choose another folder")
     reason = os.strerror(error.errno) if error.errno else str(error)
     return OutputNotWritable(f"{target}: cannot be written ({reason}); choose a folder you may write to")
+
+
+def temporary_failed(error: OSError | None = None) -> NanonapError:
+    """The same of a temporary file, whose name says nothing to a user; without an error, that there is no room."""
+    if error is None or error.errno in _FULL:
+        return DiskFull("no room for temporary files; free some, or have TMPDIR name another folder")
+    return OutputNotWritable(
+        f"no temporary file can be made ({os.strerror(error.errno or 0)}); have TMPDIR name a folder you may write to"
+    )
 
 
 def place_of(target: Path) -> Path:

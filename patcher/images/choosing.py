@@ -53,8 +53,8 @@ class Layers:
         return reduce(laid_over, found, Folder())
 
     def holding(self, image: Image, file: File) -> tuple[int, Blob, Scanned]:
-        """The layer that a file lies in, its place from the lowest up first."""
-        for index, layer in enumerate(image.layers):
+        """The layer that a file is seen in, its place from the lowest up first; of equal layers the topmost."""
+        for index, layer in reversed(list(enumerate(image.layers))):
             if layer.blob is not None and layer.blob.name == file.layer:
                 return index, layer.blob, self._scanned[file.layer]
         raise AssertionError(f"{file.layer}: of another image")

@@ -5,9 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nanonap.base.errors import NanonapError
+from nanonap.base.errors import NanonapError, UsageError
 from patcher.answers import encode
-from patcher.errors import ManifestMismatch, WrongArchitecture
+from patcher.errors import (
+    InputNotFound,
+    ManifestMismatch,
+    NotARegularFile,
+    NotGo,
+    NotPatched,
+    WrongArchitecture,
+)
 from patcher.images import label, places
 from patcher.images.choosing import Layers, Program, check_platform, chosen, wanted
 from patcher.images.reading import Image, images, read
@@ -15,6 +22,8 @@ from patcher.images.rewriting import visited
 from patcher.inspection import Inspection, inspect
 from patcher.source import AnyPath
 from patcher.undoing import Verified, verify
+
+_NOT_PATCHED = (InputNotFound, NotARegularFile, NotGo, NotPatched, UsageError)  # what an image without our label may be
 
 
 @dataclass(frozen=True)
@@ -55,12 +64,16 @@ class InspectedImage:
 
 @dataclass(frozen=True)
 class VerifiedImage:
-    """An image whose patched programs are what their undo records say, each proven again."""
+    """An image whose patched programs are what their undo records say, each proven again.
+
+    ``reason``: why there is none, of an image that was left as it was beside others that were patched.
+    """
 
     names: tuple[str, ...]
     platform: str
     digest: str
     programs: tuple[Verified, ...]
+    reason: str | None = None
 
 
 def inspect_image(
@@ -101,22 +114,25 @@ def verify_image(image: AnyPath, *, path: Sequence[str] = (), platform: str | No
     ``path``: the programs; by default those that our label names or, without one, the one that the image starts.
     Raises NotPatched, ManifestMismatch or ProofFailed, and the errors of reading the image.
     """
-    found = []
+    found, without = list[VerifiedImage](), list[NanonapError]()
     with places.source(places.place(image)) as store:
         layers = Layers()
         for each in _meant(list(images(read(store))), platform):
             told = label.find(each.config)
             files = layers.files(each)
             known = {one.path: one.after for one in told.programs} if told else {}
-            programs = chosen(files, each, path or list(known), every=False)
-            found.append(
-                VerifiedImage(
-                    each.tags,
-                    each.platform,
-                    each.digest,
-                    tuple(_verified(each, layers, one, known.get(one.path)) for one in programs),
-                )
-            )
+            programs, reason = tuple[Verified, ...](), None
+            try:
+                meant = chosen(files, each, path or list(known), every=False)
+                programs = tuple(_verified(each, layers, one, known.get(one.path)) for one in meant)
+            except _NOT_PATCHED as error:
+                if told is not None:
+                    raise
+                without.append(error)
+                reason = str(error)
+            found.append(VerifiedImage(each.tags, each.platform, each.digest, programs, reason))
+    if len(without) == len(found):
+        raise without[0]
     return tuple(found)
 
 

@@ -11,7 +11,7 @@ from patcher.file.facts import FileFacts
 from patcher.golang.seccomp import Filters
 from patcher.images import documents, places
 from patcher.images.choosing import Program, check_platform, wanted
-from patcher.images.reading import Digests, Image, images, read
+from patcher.images.reading import Digests, Image, check_one, images, read
 from patcher.images.tree import File
 from patcher.images.working import PlannedProgram, Work
 from patcher.images.writing import Made, Writer
@@ -73,12 +73,16 @@ class LeftImage:
 
 @dataclass(frozen=True)
 class PatchedImages:
-    """All that became of what was given: where it went, the images patched and left, and what is to be known."""
+    """All that became of what was given: where it went, the images patched and left, and what is to be known.
+
+    ``digest``: by which a registry knows it; None where it went elsewhere.
+    """
 
     out: str
     images: tuple[PatchedImage, ...]
     left: tuple[LeftImage, ...]
     warnings: tuple[str, ...]
+    digest: str | None = None
 
 
 def patch_image(
@@ -103,7 +107,7 @@ def patch_image(
     ``append_layer``: put the programs into a layer of their own on top. The other options are those of ``patch``.
     Raises a subclass of NanonapError that says what is wrong and what to do.
     """
-    origin, goal = places.place(image), places.place(out)
+    origin, goal = places.place(image), places.goal(out)
     check_asked(origin.shown, strategy, slack_ns, wait, accept_thread_cost)
     check_platform(platform)
 
@@ -116,8 +120,10 @@ def patch_image(
             raise ManifestMismatch(f"{name}: changed while it was read; try again")
         return PlannedProgram(found.manifest, found.filters, changes)
 
-    with places.source(origin) as store, places.target(goal, origin, force=force) as target:
+    with places.target(goal, origin, force=force) as target, places.source(origin) as store:
         root = read(store)
+        if target.tag is not None:
+            check_one(root, goal.shown)
         work = Work(target.sink, plan, append_layer)
         for _, each in images(root):
             if not wanted(each, platform):
@@ -126,7 +132,7 @@ def patch_image(
             else:
                 work.take(each, path, every=all)
         work.check_any()
-        writer = Writer(store, target.sink, {id(each): made for each, made, _ in work.done}, target.tags)
+        writer = Writer(store, target.sink, {id(each): made for each, made, _ in work.done}, target.tag)
         writer.write(root)
     digests = writer.written.digests
     dropped = tuple(f"left out: {each}; it would not hold for the new image" for each in writer.written.dropped)
@@ -135,6 +141,7 @@ def patch_image(
         tuple(_told(each, made, found, work.planned, digests[id(each)]) for each, made, found in work.done),
         tuple(LeftImage(each.tags, each.platform, each.digest, str(error)) for each, error in work.left),
         (*work.warnings, *dropped),
+        target.digest,
     )
 
 

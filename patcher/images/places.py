@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from nanonap.base.errors import UsageError
-from nanonap.base.files import as_ours, beside, beside_folder
+from nanonap.base.errors import DiskFull, UsageError
+from nanonap.base.files import as_ours, beside, beside_folder, temporary_failed
+from patcher.errors import InputNotFound
+from patcher.images import registry
 from patcher.images.errors import EngineFailed
 from patcher.images.sink import ArchiveSink, FolderSink, Sink
 from patcher.images.store import Store, opened
@@ -51,6 +53,8 @@ def place(text: AnyPath) -> Place:
         return Place(STREAM, "", "the archive on standard input")
     kind, colon, name = shown.partition(":")
     if isinstance(text, str) and colon and kind in (*_FILES, *_ENGINES, _REGISTRY):
+        if kind == "docker" and name.startswith("//"):
+            raise UsageError(f"{shown}: an image in a registry is registry:{name[2:]} here")
         if not name or (kind in (*_ENGINES, _REGISTRY) and name.startswith("-")):
             raise UsageError(f"{shown}: no name behind {kind}:")
         return Place(kind, name, shown)
@@ -59,40 +63,67 @@ def place(text: AnyPath) -> Place:
     return Place("", shown, shown)
 
 
+def goal(text: AnyPath) -> Place:
+    """The same of a place that an image goes to, which cannot have its digest yet. Raises UsageError."""
+    where = place(text)
+    if where.kind in (*_ENGINES, _REGISTRY) and "@" in where.name:
+        raise UsageError(
+            f"{where.shown}: the new image has another digest, which is known when it is made: name a tag",
+            parameters=("out",),
+        )
+    return where
+
+
 @contextlib.contextmanager
 def source(where: Place) -> Iterator[Store]:
-    """The image that lies there. Raises InputNotFound, BadImage, EngineFailed."""
+    """The image that lies there. Raises UsageError, InputNotFound, BadImage, EngineFailed."""
     budget = Budget()
     with contextlib.ExitStack() as stack:
         if where.path is not None:
             found: Path | BinaryIO = where.path
         elif where.kind == STREAM:
-            found = stack.enter_context(os.fdopen(os.dup(0), "rb", buffering=0))
+            found = stack.enter_context(_stdin(where))
         else:
             found = stack.enter_context(_fetched(where))
         yield stack.enter_context(opened(found, where.shown, budget))
 
 
+def _stdin(where: Place) -> BinaryIO:
+    try:
+        if os.isatty(0):
+            raise UsageError("standard input is a terminal: send an archive into it", parameters=("image",))
+        return os.fdopen(os.dup(0), "rb", buffering=0)
+    except OSError as error:
+        raise InputNotFound(f"{where.shown}: cannot be read ({os.strerror(error.errno or 0)})") from error
+
+
 @contextlib.contextmanager
-def _fetched(where: Place) -> Iterator[BinaryIO]:
-    """An engine's image as an archive, in a file that nobody else sees."""
-    with tempfile.TemporaryDirectory(prefix="nanonap-") as folder:
-        archive = Path(folder, "image.tar")
+def _fetched(where: Place) -> Iterator[Path | BinaryIO]:
+    """An engine's image as an archive, in a file that nobody else sees; a registry's in a folder."""
+    with _workplace() as inside:
+        image = inside / "image"
         if where.kind == _REGISTRY:
-            _run(["skopeo", "copy", "-a", f"docker://{where.name}", f"oci-archive:{archive}"], where)
-        else:
-            _run([where.kind, "save", "-o", str(archive), where.name], where)
-        stream = archive.open("rb", buffering=0)
-    with stream:
-        yield stream
+            _run(registry.fetching(where.name, image), where)
+            registry.make_layout(image, where.shown, None if "@" in where.name else _tag(where))
+            yield image
+            return
+        _run([where.kind, "save", "-o", str(image), where.name], where)
+        stream = image.open("rb", buffering=0)
+        image.unlink()
+        with stream:
+            yield stream
 
 
-@dataclass(frozen=True)
+@dataclass
 class Target:
-    """Where a new image goes: what takes it, and the names that it gets there (None: those that it has)."""
+    """Where a new image goes: what takes it, and the name that it gets there (None: those that it has).
+
+    ``digest``: by which a registry knows it, once it is there; None of other places.
+    """
 
     sink: Sink
-    tags: tuple[str, ...] | None
+    tag: str | None
+    digest: str | None = None
 
 
 @contextlib.contextmanager
@@ -106,17 +137,32 @@ def target(where: Place, source_of: Place, *, force: bool) -> Iterator[Target]:
         with (_folder if folder else _archive)(where.path, source_of.path, force) as sink:
             yield Target(sink, None)
         return
-    tags = None if where.kind == STREAM else (_tag(where),)
-    with tempfile.TemporaryDirectory(prefix="nanonap-") as inside:
-        archive = Path(inside, "image.tar")
-        with _archive(archive, None, force=False) as sink:
-            yield Target(sink, tags)
+    with _workplace() as inside:
+        image, digest = inside / "image", inside / "digest"
+        try:
+            with (_folder if where.kind == _REGISTRY else _archive)(image, None, False) as sink:
+                made = Target(sink, None if where.kind == STREAM else _tag(where))
+                yield made
+        except DiskFull as error:
+            raise temporary_failed() from error
         if where.kind == STREAM:
-            _send(archive)
+            _send(image)
         elif where.kind == _REGISTRY:
-            _run(["skopeo", "copy", "-a", f"oci-archive:{archive}", f"docker://{where.name}"], where)
+            _run(registry.sending(where.name, image, digest), where)
+            made.digest = digest.read_text(encoding="ascii").strip()
         else:
-            _run([where.kind, "load", "-i", str(archive)], where)
+            _run([where.kind, "load", "-i", str(image)], where)
+
+
+@contextlib.contextmanager
+def _workplace() -> Iterator[Path]:
+    """A folder that is there meanwhile. Raises DiskFull or OutputNotWritable."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="nanonap-")
+    except OSError as error:
+        raise temporary_failed(error) from error
+    with folder as name:
+        yield Path(name)
 
 
 def _tag(where: Place) -> str:
@@ -182,4 +228,5 @@ def _run(words: list[str], where: Place) -> None:
         raise EngineFailed(f"{where.shown}: {program} cannot be started ({error})") from error
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines() or [f"it ended with {done.returncode}"]
-        raise EngineFailed(f"{where.shown}: {' '.join(words[:2])} failed: {said[-1]}")
+        told = registry.plain_words(said[-1]) if program == "skopeo" else said[-1]
+        raise EngineFailed(f"{where.shown}: {' '.join(words[:2])} failed: {told}")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from nanonap.base.errors import UsageError
 from patcher.images import documents
 from patcher.images.documents import CONFIGS, Document, digest, objects, optional, part, strings
 from patcher.images.errors import BadImage, ImageTooLarge
@@ -123,6 +124,19 @@ def images(node: Node) -> Iterator[tuple[Node, Image]]:
             yield from below(each)
 
     yield from below(node)
+
+
+def check_one(node: Node, out: str) -> None:
+    """Raises UsageError where several images would get the one name that an engine or a registry is to give."""
+    found = {each.image.digest if each.image else str(each.descriptor.get("digest")): each for each in node.children}
+    meant = [each for each in found.values() if each.refers_to is None]
+    if len(meant) > 1:
+        names = [name for each in meant for _, image in images(each) for name in image.tags[:1]]
+        raise UsageError(
+            f"{out}: one name for {len(meant)} images ({', '.join(names[:5]) or 'without names'}): name one of them by "
+            "its tag, or send them to a folder or an archive",
+            parameters=("image", "out"),
+        )
 
 
 def _index(store: Store, descriptor: Document, raw: bytes, document: Document, counted: _Counted, depth: int) -> Node:

@@ -2,20 +2,17 @@
 
 import contextlib
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
-from nanonap.base.files import as_ours
 from patcher.errors import MalformedBinary
 from patcher.file.changes import Change, edited
 from patcher.file.content import LARGEST, pieces
 from patcher.images.errors import BadImage
 from patcher.images.packing import Behind, GzipPacker, Recipe, packer
 from patcher.images.sink import Sink
-from patcher.images.store import Blob
+from patcher.images.store import Blob, scratch
 from patcher.images.streams import Plain
 from patcher.images.tree import File, Scanned
 
@@ -83,10 +80,5 @@ def program(stream: Plain, file: File) -> Iterator[BinaryIO]:
         raise MalformedBinary(
             f"{stream.raw.name}: a file of {file.size >> 20} MiB; a program has at most {LARGEST >> 20} MiB"
         )
-    with tempfile.TemporaryFile() as content:
-        try:
-            content.writelines(stream.pieces(file.size))
-            content.flush()
-        except OSError as error:
-            raise as_ours(error, Path(tempfile.gettempdir())) from error
+    with scratch(stream.pieces(file.size)) as content:
         yield content

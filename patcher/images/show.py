@@ -34,7 +34,8 @@ def show_patched(done: PatchedImages, say: Say) -> None:
     for warning in done.warnings:
         say(f"  warning       {warning}")
     if done.out != STREAM:
-        say(f"{done.out}: written; the digests are new: sign it again")
+        at = f" as {done.digest}" if done.digest else ""
+        say(f"{done.out}: written{at}; the digests are new: sign it again")
 
 
 def _show_one(image: PatchedImage, say: Say) -> None:
@@ -88,6 +89,7 @@ def verified_image_json(found: Iterable[VerifiedImage]) -> dict[str, Any]:
             "platform": each.platform,
             "digest": each.digest,
             "programs": [verified_json(one) for one in each.programs],
+            "reason": each.reason,
         }
         for each in found
     ]
@@ -100,6 +102,8 @@ def show_verified(found: Iterable[VerifiedImage], say: Say) -> None:
         for each in image.programs:
             cases = f"{each.proof.passed} of {each.proof.cases} cases hold"
             say(f"{_named(image.names, image.platform)}: {each.path}: as its undo record says; {cases}")
+        if image.reason is not None:
+            say(f"{_named(image.names, image.platform)}: not patched: {image.reason}")
 
 
 def reverted_json(done: RevertedImages) -> dict[str, Any]:
@@ -131,7 +135,7 @@ def show_reverted(done: RevertedImages, say: Say) -> None:
     if not done.written:
         say("nothing was written")
     elif done.out != STREAM:
-        say(f"{done.out}: written")
+        say(f"{done.out}: written{f' as {done.digest}' if done.digest else ''}")
 
 
 def _layer(layer: ChangedLayer) -> str:

@@ -121,7 +121,7 @@ class FolderSink(Sink):
                 stream.flush()
                 os.fsync(stream.fileno())
         except BaseException:
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
             raise
         temporary.rename(self._blobs / writer.digest.removeprefix("sha256:"))
         self._there[writer.digest] = 0

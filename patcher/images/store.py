@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from nanonap.base.files import as_ours
+from nanonap.base.files import temporary_failed
 from patcher.errors import InputNotFound
 from patcher.images.errors import BadImage, ImageTooLarge
 from patcher.images.streams import CHUNK, Budget, Plain, Raw
-from patcher.images.tar import HARD, REGULAR, SYMBOLIC, entries
+from patcher.images.tar import BLOCK, HARD, REGULAR, SYMBOLIC, entries
 
 _MOST_FILES = 100_000  # of an archive; an image has a few for each layer
 _MOST_HOPS = 8
@@ -120,6 +120,8 @@ class ArchiveStore(Store):
         self._places, self._links = dict[str, tuple[int, int]](), dict[str, str]()
         self._descriptor = stream.fileno()
         size = os.fstat(self._descriptor).st_size
+        if not size:
+            raise BadImage(f"{name}: empty: see what the command said that was to write it")
         for entry in entries(_Seeking(Raw(name, self._descriptor, 0, size, budget))):
             own = _normal(entry.name)
             if len(self._places) + len(self._links) >= _MOST_FILES:
@@ -148,9 +150,11 @@ class _Seeking(Plain):
     """An archive as it lies, of which what is not asked for is not read."""
 
     def pieces(self, count: int | None = None) -> Iterator[bytes]:
-        """Skips them."""
-        self.raw.at = min(self.raw.size, self.at + (count or 0))
-        self.at = self.raw.at
+        """Skips them. Raises BadImage where they end early; what fills the last block may be missing."""
+        self.at += count or 0
+        if self.at >= self.raw.size + BLOCK:
+            raise BadImage(f"{self.raw.name}: ends early, after {self.raw.size} bytes: an archive that was cut off")
+        self.raw.at = self.at = min(self.raw.size, self.at)
         return iter(())
 
     def read(self, count: int) -> bytes:
@@ -194,17 +198,29 @@ def _kept(stream: BinaryIO, name: str, budget: Budget) -> Iterator[BinaryIO]:
     """
     with contextlib.ExitStack() as stack:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            stream = stack.enter_context(_copy(iter(lambda: stream.read(CHUNK), b"")))
+            stream = stack.enter_context(scratch(_all_of(stream, name)))
         plain = Plain(Raw(name, stream.fileno(), 0, os.fstat(stream.fileno()).st_size, budget))
-        yield stream if plain.kind == "tar" else stack.enter_context(_copy(plain.pieces()))
+        yield stream if plain.kind == "tar" else stack.enter_context(scratch(plain.pieces()))
 
 
-def _copy(pieces: Iterable[bytes]) -> BinaryIO:
-    copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+def _all_of(stream: BinaryIO, name: str) -> Iterator[bytes]:
     try:
-        copy.writelines(pieces)
-        copy.flush()
+        while piece := stream.read(CHUNK):
+            yield piece
     except OSError as error:
-        copy.close()
-        raise as_ours(error, Path(tempfile.gettempdir())) from error
-    return copy
+        raise BadImage(f"{name}: cannot be read ({os.strerror(error.errno or 0)})") from error
+
+
+def scratch(pieces: Iterable[bytes]) -> BinaryIO:
+    """Some bytes in a file without a name, which the caller closes. Raises DiskFull or OutputNotWritable."""
+    try:
+        content = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+        try:
+            content.writelines(pieces)
+            content.flush()
+        except BaseException:
+            content.close()
+            raise
+    except OSError as error:
+        raise temporary_failed(error) from error
+    return content

@@ -19,7 +19,7 @@ from patcher.images.errors import BadImage
 from patcher.images.label import Label
 from patcher.images.patching import LeftImage
 from patcher.images.places import Target
-from patcher.images.reading import Digests, Image, images, read
+from patcher.images.reading import Digests, Image, check_one, images, read
 from patcher.images.rewriting import Job, Rewritten, rewrite
 from patcher.images.sink import NoSink, Sink
 from patcher.images.store import Store
@@ -63,12 +63,16 @@ class RevertedImage:
 
 @dataclass(frozen=True)
 class RevertedImages:
-    """All that became of what was given. ``written`` is False where it was only checked."""
+    """All that became of what was given. ``written`` is False where it was only checked.
+
+    ``digest``: by which a registry knows it; None where it went elsewhere.
+    """
 
     out: str
     written: bool
     images: tuple[RevertedImage, ...]
     left: tuple[LeftImage, ...]
+    digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,10 @@ def revert_image(
     check_platform(platform)
     done: list[_Undone] = []
     left: list[tuple[Image, NanonapError]] = []
-    with places.source(origin) as store, _target(origin, out, force=force, check=check) as target:
+    with _target(origin, out, force=force, check=check) as target, places.source(origin) as store:
         root, layers = read(store), Layers()
+        if target.tag is not None:
+            check_one(root, str(out))
         for _, each in images(root):
             try:
                 if not wanted(each, platform):
@@ -110,13 +116,14 @@ def revert_image(
                 left.append((each, error))
         if not done:
             raise next((error for each, error in left if wanted(each, platform)), left[0][1]) if left else _none(store)
-        writer = Writer(store, target.sink, {id(each.image): each.made for each in done}, target.tags)
+        writer = Writer(store, target.sink, {id(each.image): each.made for each in done}, target.tag)
         writer.write(root)
     return RevertedImages(
         str(out),
         not check,
         tuple(_told(each, writer.written.digests[id(each.image)]) for each in done),
         tuple(LeftImage(each.tags, each.platform, each.digest, str(error)) for each, error in left),
+        target.digest,
     )
 
 
@@ -131,7 +138,7 @@ def _target(origin: places.Place, out: AnyPath | None, *, force: bool, check: bo
         return
     if out is None:
         raise UsageError("where the original image goes is missing", parameters=("out",))
-    with places.target(places.place(out), origin, force=force) as target:
+    with places.target(places.goal(out), origin, force=force) as target:
         yield target
 
 

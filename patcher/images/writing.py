@@ -40,9 +40,9 @@ class Written:
 class Writer:
     """Writes an image's tree into a sink."""
 
-    def __init__(self, store: Store, sink: Sink, made: dict[int, Made], tags: tuple[str, ...] | None) -> None:
-        """``made``: by the id() of an image. ``tags``: the names to give, instead of those that it has."""
-        self._store, self._sink, self._made, self._tags = store, sink, made, tags
+    def __init__(self, store: Store, sink: Sink, made: dict[int, Made], tag: str | None) -> None:
+        """``made``: by the id() of an image. ``tag``: the name to give, instead of those that it has."""
+        self._store, self._sink, self._made, self._tag = store, sink, made, tag
         self._listed: dict[int, Document] = {}
         self.written = Written()
 
@@ -50,10 +50,12 @@ class Writer:
         """All of it, the index last."""
         stale = {image.digest for _, image in images(root) if id(image) in self._made}
         document, changed = self._children(root, stale)
+        if self._tag is not None:
+            document, changed = {**document, "manifests": _under(self._tag, document["manifests"])}, True
         index = documents.compact(document) if root.raw is None else root.raw
         if root.raw is not None and changed:
             index = documents.written(document, root.raw)
-        self._sink.finish(index, documents.compact(list(self._listed_images(root))))
+        self._sink.finish(index, documents.compact(self._listed_images(root)))
 
     def _children(self, node: Node, stale: set[str]) -> tuple[Document, bool]:
         """An index's document with what its children became, and whether that changed anything."""
@@ -106,7 +108,7 @@ class Writer:
         }
         raw = made.manifest or self._manifest(image, made, layers)
         self.written.digests[id(image)] = documents.digest_of(raw)
-        if image.manifest_raw is not None and self._tags is None:
+        if image.manifest_raw is not None:
             return [self._put(raw, node.descriptor)]
         return list(self._named(self._put(raw, {"mediaType": documents.OCI_MANIFEST}), image))
 
@@ -137,7 +139,7 @@ class Writer:
         return {"mediaType": documents.layer_type(kind), "digest": digest, "size": size}
 
     def _names(self, image: Image) -> list[str]:
-        return [familiar(each) for each in (image.tags if self._tags is None else self._tags) if ":" in each]
+        return [familiar(each) for each in (image.tags if self._tag is None else [self._tag]) if ":" in each]
 
     def _named(self, descriptor: Document, image: Image) -> Iterator[Document]:
         """One descriptor for each name, as docker writes them."""
@@ -148,8 +150,9 @@ class Writer:
             annotations = {NAME: full(each), REF: each.rpartition(":")[2]} if each else None
             yield {**descriptor, **({"annotations": annotations} if annotations else {}), "platform": platform}
 
-    def _listed_images(self, root: Node) -> Iterator[Document]:
+    def _listed_images(self, root: Node) -> list[Document]:
         """For `docker load`, which takes one platform of each: the one that most machines have."""
+        listed: list[Document] = []
         for each in root.children:
             found = [image for _, image in images(each)]
             found.sort(key=lambda image: image.platform != "linux/amd64")
@@ -158,7 +161,19 @@ class Writer:
                 annotations = documents.optional(each.descriptor, "annotations", dict, self._store.name)
                 if not entry["RepoTags"] and NAME in annotations:
                     entry["RepoTags"] = [familiar(str(annotations[NAME]))]
-                yield entry
+                if entry not in listed:
+                    listed.append(entry)
+        return listed
+
+
+def _under(tag: str, manifests: list[Document]) -> list[Document]:
+    """Each thing that an index names once, with this name instead of those that it has."""
+    found: list[Document] = []
+    for each in manifests:
+        annotations = {**(each.get("annotations") or {}), NAME: full(tag), REF: tag.rpartition(":")[2]}
+        if (new := {**each, "annotations": annotations}) not in found:
+            found.append(new)
+    return found
 
 
 def _descriptor(new: Rewritten, image: Image) -> Document:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -34,6 +35,15 @@ driver = "vfs"
 graphroot = "{root}/storage"
 runroot = "{root}/run"
 """
+
+
+_REGISTRY_YML = """
+version: 0.1
+log: {{level: info, accesslog: {{disabled: true}}}}
+storage: {{filesystem: {{rootdirectory: {root}/storage}}}}
+http: {{addr: "127.0.0.1:0"}}
+"""
+_LISTENING = re.compile(rb"listening on (127\.0\.0\.1:\d+)")
 
 
 def needs(command: str, package: str) -> None:
@@ -88,6 +98,29 @@ def podman() -> Iterator[dict[str, str]]:
             # After each container its monitor starts a podman that tidies up behind it and still writes in the storage.
             wait_until(lambda: not _users_of(root))
             remove_cgroups("libpod_parent")  # empty ones: another podman's containers keep theirs
+
+
+@contextlib.contextmanager
+def registry() -> Iterator[str]:
+    """A registry of our own on the loopback, without TLS; gives ``127.0.0.1:PORT``."""
+    needs("docker-registry", "docker-registry")
+    needs("skopeo", "skopeo")
+    with _folder() as root:
+        (root / "registry.yml").write_text(_REGISTRY_YML.format(root=root))
+        log = root / "log"
+        with log.open("wb") as stream:
+            words = ["docker-registry", "serve", str(root / "registry.yml")]
+            server = subprocess.Popen(words, stdout=stream, stderr=stream, start_new_session=True)
+        guard.watch_session(server.pid)
+        try:
+            wait_until(lambda: bool(_LISTENING.search(log.read_bytes())) or server.poll() is not None, log.read_text)
+            found = _LISTENING.search(log.read_bytes())
+            assert found is not None, log.read_text()
+            yield found[1].decode()
+        finally:
+            server.terminate()
+            server.wait(PATIENCE_S)
+            guard.forget_session(server.pid)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from patcher.images.documents import digest_of
 
 Pack = Callable[[bytes], bytes]
@@ -24,7 +26,13 @@ def as_it_is(plain: bytes) -> bytes:
     return plain
 
 
-TYPES: dict[Pack, str] = {gzipped: "+gzip", as_it_is: ""}
+def zstd(plain: bytes) -> bytes:
+    zstandard = pytest.importorskip("zstandard")
+    packed: bytes = zstandard.ZstdCompressor(level=9).compress(plain)
+    return packed
+
+
+TYPES: dict[Pack, str] = {gzipped: "+gzip", as_it_is: "", zstd: "+zstd"}
 
 
 @dataclass
@@ -94,20 +102,28 @@ class Layout:
         (self.folder / "blobs" / digest.replace(":", "/")).write_bytes(data)
         return {"mediaType": kind, "digest": digest, "size": len(data)}
 
-    def image(self, layers: Sequence[bytes], pack: Pack = gzipped, *, docker: bool = False, **config: Any) -> Document:
-        """Add an image's blobs; gives the manifest's descriptor."""
+    def image(
+        self,
+        layers: Sequence[bytes],
+        pack: Pack = gzipped,
+        *,
+        docker: bool = False,
+        of_layer: str | None = None,
+        **config: Any,
+    ) -> Document:
+        """Add an image's blobs; gives the manifest's descriptor. ``of_layer``: another media type of the layers."""
         whole = config_of(layers, **config)
         if docker:
             kinds = ("container.image.v1+json", "distribution.manifest.v2+json", "image.rootfs.diff.tar.gzip")
-            of_config, of_manifest, of_layer = (f"application/vnd.docker.{each}" for each in kinds)
+            of_config, of_manifest, usual = (f"application/vnd.docker.{each}" for each in kinds)
         else:
             of_config, of_manifest = (f"application/vnd.oci.image.{each}.v1+json" for each in ("config", "manifest"))
-            of_layer = f"application/vnd.oci.image.layer.v1.tar{TYPES.get(pack, '')}"
+            usual = f"application/vnd.oci.image.layer.v1.tar{TYPES.get(pack, '')}"
         manifest = {
             "schemaVersion": 2,
             "mediaType": of_manifest,
             "config": self.blob(go_json(whole), of_config),
-            "layers": [self.blob(pack(each), of_layer) for each in layers],
+            "layers": [self.blob(pack(each), of_layer or usual) for each in layers],
         }
         platform = {"architecture": whole["architecture"], "os": "linux"}
         return {**self.blob(go_json(manifest), of_manifest), "platform": platform}

@@ -68,6 +68,15 @@ def test_an_image_of_a_gigabyte(service: bytes, tmp_path: Path) -> None:
         done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert int(done.stdout) <= (300 << 20) + 3 * len(service)
+    [manifest] = json.loads((out / "index.json").read_bytes())["manifests"]
+    [layer] = json.loads((out / "blobs" / manifest["digest"].replace(":", "/")).read_bytes())["layers"]
+    packed = (out / "blobs" / layer["digest"].replace(":", "/")).read_bytes()
+    entry = zlib.decompressobj(31).decompress(packed, 512 + len(service))
+    program = tmp_path / "program"
+    program.write_bytes(entry[512:])
+    program.chmod(0o755)
+    ran = subprocess.run([program, "-plan", "100us*20"], capture_output=True, check=True)
+    assert json.loads(ran.stdout.splitlines()[0])["n"] == 20
     blobs = sorted(each.name for each in (back / "blobs/sha256").iterdir())
     assert blobs == sorted(each.name for each in (source / "blobs/sha256").iterdir())
     assert json.loads((back / "index.json").read_bytes()) == json.loads((source / "index.json").read_bytes())

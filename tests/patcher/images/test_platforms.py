@@ -15,13 +15,14 @@ from patcher.images import label
 from patcher.images.documents import digest_of
 from patcher.images.errors import LayerFixed
 from tests.patcher.images.conftest import CAPABILITY, Case
-from tests.patcher.images.made import Document, Layout, Tar, as_it_is, docker_archive, inside, look
+from tests.patcher.images.made import Document, Layout, Tar, as_it_is, docker_archive, inside, look, zstd
 from tests.patcher.images.test_files import GO, C
 
 
 def attestation(layout: Layout, about: Document) -> Document:
     """As BuildKit adds one for each image of an index."""
-    made = layout.image([b'{"predicateType": "https://slsa.dev/provenance/v1"}'], as_it_is, architecture="unknown")
+    statement, kind = b'{"predicateType": "https://slsa.dev/provenance/v1"}', "application/vnd.in-toto+json"
+    made = layout.image([statement], as_it_is, of_layer=kind, architecture="unknown")
     annotations = {
         "vnd.docker.reference.digest": about["digest"],
         "vnd.docker.reference.type": "attestation-manifest",
@@ -227,18 +228,13 @@ def test_a_stock_image_has_nothing_to_verify_or_revert(rich: Case, tmp_path: Pat
 
 @pytest.mark.long
 def test_zstd_layers_stay_so(service: bytes, patched: bytes, tmp_path: Path) -> None:
-    zstandard = pytest.importorskip("zstandard")
     layer = Tar().add("app", service).bytes()
 
-    def pack(plain: bytes) -> bytes:
-        packed: bytes = zstandard.ZstdCompressor(level=9).compress(plain)
-        return packed
-
     layout = Layout(tmp_path / "image")
-    done = patcher.patch_image(layout.done(layout.image([layer], pack, Cmd=["/app"])), tmp_path / "out", slack_ns=1)
+    done = patcher.patch_image(layout.done(layout.image([layer], zstd, Cmd=["/app"])), tmp_path / "out", slack_ns=1)
     new = look(tmp_path / "out").blobs[done.images[0].layers[0].after]
     assert new[:4] == b"\x28\xb5\x2f\xfd"
-    plain = zstandard.ZstdDecompressor().decompressobj().decompress(new)
+    plain = pytest.importorskip("zstandard").ZstdDecompressor().decompressobj().decompress(new)
     assert plain == layer.replace(service, patched)
     back = patcher.revert_image(tmp_path / "out", tmp_path / "back").images[0]
     assert (back.same, back.same_config) == (False, True)

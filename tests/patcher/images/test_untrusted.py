@@ -108,6 +108,7 @@ def test_links_in_an_archive_lead_to_its_own_files_alone(tmp_path: Path) -> None
         (("nosuch.tar", "out"), InputNotFound, "no such file"),
         (("docker:", "out"), UsageError, "no name behind docker:"),
         (("docker:-x", "out"), UsageError, "no name behind docker:"),
+        (("docker://example.com/app:1", "out"), UsageError, "is registry:example.com/app:1 here"),
         (("", "out"), UsageError, "without a name"),
     ],
 )
