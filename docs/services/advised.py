@@ -91,6 +91,7 @@ def measure(given: argparse.Namespace) -> None:
             for arm in dice.sample([ADVISE, *ARMS], 1 + len(ARMS)):
                 print(f"{given.binary.name}, block {block + 1} of {given.runs}: {arm}", file=sys.stderr)
                 with subject.arm("stock" if arm == ADVISE else arm) as target:
+                    drive(load, target.ends, LIMIT_S, stop)  # a service does other things as it starts
                     if arm == ADVISE:
                         told = watched(target, subject.files["stock"], load, stop)
                     else:
