@@ -1,7 +1,7 @@
 """Whether `advise`, which sees a stock service alone, foretells what its patched copies then cost.
 
 From a checkout, as root, with the programs of docs/services.md:
-    export PYTHONPATH=. AB="python docs/services/advised.py" OUT=docs/services RUNS=9
+    export PYTHONPATH=. AB="python docs/services/advised.py" OUT=docs/services RUNS=8
     sh docs/services/run.sh caddy      # measures, and keeps what was told and seen in $OUT/caddy/advised.json
     python docs/services/advised.py    # writes the table of docs/advise.md anew, from what is kept
 """
@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import msgspec
@@ -27,7 +27,7 @@ from nanonap.base.paths import PROJECT
 from nanonap.lab.ab.arms import Target, chosen_arms, file_arms
 from nanonap.lab.ab.cost import read
 from nanonap.lab.ab.service import drive, parse_ready, words
-from nanonap.lab.experiments.kit.ratios import cell, median_ratio
+from nanonap.lab.experiments.kit.ratios import cell, median_ratio, ratio_of
 from nanonap.lab.ground import host
 from nanonap.lab.ground.hosts import Host, host_of
 from nanonap.lab.ground.interrupt import Stop
@@ -91,7 +91,7 @@ def measure(given: argparse.Namespace) -> None:
             for arm in dice.sample([ADVISE, *ARMS], 1 + len(ARMS)):
                 print(f"{given.binary.name}, block {block + 1} of {given.runs}: {arm}", file=sys.stderr)
                 with subject.arm("stock" if arm == ADVISE else arm) as target:
-                    drive(load, target.ends, LIMIT_S, stop)  # a service does other things as it starts
+                    drive(load, target.ends, LIMIT_S, stop)  # as it starts, a service does other things
                     if arm == ADVISE:
                         told = watched(target, subject.files["stock"], load, stop)
                     else:
@@ -108,20 +108,22 @@ def values(kept: dict[str, Any], kind: str, arm: str, figure: str = "cpu") -> li
 
 
 def table(kept: dict[str, dict[str, Any]]) -> str:
-    """An arm of a service a row: CPU time told and seen, and one over the other; what "it stays as it is" would do."""
-    columns = ("service", "arm", "told", "seen", "told over seen", "within 30 %", "stock over seen", "loads × stock")
+    """An arm of a service a row: CPU time told and seen, the means' ratio and the median of the blocks' ratios; and
+    what stock took over the arm, which is what "all stays as it is" would tell.
+    """
+    columns = ("service", "arm", "told", "seen", "told over seen", "median", "within 30 %", "stock over seen", "loads")
     rows = [columns, ("---",) * len(columns)]
     for name, each in kept.items():
+        stock, stock_loads = (values(each, "seen", "stock", figure) for figure in ("cpu", "loads_per_s"))
         for arm in ARMS:
             told, seen = values(each, "told", arm), values(each, "seen", arm)
-            ratio = median_ratio(told, seen)
+            loads = values(each, "seen", arm, "loads_per_s")
+            ratio = ratio_of(told, seen)
             within = ratio.within(1 - WITHIN, 1 + WITHIN) if ratio else None
-            row = [name if arm == "stock" else "", arm, f"{median(told):.2%}", f"{median(seen):.2%}", cell(ratio)]
-            row.append({True: "yes", False: "**no**", None: "not settled"}[within])
-            for figure, above, below in (("cpu", "stock", arm), ("loads_per_s", arm, "stock")):
-                same = median_ratio(values(each, "seen", above, figure), values(each, "seen", below, figure))
-                row.append("–" if arm == "stock" else cell(same))
-            rows.append(tuple(row))
+            first = [name if arm == "stock" else "", f"`{arm}`", f"{fmean(told):.2%}", f"{fmean(seen):.2%}"]
+            verdict = {True: "yes", False: "**no**", None: "not settled"}[within]
+            same = ["–", "–"] if arm == "stock" else [cell(ratio_of(stock, seen)), cell(ratio_of(loads, stock_loads))]
+            rows.append((*first, cell(ratio), cell(median_ratio(told, seen)), verdict, *same))
     return "\n".join("| " + " | ".join(each) + " |" for each in rows)
 
 
@@ -132,7 +134,7 @@ def when(kept: dict[str, dict[str, Any]]) -> str:
     busy = sorted(block["load_average"] for each in kept.values() for block in each["blocks"])
     blocks = " or ".join(map(str, sorted({len(each["blocks"]) for each in kept.values()})))
     return (
-        f"Measured on {hosts}, begun from {begun[0][:16]} to {begun[-1][:16]} UTC; {blocks} blocks a service. The "
+        f"Measured on {hosts}, begun from {begun[0][:16]} to {begun[-1][:16]} UTC;\n{blocks} blocks a service. The "
         f"load average was {busy[0]:.1f} to {busy[-1]:.1f}, {median(busy):.1f} at the median."
     )
 
