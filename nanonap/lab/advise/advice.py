@@ -101,7 +101,8 @@ def advise(seen: Seen, wakeup: Wakeup, slack_ns: int | None) -> Advice:
     for name, options, rule, less_ns in _ways(slack_ns or 0):
         way, _ = reckoned(rule, less_ns)
         # What the reckoning misses of the program as it is, it is likely to miss here: the difference is what counts.
-        cpu = cost.cpu + cost.of(way) - cost.of(stock)
+        # Of the reckoned, not of the seen: what was seen has waits that events ended, which no replay has.
+        cpu = cost.cpu + cost.of(way) - cost.of(model)
         ways.append(_way(name, options, way, max(0.0, cpu)))
     intervals = [each for each in outcome.interval_ns if each]
     # Where most timers are made anew for each wait, what is known of the others is not the rule.
