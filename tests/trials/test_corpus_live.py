@@ -11,6 +11,7 @@ from nanonap.trials.corpus.processes import Processes
 from nanonap.trials.corpus.programs import PROGRAMS
 from nanonap.trials.corpus.row import Result, Row
 from nanonap.trials.corpus.working import ProgramTrial
+from tests.soon import soon
 
 
 def tried(name: str, folder: Path) -> list[Row]:
@@ -20,9 +21,7 @@ def tried(name: str, folder: Path) -> list[Row]:
 
 
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="Debian's packages need apt-get")
-@pytest.mark.parametrize(
-    "name", ["nats-server", pytest.param("caddy", marks=pytest.mark.long), pytest.param("etcd", marks=pytest.mark.campaign)]
-)
+@pytest.mark.parametrize("name", soon(["nats-server", "caddy", "etcd"], 0, long=(1,)))
 def test_a_server_does_the_same_work_while_it_is_changed(name: str, tmp_path: Path) -> None:
     (row,) = tried(name, tmp_path)
     assert row.result == Result.SAME, row.detail

@@ -11,6 +11,7 @@ from nanonap.lab.advise.replay import Outcome, Rule, pretended, replay, wakes
 from nanonap.lab.advise.wakeup import Wakeup
 from nanonap.lab.advise.watching import Seen
 from patcher import RECOMMENDED_DENSE_NS, RECOMMENDED_QUANTUM_NS, Wait
+from patcher.strategies.netpoll.site import SLACK_SHIFT
 
 WORTH, LITTLE, COSTLY = "worth it", "little to gain", "gain, but it costs"
 _FEW_TIMERS = 1.0  # a second
@@ -175,7 +176,7 @@ def _ways(slack_ns: int) -> list[tuple[str, tuple[str, ...], Rule, int]]:
     words = ("--quantum", str(quantum.quantum_ns), "--dense", str(quantum.dense_ns))
 
     def precise(delay_ns: int) -> int:
-        return delay_ns
+        return delay_ns - (delay_ns >> SLACK_SHIFT)
 
     def quantised(delay_ns: int) -> int:
         return RECOMMENDED_QUANTUM_NS if delay_ns < RECOMMENDED_DENSE_NS else delay_ns
