@@ -69,7 +69,7 @@ def _listing(isa: Isa, edit: Edit, code: Code) -> list[Line]:
 
 
 def _find(lines: Sequence[Line], named: str) -> Line:
-    occurrence = re.search(r"(?<! )#(\d)$", named)  # an immediate has a blank before it
+    occurrence = re.search(r"(?<! )#(\d+)$", named)  # an immediate has a blank before it
     text = named[: occurrence.start()] if occurrence else named
     found = [each for each in lines if each.text == " ".join(text.split())]
     assert len(found) == 1 or occurrence, f"{named!r} stands {len(found)} times in the stub"

@@ -2,7 +2,7 @@
 
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patcher.isa.arm64.asm import assemble, constant
@@ -18,6 +18,7 @@ def branch(kind: int, at: int, target: int) -> bytes:
     return (kind << 26 | (target - at) // 4 & (1 << 26) - 1).to_bytes(4, "little")
 
 
+@settings(max_examples=25)
 @given(
     places=st.lists(st.integers(0, _SIZE // 4 - 1), max_size=20, unique=True),
     targets=st.lists(st.integers(-(1 << 24), 1 << 24).map(lambda n: START + 4 * n), min_size=1, max_size=4),

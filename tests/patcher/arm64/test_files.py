@@ -63,21 +63,15 @@ def test_a_program_is_patched_verified_and_reverted(stock: Path, tmp_path: Path)
     assert out.read_bytes() == stock.read_bytes()
 
 
-@pytest.mark.parametrize("name", WAITS)
-def test_every_option_fits_and_is_read_from_the_code(program: Path, name: str) -> None:
-    """The oldest releases have the least room."""
-    wait, out = WAITS[name], program.with_name("patched")
-    patcher.patch(program, out, wait=wait)
-    seen = patcher.inspect(out).patched
-    assert seen is not None
-    quantum_ns, dense_ns, spin_ns = seen.quantum_ns, seen.dense_ns, seen.spin_ns
-    assert Wait(quantum_ns, dense_ns, spin_ns) == wait
-
-
 @pytest.mark.parametrize("go", soon(RELEASES, 1))
 @pytest.mark.parametrize("name", [each for each in WAITS if each != "precise"])
-def test_every_option_fits_in_every_release(go: str, name: str, tmp_path: Path) -> None:
-    patcher.patch(build(go), tmp_path / "patched", wait=WAITS[name])
+def test_every_option_fits_and_is_read_from_the_code(go: str, name: str, tmp_path: Path) -> None:
+    """The oldest releases have the least room."""
+    wait, out = WAITS[name], tmp_path / "patched"
+    patcher.patch(build(go), out, wait=wait)
+    seen = patcher.inspect(out).patched
+    assert seen is not None
+    assert Wait(seen.quantum_ns, seen.dense_ns, seen.spin_ns) == wait
 
 
 def test_a_stock_program_is_told_as_it_is(program: Path) -> None:
