@@ -164,7 +164,7 @@ def _layout(functions: Functions) -> Layout:
     return Layout(
         pie=image.pie,
         stripped=image.stripped,
-        # runtime/cgo's way from C to Go, in every program that links that package (runtime/cgo/asm_amd64.s)
+        # runtime/cgo's way from C to Go, in every program that links that package (runtime/cgo/asm_NAME.s)
         cgo=bool(functions.table.find("crosscall2")),
         race=image.build.settings.get("-race") == "true",
         sections=tuple(each.name for each in image.sections),

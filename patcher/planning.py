@@ -15,6 +15,7 @@ from patcher.errors import FakeTime, ProofFailed, ShapeMismatch, UnsupportedGo
 from patcher.golang.buildinfo import Release
 from patcher.golang.functions import MAIN, Functions
 from patcher.golang.syscalls import EPOLL_WAITS
+from patcher.isa.table import PLATFORMS
 from patcher.recognise import refuse_patched
 from patcher.strategies.strategy import Options
 from patcher.strategies.table import SLACK, STRATEGIES
@@ -92,7 +93,7 @@ def _refuse_unknown(functions: Functions) -> None:
     if not any(functions.all(name) for name in EPOLL_WAITS):
         raise UnsupportedGo(
             f"{image.path}: no build information names its system, and its runtime has no epoll; only programs for "
-            "linux/amd64 can be patched"
+            f"{PLATFORMS} can be patched"
         )
 
 

@@ -2,7 +2,7 @@
 
 from patcher.edit.edit import Plan, Proof
 from patcher.golang.functions import Functions
-from patcher.proof.unwind import check_executed, check_instructions
+from patcher.proof.unwind import check_alignment, check_executed, check_instructions
 from patcher.strategies.strategy import Options
 from patcher.strategies.table import STRATEGIES
 
@@ -19,5 +19,6 @@ def prove(functions: Functions, plan: Plan, options: Options) -> Proof:
         for instruction in isa.decode(edit.new[code.start - edit.address : code.end - edit.address], code.start)
     )
     check_instructions(isa, instructions)
+    check_alignment(isa, runs)
     check_executed(plan.code, instructions, runs)
     return Proof(len(runs), len(runs))

@@ -22,12 +22,13 @@ nanonap.lab nanonap.lab.publish nanonap.lab.experiments nanonap.lab.claims
 nanonap.trials nanonap.cli
 """.split()  # noqa: SIM905 - a short list, not forty lines
 MOST_LINES = 300
-# Of x86-64 at any width, in code, comments and texts; by their families, in quotes.
+# Of x86-64 and AArch64 at any width, in code, comments and texts; by their families, in quotes.
 REGISTERS = re.compile(
     r"\b(?:[re](?:[abcd]x|[sd]i|[bs]p|ip|flags)|r(?:8|9|1[0-5])[dwb]?|[xyz]mm\d+)\b"
     r"|\b[fg]s\b(?!/)|\"(?:[abcd]|[sd]i|[bs]p)\"|x86_const"
+    r"|(?<!\\)\b[xw](?:[12]?\d|30|zr)\b|\[sp\b|arm64_const"
 )
-NAME_REGISTERS = re.compile(r"isa/amd64/|strategies/\w+/amd64\w*\.py$")
+NAME_REGISTERS = re.compile(r"isa/(?:amd|arm)64/|strategies/\w+/(?:amd|arm)64\w*\.py$")
 
 
 def modules() -> dict[str, Path]:
@@ -94,4 +95,5 @@ def test_registers_are_named_where_an_instruction_set_is_known_and_nowhere_else(
         if REGISTERS.search(line)
     ]
     assert named == []
-    assert all(map(REGISTERS.search, ("at [rsp]", "eax", "r8", "r14d", "xmm15", "fs:[-8]", 'flow.constants(at, "si")')))
+    shown = ("at [rsp]", "eax", "r8", "r14d", "xmm15", "fs:[-8]", "x18", "wzr", "[sp+8]", 'flow.constants(at, "si")')
+    assert all(map(REGISTERS.search, shown))

@@ -1,6 +1,6 @@
 """The ELF header and program headers, read and checked before any library sees the file (elf(5)).
 
-What a program for linux/amd64 cannot have is refused here in words; what is left is small enough for LIEF.
+What a program for Linux cannot have is refused here in words; what is left is small enough for LIEF.
 """
 
 import itertools
@@ -83,16 +83,16 @@ class Header:
     names: int
 
 
-def check_headers(path: Path, data: Content, machines: Container[int]) -> Header:
-    """Raises the error that says why this file cannot be a program for linux/amd64 that LIEF should see.
+def check_headers(path: Path, data: Content, machines: Container[int], platforms: str) -> Header:
+    """Raises the error that says why this file cannot be a program for Linux that LIEF should see.
 
-    ``machines`` are the ELF machine numbers that can be read.
+    ``machines`` are the ELF machine numbers that can be read, ``platforms`` what they are called.
     """
     if data[:4] != b"\x7fELF":
-        raise errors.NotElf(f"{path}: not an ELF file; name a Go executable for linux/amd64")
+        raise errors.NotElf(f"{path}: not an ELF file; name a Go executable for {platforms}")
     if len(data) < _HEADER.size:
         raise errors.MalformedBinary(f"{path}: ends within its ELF header; is it truncated?")
-    _check_kind(path, data, machines)
+    _check_kind(path, data, machines, platforms)
     fields = _HEADER.unpack_from(data)
     programs, sections = fields[5:7]
     program_size, program_count, section_size, section_count, names = fields[9:14]
@@ -126,12 +126,12 @@ def check_headers(path: Path, data: Content, machines: Container[int]) -> Header
     )
 
 
-def check_loader(path: Path, loader: str | None) -> None:
+def check_loader(path: Path, loader: str | None, platforms: str) -> None:
     """Raises WrongArchitecture for the dynamic linker of another system; an unknown one says nothing."""
     system = next((system for start, system in _LOADERS.items() if (loader or "").startswith(start)), None)
     if system is not None:
         raise errors.WrongArchitecture(
-            f"{path}: its dynamic linker is {loader}, which is {system}'s; only linux/amd64 can be patched"
+            f"{path}: its dynamic linker is {loader}, which is {system}'s; only {platforms} can be patched"
         )
 
 
@@ -143,22 +143,22 @@ def check_end(path: Path, data: Content, what: str, end: int) -> None:
         )
 
 
-def _check_kind(path: Path, data: Content, machines: Container[int]) -> None:
+def _check_kind(path: Path, data: Content, machines: Container[int], platforms: str) -> None:
     if data[4] == 1:
-        raise errors.WrongClass(f"{path}: a 32-bit ELF file; only 64-bit Go programs (linux/amd64) can be patched")
+        raise errors.WrongClass(f"{path}: a 32-bit ELF file; only 64-bit Go programs ({platforms}) can be patched")
     machine = int.from_bytes(data[18:20], "little" if data[5] == 1 else "big")
     if data[5] != 1 or machine not in machines:
         name = _MACHINES.get(machine, "another processor") + ("" if data[5] == 1 else ", big-endian")
         raise errors.WrongArchitecture(
-            f"{path}: built for {name} (ELF machine {machine}), which is not supported yet; only linux/amd64 can be "
-            "patched: build it with GOARCH=amd64"
+            f"{path}: built for {name} (ELF machine {machine}), which is not supported yet; only {platforms} can be "
+            "patched: build it for one of these"
         )
     if data[4] != 2:
         raise errors.MalformedBinary(f"{path}: its ELF class is {data[4]}; known are 1 (32-bit) and 2 (64-bit)")
     if data[7] not in _SYSTEMS:
         raise errors.WrongArchitecture(
             f"{path}: built for {_OTHER_SYSTEMS.get(data[7], f'system {data[7]}')}, by its ELF header; "
-            "only linux/amd64 can be patched"
+            f"only {platforms} can be patched"
         )
     kind = int.from_bytes(data[16:18], "little")
     if kind and kind not in (ET_EXEC, ET_DYN):

@@ -11,11 +11,12 @@ from patcher.golang.image import GoImage
 from patcher.golang.pclntab import Function, FunctionTable
 from patcher.isa.flow import Flow
 from patcher.isa.instruction import Instruction, Kind
+from patcher.isa.table import PLATFORMS
 
 T = TypeVar("T")
 MAIN = "runtime.main"  # of every program and C library; the runtime starts it
 _LONGEST_STUB = 128  # bytes; those that a patch puts behind the code have some dozens
-_LINUX_ONLY = "runtime.futex"  # runtime/sys_linux_amd64.s; every other system waits by calls of other names
+_LINUX_ONLY = "runtime.futex"  # runtime/sys_linux_NAME.s; every other system waits by calls of other names
 _LONGEST_FUNCTION = 1 << 16  # bytes; the runtime functions read here have at most some thousands
 
 
@@ -42,7 +43,7 @@ class Functions:
         if named and "GOOS" not in self.image.build.settings and not table.find(_LINUX_ONLY):
             raise WrongArchitecture(
                 f"{self.image.path}: says nowhere which system it was built for, and has no {_LINUX_ONLY}, as a Go "
-                "program for Linux has; only linux/amd64 can be patched"
+                f"program for Linux has; only {PLATFORMS} can be patched"
             )
         return table
 
@@ -57,30 +58,17 @@ class Functions:
         return found
 
     def one(self, name: str) -> Function:
-        """The only function of that name that Go code calls; wrappers through which assembly calls it do not count."""
+        """The only function of that name that Go code calls; those through which assembly calls it do not count."""
         found = self.all(name)
-        own = found if len(found) < 2 else [each for each in found if not self._wraps(each, found)]
+        own = found if len(found) < 2 else [each for each in found if not self.takes_stack(each)]
         if len(own) != 1:
             raise ShapeMismatch(f"{self.image.path}: expected one function {name}, found {len(own)}")
         return own[0]
 
-    def _wraps(self, function: Function, namesakes: tuple[Function, ...]) -> bool:
-        """True for a way from ABI0 to ABIInternal: it sets what Go code relies on, then calls a namesake, nothing else.
-
-        From cmd/compile/internal/ssagen/abi.go, makeABIWrapper; it jumps where there is nothing to hand on or back.
-        """
-        instructions = self.instructions(function)
-        leaving = [
-            index
-            for index, each in enumerate(instructions)
-            if each.kind is Kind.CALL
-            or (each.is_branch and (each.target is None or not function.start <= each.target < function.end))
-        ]
-        if len(leaving) != 1:
-            return False
-        (last,) = leaving
-        others = [each.start for each in namesakes if each != function]
-        return instructions[last].target in others and self.image.isa.enters_go(instructions[:last])
+    def takes_stack(self, function: Function) -> bool:
+        """Whether a function takes its arguments off the stack (ABI0): assembly, or a wrapper for calls from it."""
+        namesakes = frozenset(each.start for each in self.all(function.name) if each != function)
+        return self.image.isa.takes_stack(self.instructions(function), namesakes)
 
     def instructions(self, function: Function) -> tuple[Instruction, ...]:
         """A function's instructions, up to its padding. Raises ShapeMismatch if it does not decode in full."""
@@ -98,7 +86,7 @@ class Functions:
         instructions = tuple(isa.decode(code, function.start))
         reached = instructions[-1].end if instructions else function.start
         # A function's size by pclntab includes what pads it.
-        if code[reached - function.start :].strip(isa.trap):
+        if code[reached - function.start :].strip(isa.padding):
             raise ShapeMismatch(
                 f"{function.name}: expected {isa.name} instructions up to {function.end:#x}, "
                 f"found bytes that are none at {reached:#x}"
@@ -130,4 +118,4 @@ class Functions:
         if any(each.target is not None and start <= each.target < function.end for each in code):
             return 0, 0
         filled = self.image.read(start, function.end - start)
-        return (start, len(filled)) if not filled.strip(self.image.isa.trap) else (0, 0)
+        return (start, len(filled)) if not filled.strip(self.image.isa.padding) else (0, 0)

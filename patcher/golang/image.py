@@ -16,7 +16,7 @@ from patcher.file.elf_header import ET_DYN, ET_EXEC, Header, check_headers, chec
 from patcher.file.elf_tables import Relocations, Span, Symbols, hits
 from patcher.golang.buildinfo import UNKNOWN, BuildInfo, read_build_info
 from patcher.isa.isa import Isa
-from patcher.isa.table import ISAS
+from patcher.isa.table import ISAS, PLATFORMS
 
 E_ENTRY = 24  # offset of e_entry in an ELF64 header (elf(5))
 
@@ -165,7 +165,7 @@ def read_changed(path: Path, descriptor: int, changes: Iterable[Change]) -> GoIm
 
 
 def _read_headers(path: Path, data: Content, source: io.BufferedIOBase | None) -> tuple[Header, Isa, Elf]:
-    header = check_headers(path, data, ISAS)
+    header = check_headers(path, data, ISAS, PLATFORMS)
     isa = ISAS[header.machine]
     elf = read_elf(path, data, header, isa.relative)
     if source is not None:
@@ -193,9 +193,9 @@ def _image(path: Path, data: Content, source: io.BufferedIOBase | None) -> GoIma
     build = _build_info(image)
     system = build.settings.get("GOOS")
     if system is None:
-        check_loader(path, header.loader)
+        check_loader(path, header.loader, PLATFORMS)
     elif system != "linux":
-        raise errors.WrongArchitecture(f"{path}: built for {system}; only linux/amd64 can be patched")
+        raise errors.WrongArchitecture(f"{path}: built for {system}; only {PLATFORMS} can be patched")
     if header.kind not in (ET_EXEC, ET_DYN):
         kind = errors.NotGo if build == UNKNOWN else errors.MalformedBinary
         raise kind(f"{path}: by its ELF header neither an executable nor a shared library; name a Go program")

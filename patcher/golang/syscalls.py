@@ -45,7 +45,9 @@ def moves(functions: Functions, move: bytes, most: int) -> Iterator[int]:
     for segment, found in functions.once(_search_moves).items():
         span = Span(segment.offset, segment.file_size)
         for at in checked_hits(image.path, found[move], span, most):
-            yield segment.address + at - segment.offset
+            address = segment.address + at - segment.offset
+            if address % image.isa.quantum == 0:  # else it lies in two instructions
+                yield address
 
 
 def _search_moves(functions: Functions) -> dict[Segment, dict[bytes, "array[int]"]]:
@@ -89,12 +91,33 @@ def in_stub(functions: Functions, function: Function) -> Iterator[Site]:
                     yield _site(isa, function.name, each.address, number)
 
 
+def by_stack(functions: Functions) -> frozenset[int]:
+    """Where those of the runtime's epoll waits and Syscall6 start that take their arguments on the stack (ABI0).
+
+    Raises ShapeMismatch where it cannot be told which of two functions of a name Go code calls.
+    """
+    return functions.once(_by_stack)
+
+
+def _by_stack(functions: Functions) -> frozenset[int]:
+    names = [name for name in (*EPOLL_WAITS, *SYSCALL6) if functions.all(name)]
+    for name in names:
+        functions.one(name)
+    return frozenset(each.start for name in names for each in functions.all(name) if functions.takes_stack(each))
+
+
+def first_argument(functions: Functions, callee: int | None) -> str:
+    """Where a call of a function that starts at ``callee`` has its first argument, as ``Flow.constants`` takes it."""
+    abi = functions.image.isa.abi
+    return abi.first_on_stack if callee in by_stack(functions) else abi.arguments[0]
+
+
 def through_helper(functions: Functions, function: Function, helpers: frozenset[int]) -> Iterator[Site]:
-    """Calls of the runtime's Syscall6, whose first argument is the number (ABIInternal)."""
+    """Calls of the runtime's Syscall6, whose first argument is the number."""
     isa, flow = functions.image.isa, functions.flow(function)
     for each in functions.instructions(function):
         if each.kind is Kind.CALL and each.target in helpers:
-            yield from _sites(isa, flow, each.address, isa.abi.arguments[0])
+            yield from _sites(isa, flow, each.address, first_argument(functions, each.target))
 
 
 def _sites(isa: Isa, flow: Flow, address: int, register: str) -> Iterator[Site]:

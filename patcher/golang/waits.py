@@ -10,7 +10,7 @@ from patcher.golang.callers import callers
 from patcher.golang.functions import Functions
 from patcher.golang.inlining import inlined_at
 from patcher.golang.pclntab import Function
-from patcher.golang.syscalls import EPOLL_WAITS, PACKAGES, SYSCALL6
+from patcher.golang.syscalls import EPOLL_WAITS, PACKAGES, SYSCALL6, by_stack, first_argument
 from patcher.isa.flow import Flow
 
 NETPOLL = "runtime.netpoll"
@@ -19,7 +19,7 @@ _OF_THE_RUNTIME = ("runtime.", *(f"{package}." for package in PACKAGES))
 _HAND_ON = frozenset({"syscall.RawSyscall6", "syscall.runtime_doAllThreadsSyscall", "runtime.runPerThreadSyscall"})
 # Which argument the timeout is, counted in words: EpollWait(epfd, events slice, maxev, waitms) and Syscall6(number,
 # epfd, events, maxev, waitms, …) in internal/runtime/syscall/linux, arguments in registers. Before Go 1.21 those of
-# runtime.epollwait (runtime/sys_linux_amd64.s) are on the stack.
+# runtime.epollwait (runtime/sys_linux_NAME.s) are on the stack.
 _TIMEOUT = {"EpollWait": 5, "Syscall6": 4}
 
 
@@ -73,8 +73,6 @@ def _search(functions: Functions) -> Waits:
     arguments, epoll_pwait = isa.abi.arguments, isa.system_calls["epoll_pwait"]
     waits = {each.start: each for name in EPOLL_WAITS for each in functions.all(name)}
     helpers = {each.start for name in SYSCALL6 for each in functions.all(name)}
-    # A wrapper, by which assembly calls, takes its arguments on the stack.
-    by_registers = {functions.one(name).start for name in (*EPOLL_WAITS, *SYSCALL6) if functions.all(name)}
     found: list[EpollCall] = []
     precise: list[str] = []
     for function, address in callers(functions, frozenset(waits) | helpers):
@@ -86,13 +84,12 @@ def _search(functions: Functions) -> Waits:
         within = {function.name, *(inlined or ())}
         numbers: frozenset[int | None] = frozenset({epoll_pwait})
         if called.target in helpers:
-            known = called.target in by_registers
-            numbers = flow.constants(address, arguments[0]) if known else frozenset({None})
+            numbers = flow.constants(address, first_argument(functions, called.target))
         if isa.system_calls["epoll_pwait2"] in numbers and function.name.startswith(_OF_THE_RUNTIME):
             precise.append(function.name)
         elif epoll_pwait in numbers or within & {*EPOLL_WAITS} or (None in numbers and not within & _HAND_ON):
             callee = waits[called.target].name.rpartition(".")[2] if called.target in waits else "Syscall6"
-            in_register = callee in _TIMEOUT and called.target in by_registers
+            in_register = callee in _TIMEOUT and called.target not in by_stack(functions)
             timeout_ms = _constant(flow, address, arguments[_TIMEOUT[callee]]) if in_register else None
             found.append(EpollCall(function, address, callee, timeout_ms, inlined, flow))
     return Waits(tuple(found), tuple(precise))

@@ -55,8 +55,8 @@ class Flow(ABC):
         """The registers that an instruction writes or a call may spoil; at least those."""
 
     @abstractmethod
-    def moved(self, instruction: Instruction) -> int | str | None:
-        """What an instruction sets the whole of its one target to: a constant or a register; None where neither."""
+    def moved(self, instruction: Instruction, register: str) -> int | str | None:
+        """What an instruction sets the whole of a register to: a constant or a register; None where neither."""
 
     @cached_property
     def blocks(self) -> dict[int, Block]:
@@ -113,7 +113,7 @@ class Flow(ABC):
         for each in reversed(instructions):
             if register not in self.written(each):
                 continue
-            moved = self.moved(each)
+            moved = self.moved(each, register)
             if isinstance(moved, str):
                 yield from self._held(block, _before(instructions, each), moved, seen)
             else:

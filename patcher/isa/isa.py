@@ -19,8 +19,10 @@ class Abi:
 
     ``arguments`` and ``results`` are those of integers; ``kept`` is what a Go callee keeps. ``pushed`` are the bytes
     that a call puts on the stack; ``stack_arguments``: how far above the stack pointer at a function's entry the
-    arguments on the stack begin. ``framed``: (stack pointer at the entry, depth of the full frame) → the frame pointer
-    there. ``fini``: what the dynamic linker hands to the entry (rtld_fini).
+    arguments on the stack begin, and ``first_on_stack`` the first of them at a call, as ``Flow.constants`` takes it.
+    ``stack_alignment``: what the stack pointer must be a multiple of wherever it is used. ``framed``: (stack pointer at
+    the entry, depth of the full frame) → the frame pointer there. ``fini``: what the dynamic linker hands to the entry
+    (rtld_fini).
     """
 
     program_counter: str
@@ -32,6 +34,8 @@ class Abi:
     kept: frozenset[str]
     pushed: int
     stack_arguments: int
+    first_on_stack: str
+    stack_alignment: int
     framed: Callable[[int, int], int]
     fini: str
     system_number: str
@@ -44,9 +48,10 @@ class Isa:
     """An instruction set. ``name`` as GOARCH has it, ``machine`` as ELF has it (e_machine), ``relative`` the kind of an
     ELF relocation that adds where the program lies.
 
-    ``page``: the bytes of its smallest page; ``quantum``: the bytes by which Go's tables count PCs. ``trap`` fills
-    where no code runs, ``nop`` where it runs on. ``used`` are the mnemonics that a stub may hold. ``system_calls`` are
-    the numbers of those that the patcher knows.
+    ``page``: the bytes to which Go's linker aligns segments (cmd/link, FlagRound); ``quantum``: the bytes by which Go's
+    tables count PCs. ``trap`` fills where no code runs, ``nop`` where it runs on,
+    ``padding`` is what Go's linker puts between functions. ``used`` are the mnemonics that a stub
+    may hold. ``system_calls`` are the numbers of those that the patcher knows.
     """
 
     name: str
@@ -56,6 +61,7 @@ class Isa:
     quantum: int
     trap: bytes
     nop: bytes
+    padding: bytes
     used: frozenset[str]
     system_calls: Mapping[str, int]
     abi: Abi
@@ -77,8 +83,8 @@ class Isa:
     sets_second: Callable[[int], tuple[bytes, ...]]
     #: A register as the kernel's event tracing names it (Documentation/trace/uprobetracer.rst, "Fetch-args").
     traced: Callable[[str], str]
-    #: Whether instructions set what Go code relies on and assembly does not: a way from ABI0 to ABIInternal.
-    enters_go: Callable[[Sequence[Instruction]], bool]
+    #: (a function's instructions, where its namesakes start): whether it takes its arguments off the stack (ABI0).
+    takes_stack: Callable[[Sequence[Instruction], frozenset[int]], bool]
     #: For the emulator.
     processor: Callable[[], Processor]
 

@@ -16,8 +16,10 @@ from patcher.strategies.netpoll.amd64_cave import JUMP, Cave, cave_of, laid
 from patcher.strategies.netpoll.amd64_moves import table_of
 from patcher.strategies.netpoll.amd64_site import Site, locate
 from patcher.strategies.netpoll.moves_proof import Code
+from patcher.strategies.strategy import Codes
 from patcher.wait import Wait, check_wait
 
+_CODES = Codes(f"{NAME} in a running process", {"amd64": amd64})
 Read = Callable[[int, int], bytes]  # (address as linked, size): what the process has there
 
 
@@ -63,7 +65,8 @@ def overlay(spot: Spot, window: bytes, caved: bool) -> Iterator[Edit]:
 
 
 def spots_of(functions: Functions) -> list[Spot]:
-    """Every wait of the program. Raises as ``locate``."""
+    """Every wait of the program. Raises as ``locate``, and UnsupportedGo for an instruction set that is not known."""
+    _CODES.of(functions)
     found: list[Spot] = []
     used = 0
     for site in locate(functions):

@@ -55,6 +55,7 @@ class Run:
     events: list[Event] = field(default_factory=list)
     steps: list[tuple[int, int]] = field(default_factory=list)  # (address, stack pointer) before each instruction
     writes: list[tuple[int, int]] = field(default_factory=list)  # (address, size), the calls' own left out
+    writers: list[int] = field(default_factory=list)  # the address of the instruction that made each write
     registers: dict[str, int] = field(default_factory=dict)  # by the names that the roles give them (Abi)
     stack: bytes = b""
     stop: int = 0

@@ -199,6 +199,7 @@ class Machine:
     def _on_write(self, engine: Engine, access: int, address: int, size: int, value: int, _data: object) -> None:
         del engine, access, value
         self._run.writes.append((address, size))
+        self._run.writers.append(self._run.steps[-1][0])
 
     def _on_unmapped(self, engine: Engine, access: int, address: int, size: int, value: int, _data: object) -> bool:
         del value

@@ -30,6 +30,17 @@ def check_stack_depth(functions: Functions, function: Function, run: Run) -> Non
             )
 
 
+def check_alignment(isa: Isa, runs: list[Run]) -> None:
+    """The stack pointer must be aligned at each instruction, as the processor asks of each that uses it."""
+    alignment = isa.abi.stack_alignment
+    for address, stack_pointer in (step for run in runs if alignment > 1 for step in run.steps):
+        if stack_pointer % alignment:
+            raise ProofFailed(
+                f"the code at {address:#x} runs with {isa.abi.stack_pointer} = {stack_pointer:#x}, which is no "
+                f"multiple of {alignment}"
+            )
+
+
 def check_promises(state: Run | Call) -> None:
     """What Go's ABIInternal promises beside the registers of a run must hold (abi-internal.md)."""
     if state.broken:

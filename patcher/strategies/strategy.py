@@ -42,7 +42,10 @@ class Codes(Generic[T]):
         code = self.known(functions)
         if code is None:
             isa = functions.image.isa.name
-            raise UnsupportedGo(f"{functions.image.path}: strategy {self.strategy} has no code for {isa}")
+            known = ", ".join(self.by_isa)
+            raise UnsupportedGo(
+                f"{functions.image.path}: strategy {self.strategy} has no code for {isa}; it has some for {known}"
+            )
         return code
 
     def known(self, functions: Functions) -> T | None:

@@ -106,7 +106,7 @@ BAD: dict[str, tuple[Callable[[Path, Path], Path], int, str]] = {
     "a script": (holding(b"#!/bin/sh\nsleep 1\n"), 5, "not an ELF file"),
     "a Windows program": (holding(b"MZ" + bytes(4096)), 5, "not an ELF file"),
     "a 32-bit program": (built(SLEEPS, GOARCH="386"), 6, "32-bit"),
-    "a program for another processor": (built(SLEEPS, GOARCH="arm64"), 7, "machine 183"),
+    "a program for another processor": (built(SLEEPS, GOARCH="riscv64"), 7, "machine 243"),
     "a program for another system": (built(SLEEPS, GOOS="freebsd"), 7, "freebsd"),
     "a program that is not Go": (not_go, 8, "without Go build information"),
     "an ELF header and nothing": (holding(b"\x7fELF\x02\x01\x01" + bytes(11) + b"\x3e\0" + bytes(44)), 8, "Go"),

@@ -11,7 +11,7 @@ import patcher
 from patcher.errors import MalformedBinary
 from patcher.file.elf_check import check_reading
 from patcher.file.elf_header import Header, check_headers
-from patcher.isa.table import ISAS
+from patcher.isa.table import ISAS, PLATFORMS
 
 P_TYPE, P_FLAGS, P_OFFSET, P_ADDRESS, P_FILE_SIZE, P_MEMORY_SIZE = 0, 4, 8, 16, 32, 40  # elf(5), Elf64_Phdr
 SH_TYPE, SH_FLAGS, SH_ADDRESS, SH_OFFSET, SH_SIZE, SH_ALIGNMENT, SH_ENTRY_SIZE = 4, 8, 16, 24, 32, 48, 56
@@ -51,18 +51,18 @@ FIELDS: dict[str, tuple[Place, str]] = {
 def test_a_field_that_is_read_otherwise_is_found(sleepbench: Path, place: Place, table: str) -> None:
     """Each reader gets a file of its own: they differ in the one field."""
     data = bytearray(sleepbench.read_bytes())
-    at = place(check_headers(sleepbench, bytes(data), ISAS))
+    at = place(check_headers(sleepbench, bytes(data), ISAS, PLATFORMS))
     other = bytes(data)
-    check_reading(sleepbench, other, io.BytesIO(other), check_headers(sleepbench, other, ISAS))
+    check_reading(sleepbench, other, io.BytesIO(other), check_headers(sleepbench, other, ISAS, PLATFORMS))
     data[at] ^= 1 if data[at] != 3 else 2  # SHT_STRTAB becomes SHT_PROGBITS
-    header = check_headers(sleepbench, other, ISAS)
+    header = check_headers(sleepbench, other, ISAS, PLATFORMS)
     with pytest.raises(MalformedBinary, match=f"two readers of its {table} do not agree"):
         check_reading(sleepbench, other, io.BytesIO(bytes(data)), header)
 
 
 def test_a_dynamic_section_that_is_read_otherwise_is_found(dynamic: Path) -> None:
     data = dynamic.read_bytes()
-    header = check_headers(dynamic, data, ISAS)
+    header = check_headers(dynamic, data, ISAS, PLATFORMS)
     start, size = next((each.offset, each.file_size) for each in header.programs if each.kind == 2)
     at = next(at for at in range(start, start + size, 16) if struct.unpack_from("<Q", data, at) == (7,))  # DT_RELA
     other = bytearray(data)
@@ -83,7 +83,7 @@ def test_what_is_read_otherwise_is_not_patched(program: Path, monkeypatch: pytes
 def test_lief_is_given_no_more_of_a_file_than_its_headers(sleepbench: Path) -> None:
     """Those of a Go program lie at its start, whatever comes behind them."""
     data = sleepbench.read_bytes()
-    header = check_headers(sleepbench, data, ISAS)
+    header = check_headers(sleepbench, data, ISAS, PLATFORMS)
     head = max(header.table.end, header.sections.end)
     assert head < 4096
     check_reading(sleepbench, data, io.BytesIO(data[:head]), header)

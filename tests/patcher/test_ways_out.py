@@ -66,7 +66,7 @@ def test_names_that_are_none_of_the_runtimes_are_obfuscated(nameless: Path, buil
 @pytest.mark.parametrize(
     ("machine", "order", "name"),
     [
-        (183, 1, "arm64 (ELF machine 183)"),
+        (258, 1, "loong64 (ELF machine 258)"),
         (243, 1, "riscv64 (ELF machine 243)"),
         (21, 2, "ppc64, big-endian (ELF machine 21)"),
         (9999, 1, "another processor (ELF machine 9999)"),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from patcher.file.content import Content, forget
-from patcher.isa.instruction import Instruction, Mem, Reg
+from patcher.isa.instruction import Instruction, Kind, Mem, Reg
 
 _CALLS = (b"\xe8", b"\xe9")  # call rel32, and jmp rel32, which calls where a function ends
 _CALL_SIZE = 5
@@ -58,9 +58,22 @@ def sets_second(value: int) -> tuple[bytes, ...]:
     return tuple(each + value.to_bytes(4, "little") for each in _SECOND)
 
 
-def enters_go(instructions: Sequence[Instruction]) -> bool:
-    """As ``Isa.enters_go``: xmm15 is cleared and g loaded (cmd/compile/internal/amd64/ssa.go)."""
-    return any(each.text == "xorps xmm15, xmm15" for each in instructions) and any(map(_loads_g, instructions))
+def takes_stack(instructions: Sequence[Instruction], namesakes: frozenset[int]) -> bool:
+    """As ``Isa.takes_stack``: of a way from ABI0 to ABIInternal, which sets what Go code relies on (xmm15 is cleared, g
+    loaded; cmd/compile/internal/amd64/ssa.go), then calls a namesake, nothing else. No other function is asked for.
+
+    From cmd/compile/internal/ssagen/abi.go, makeABIWrapper; it jumps where there is nothing to hand on or back.
+    """
+    first, end = instructions[0].address, instructions[-1].end
+    leaving = [
+        index
+        for index, each in enumerate(instructions)
+        if each.kind is Kind.CALL or (each.is_branch and (each.target is None or not first <= each.target < end))
+    ]
+    if len(leaving) != 1 or instructions[leaving[0]].target not in namesakes:
+        return False
+    before = instructions[: leaving[0]]
+    return any(each.text == "xorps xmm15, xmm15" for each in before) and any(map(_loads_g, before))
 
 
 def _loads_g(instruction: Instruction) -> bool:

@@ -1,9 +1,8 @@
-"""Machine code read as instructions: the one place that calls Capstone."""
+"""What Capstone says of x86-64 machine code, as instructions."""
 
-from collections.abc import Iterator
-from functools import cache
 from typing import TYPE_CHECKING
 
+from patcher.isa.decoder import Decoder
 from patcher.isa.instruction import Imm, Instruction, Kind, Mem, Operand, Reg
 
 if TYPE_CHECKING:
@@ -22,32 +21,17 @@ _KINDS = {
 _LONG_NOPS = ("xchg ax, ax", "data16 nop")
 
 
-@cache
-def _disassembler() -> "capstone.Cs":
+def _engine() -> "capstone.Cs":
     import capstone
 
-    engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    engine.detail = True
-    return engine
+    return capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
 
 
-def decode(code: bytes, address: int) -> Iterator[Instruction]:
-    """Instructions of ``code`` at virtual ``address``, up to the first byte that is none."""
-    for raw in _disassembler().disasm(code, address):
-        operands = tuple(_operand(raw, each) for each in raw.operands)
-        mnemonic = raw.mnemonic
-        text = f"{mnemonic} {raw.op_str}".strip()
-        yield Instruction(raw.address, raw.size, mnemonic, operands, text, _kind(mnemonic, text))
-
-
-def instruction_starts(code: bytes, address: int) -> frozenset[int]:
-    """Where instructions start in ``code`` at virtual ``address``, up to the first byte that is none."""
-    return frozenset(start for start, _size, _mnemonic, _text in _disassembler().disasm_lite(code, address))
-
-
-def size_of(code: bytes, address: int) -> int:
-    """How many bytes of ``code`` are instructions, up to the first byte that is none."""
-    return sum(size for _start, size, _mnemonic, _text in _disassembler().disasm_lite(code, address))
+def _instruction(raw: "capstone.CsInsn") -> Instruction:
+    operands = tuple(_operand(raw, each) for each in raw.operands)
+    mnemonic = raw.mnemonic
+    text = f"{mnemonic} {raw.op_str}".strip()
+    return Instruction(raw.address, raw.size, mnemonic, operands, text, _kind(mnemonic, text))
 
 
 def _kind(mnemonic: str, text: str) -> Kind:
@@ -72,3 +56,7 @@ def _operand(raw: "capstone.CsInsn", operand: "capstone.x86.X86Op") -> Operand:
         segment=raw.reg_name(memory.segment) or "",
         address=raw.address + raw.size + memory.disp if base == "rip" else None,
     )
+
+
+_DECODER = Decoder(_engine, _instruction)
+decode, instruction_starts, size_of = _DECODER.decode, _DECODER.starts, _DECODER.size_of

@@ -63,8 +63,9 @@ class Amd64Flow(Flow):
             return _ALL
         return frozenset({*unnamed, *(name for each in named if (name := family(each)))})
 
-    def moved(self, instruction: Instruction) -> int | str | None:
-        """Of ``mov`` and of ``xor`` with itself, to 32 bits or to 64."""
+    def moved(self, instruction: Instruction, register: str) -> int | str | None:
+        """Of ``mov`` and of ``xor`` with itself, to 32 bits or to 64: these write one register alone."""
+        del register
         target, source = instruction.operands if len(instruction.operands) == 2 else (None, None)
         if not (isinstance(target, Reg) and _WHOLE.fullmatch(target.name)):
             return None

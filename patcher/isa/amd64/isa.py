@@ -4,7 +4,7 @@ import re
 
 from patcher.isa.amd64.abi import ABI, SYSTEM_CALLS
 from patcher.isa.amd64.asm import assemble
-from patcher.isa.amd64.calls import direct_calls, enters_go, sets_first, sets_second
+from patcher.isa.amd64.calls import direct_calls, sets_first, sets_second, takes_stack
 from patcher.isa.amd64.code import decode, instruction_starts
 from patcher.isa.amd64.flow import Amd64Flow
 from patcher.isa.isa import Isa
@@ -25,6 +25,7 @@ AMD64 = Isa(
     quantum=1,  # cmd/internal/sys/arch.go, MinLC
     trap=b"\xcc",  # int3
     nop=b"\x90",
+    padding=b"\xcc",  # cmd/link/internal/amd64/obj.go, CodePad
     used=frozenset({
         "adc", "call", "cmova", "cmovge", "cmovl", "cmp", "cqo", "div", "ja", "je", "jle", "jmp", "jns", "js",
         "lea", "mov", "movabs", "shr", "sub", "syscall", "test", "xchg", "xor",
@@ -39,6 +40,6 @@ AMD64 = Isa(
     sets_first=sets_first,
     sets_second=sets_second,
     traced=lambda register: re.sub(r"^r(?=[a-z])", "", register),  # arch/x86/kernel/ptrace.c, regoffset_table
-    enters_go=enters_go,
+    takes_stack=takes_stack,
     processor=_processor,
 )  # fmt: skip

@@ -1,32 +1,7 @@
-"""Strategy ``netpoll``: the idle scheduler waits with epoll_pwait2, to the nanosecond.
+"""The stub of strategy ``netpoll`` for x86-64.
 
-``runtime.netpoll`` turns its delay into whole milliseconds for epoll_pwait (runtime/netpoll_epoll.go). The stub
-keeps that conversion, in less space, and uses it where it is right: for a poll (0) and an endless wait (-1), and
-whenever epoll_pwait2 is refused. For a positive delay it asks epoll_pwait2 first. Any negative result but -EINTR
-is taken for a refusal (ENOSYS before Linux 5.11, EPERM or whatever else from a sandbox) and the stock call is made
-once; its answer stands. So a genuine error is reported as the stock runtime reports it.
-
-epoll may end a wait later than asked by 0.1 % of it (0.5 % if niced, at most 100 ms), which is more than the thread's
-timer slack for long waits, and the kernel normally uses all of it (fs/select.c, select_estimate_accuracy). So the stub
-asks for 1/128 less: the wait then ends 0.7 % before the delay (0.3 % if niced). Of a few milliseconds that is the time
-that a processor needs to come out of idle; and sysmon, which the runtime parks until the same deadline, is not woken
-first. In longer waits the scheduler finds that its timer is not due and waits for the rest, short and from a busy
-processor, as it does in stock whenever whole milliseconds fell short.
-
-Two opt-ins change the time that is asked for (patcher/wait.py). With a quantum, a wait shorter than it lasts the
-quantum: every timer that is due is run at each wake-up, so the next comes at least a quantum later, and a longer wait
-keeps its precision, which rounding up to a grid would cost it. Nothing is subtracted then: the short rest of a wait
-that ends early would be rounded up. With a margin to spin, the wait ends that much early, and what is left of it is
-polled through: epoll_pwait2 with a timeout of zero returns at once, and findRunnable (runtime/proc.go) goes round its
-own loop, looking for timers, work and the collector, until the timer is due.
-
-The new code lies in place of the wait's own, at its SP delta (``amd64_site.py``): the conversion of
-the delay up to the zeroing of the event array (the kernel fills the first n events, only those are read, and they hold
-no pointers), and the set-up and the call. Where ``netpoll`` is inlined into its caller, the copy there is patched
-likewise: every wait with a timeout, or none.
-
-The timespec is built at [rsp]: the spill space of EpollWait's register arguments (the stack arguments of
-``epollwait`` before Go 1.21), which the callee owns and nothing reads.
+It lies in what is the wait's own (``amd64_site.py``): the conversion of the delay up to the zeroing of the event array,
+and the set-up and the call. The timespec is built at [rsp].
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,14 +17,15 @@ from patcher.isa.instruction import Imm, Instruction, Reg
 from patcher.strategies.netpoll import NAME
 from patcher.strategies.netpoll.amd64_layout import DONE, Work, lay_out
 from patcher.strategies.netpoll.amd64_site import Site, locate
-from patcher.strategies.netpoll.site import EVENTS
+from patcher.strategies.netpoll.site import EVENTS, SLACK_SHIFT
+from patcher.strategies.netpoll.waiting import shown
 from patcher.wait import PRECISE, Wait
 
-__all__ = ["ASKS", "locate", "plan", "shapes", "wait_in"]  # what the strategy asks for
+__all__ = ["ASKS", "CALL_STAYS", "locate", "plan", "shapes", "wait_in"]  # what the strategy asks for
 
 ASKS, _ = sets_first(SYSTEM_CALLS["epoll_pwait2"])  # mov eax, 441
+CALL_STAYS = False
 _UINT32 = 0xFFFFFFFF
-SLACK_SHIFT = 7  # 1/128 of the wait is subtracted: epoll's own slack is 0.1 % of it, waking up takes the rest
 
 
 def plan(functions: Functions, room: Room, wait: Wait = PRECISE) -> Plan:
@@ -79,15 +55,11 @@ def _laid_out(functions: Functions, site: Site, wait: Wait) -> tuple[tuple[Edit,
 def shapes(functions: Functions) -> Iterator[tuple[Function, int | None, str]]:
     """Each wait: its function, its address, what ``locate`` recognised in it, for a person. Raises as ``locate``."""
     for site in locate(functions):
-        passed = "on the stack (before Go 1.21)" if site.errno is None else "in registers (Go 1.21 and later)"
-        inlined = f"{', '.join(site.call.inlined)} inlined; " if site.call.inlined else ""
         delay = next((each.slot for each in site.spills if each.what == "delay"), None)
-        kept = "" if delay is None else f"delay at [rsp+{delay:#x}], "
         yield (
             site.function,
             site.call.address,
-            f"{inlined}epoll_pwait in whole milliseconds: {kept}milliseconds at [rsp+{site.wait_slot:#x}], "
-            f"arguments {passed}",
+            shown(functions.image.isa.abi, site.call, delay, site.wait_slot, on_stack=site.errno is None),
         )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from patcher import errors
 from patcher.golang.functions import Functions
-from patcher.golang.waits import NETPOLL, EpollCall, find_waits
+from patcher.golang.waits import EpollCall
 from patcher.isa.amd64.shape import Walk, family, is_imm, on_stack, take_frame
 from patcher.isa.flow import Block, Flow
 from patcher.isa.instruction import Imm, Instruction, Mem, Reg
@@ -20,6 +20,7 @@ from patcher.strategies.netpoll import site
 from patcher.strategies.netpoll.amd64_layout import Run
 from patcher.strategies.netpoll.amd64_values import RESULT, Spill, Value, Values, call_arguments
 from patcher.strategies.netpoll.site import EVENTS
+from patcher.strategies.netpoll.waiting import check_closed, only, timed_waits
 
 _EVENT_BYTES = 12 * EVENTS  # struct epoll_event is packed on x86-64
 _SPILL_SPACE = 0x28  # of EpollWait's arguments; Syscall6 has more
@@ -50,30 +51,17 @@ class Site(site.Site):
 
 
 def locate(functions: Functions) -> tuple[Site, ...]:
-    """Every wait of the runtime with a timeout, recognised. Raises AlreadyPrecise, or ShapeMismatch for the first
-    that is none of netpoll's or is not as expected: half of the waits patched would be worse than none.
+    """Every wait of the runtime with a timeout, recognised. Raises AlreadyPrecise, or ShapeMismatch for the first that
+    is none of netpoll's or is not as expected.
     """
-    functions.all(NETPOLL)  # symbols and function table must agree on it, whoever calls it
-    waits = find_waits(functions)
-    if waits.precise:
-        raise errors.AlreadyPrecise(
-            f"{functions.image.path}: its runtime calls epoll_pwait2 in {waits.precise[0]} and is precise by itself: "
-            "no patch is needed; if that is off by default, start the program with GODEBUG=epollpwait2=1"
-        )
-    timed = [each for each in waits.calls if not each.polls]
-    if not timed:
-        raise errors.ShapeMismatch(
-            f"{NETPOLL}: expected a call of EpollWait with a timeout, found {len(waits.calls)} calls, all of them polls"
-        )
-    return tuple(_recognise(functions, each) for each in timed)
+    return tuple(_recognise(functions, each) for each in timed_waits(functions))
 
 
 def _recognise(functions: Functions, call: EpollCall) -> Site:
-    _check_owner(call)
     flow = call.flow
     block = flow.block_with(call.address)
     before = flow.predecessors(block.start)
-    meeting = _only(call, "way to the call that zeroes the events", [each for each in before if _zeroes(each)])
+    meeting = only(call, "way to the call that zeroes the events", [each for each in before if _zeroes(each)])
     retry, (waited, wait_slot) = _retry(call, flow, block, [each for each in before if each is not meeting])
     values = Values(call.name)
     values.follow(meeting.instructions)
@@ -88,36 +76,24 @@ def _recognise(functions: Functions, call: EpollCall) -> Site:
         call=call,
         body=walk.instructions[walk.index].address,
         depth=frame + 8,
+        top=frame + 8,
         before=tuple(_code(each)[-2].address for each in flow.predecessors(first.start)),
         start=first.start,
         retry=retry.start,
         join=join,
         runs=runs,
         epfd=arguments.epfd,
+        descriptor=None,
+        known=(),
         delay=_tested(call, first),
         spills=tuple(_spills(call, values, arguments.milliseconds, arguments.events)),
         wait_slot=wait_slot,
         waited=waited,
         events=arguments.events,
         event_bytes=_EVENT_BYTES,
-        scratch=RESULT + 4 if errno is None else _SPILL_SPACE,
+        scratch=(0, RESULT + 4 if errno is None else _SPILL_SPACE),
         error=errno and f"r{errno[1:]}",
     )
-
-
-def _check_owner(call: EpollCall) -> None:
-    """Only waits of netpoll are understood; any other that could last leaves the program half patched."""
-    if NETPOLL not in (call.function.name, *(call.inlined or ())):
-        raise errors.ShapeMismatch(
-            f"{call.name}: calls {call.callee} with a timeout and is not {NETPOLL}; expected only {NETPOLL} to wait: "
-            "if one of two waits is patched, sleepers that use the other gain nothing"
-        )
-
-
-def _only(call: EpollCall, what: str, found: Sequence[Block]) -> Block:
-    if len(found) != 1:
-        raise errors.ShapeMismatch(f"{call.name}: expected one {what}, found {len(found)}")
-    return found[0]
 
 
 def _code(block: Block) -> list[Instruction]:
@@ -134,11 +110,11 @@ def _retry(call: EpollCall, flow: Flow, block: Block, before: Sequence[Block]) -
 
     It comes from ``mov r32, [waitms]; test r32, r32; jle retry``, behind the call.
     """
-    other = _only(call, "way back to the call", before)
+    other = only(call, "way back to the call", before)
     retry, test = (block, other) if _is_test(other, block.start) else (other, None)
     if test is None:
         tests = [each for each in flow.predecessors(retry.start) if _is_test(each, retry.start)]
-        test = _only(call, "test of waitms > 0 that goes back to the call", tests)
+        test = only(call, "test of waitms > 0 that goes back to the call", tests)
     load = _code(test)[-3]
     return retry, (family(load.operands[0]), load.memory(1).displacement)
 
@@ -267,11 +243,7 @@ def _runs(call: EpollCall, flow: Flow, own: Sequence[Block], start: int, retry: 
     In pieces that begin at ``start``, first, and at ``retry``.
     """
     block = flow.block_with(call.address)
-    for each in own:
-        if each is not block and not set(each.successors) <= {one.start for one in (*own, block)}:
-            raise errors.ShapeMismatch(
-                f"{call.name}: expected no way out of the delay's conversion, found {each.instructions[-1]}"
-            )
+    check_closed(call, [each for each in own if each is not block], frozenset({block.start}))
     spans = {(each.start, each.end) for each in own if each is not block} | {(block.start, join)}
     edges = {edge for span in spans for edge in span}
     spans |= {(each.start, each.end) for each in flow.fillers if {each.start, each.end} & edges}

@@ -91,7 +91,7 @@ class _Prover:
     """One wait and two codes."""
 
     def __init__(self, functions: Functions, site: Site, old: Code, new: Code, table: Table) -> None:
-        self.image, self.site, self.table = functions.image, site, table
+        self.functions, self.image, self.site, self.table = functions, functions.image, site, table
         self.abi = functions.image.isa.abi
         self.old_code, self.new_code = old, new
         self.memory = {site.epfd: (5).to_bytes(4, "little")}
@@ -251,4 +251,4 @@ class _Prover:
             check_new_call(isa, self.site, calls.pop(0), asked_ns, stock[0])
         if calls:
             check_stock_calls(isa, calls, stock[-len(calls) :])
-        check_state(self.abi, self.site, found, left.expected)
+        check_state(self.functions, self.site, found, left.expected)

@@ -17,11 +17,12 @@ from patcher.isa.isa import Abi, Isa
 from patcher.proof.events import STACK, Answer, Run, SystemCall
 from patcher.proof.machine import TOP, Machine
 from patcher.proof.unwind import check_no_preemption, check_promises, check_stack_depth
-from patcher.strategies.netpoll.site import EVENTS, TIMESPEC, Site
+from patcher.strategies.netpoll.site import EVENTS, Site
 from patcher.wait import PRECISE, Wait
 
 EPERM, EINTR, EBADF, EINVAL, ENOSYS = 1, 4, 9, 22, 38
 _NS = 10**9
+_DESCRIPTOR = 5
 
 DELAYS_NS = (
     -(1 << 63), -1, 0, 1, 999, 999_999, 10**6, 10**6 + 1, 1_500_000, 2_000_000 - 1,
@@ -34,7 +35,7 @@ THOROUGH_NS = (-1, 0, 1, 1_500_000, 1 << 62)
 _NEW_CALL = (128, 3, 0, -EINTR)
 # The last two look like 0 and like -EINTR to code that tests a byte too few.
 _REFUSALS = (-ENOSYS, -EPERM, -EINVAL, -EBADF, -4095, -256, -256 - EINTR)
-# The runtime takes -4095 for no error (internal/runtime/syscall/asm_linux_amd64.s), so -4094 is the last that is one.
+# The runtime takes -4095 for no error (internal/runtime/syscall/asm_linux_NAME.s), so -4094 is the last that is one.
 _STOCK_CALLS = ((7,), (0,), (-EBADF,), (-4094,), (-EINTR, -EINTR, 2))
 
 
@@ -111,7 +112,7 @@ def prove(functions: Functions, sites: Iterable[Site], plan: Plan, wait: Wait = 
 
 
 def _prove_site(functions: Functions, site: Site, plan: Plan, wait: Wait) -> Iterator[Run]:
-    memory = {site.epfd: (5).to_bytes(4, "little")}  # netpollinit has run: epfd is a descriptor
+    memory = {site.epfd: _DESCRIPTOR.to_bytes(4, "little")}  # netpollinit has run: epfd is a descriptor
     stock, patched = Machine(functions.image, (), memory, [site.join]), Machine(functions.image, plan.edits, memory)
     isa = functions.image.isa
     inside = tuple(each for each in plan.code if site.function.start <= each.start < site.function.end)
@@ -153,7 +154,7 @@ def _check_case(functions: Functions, site: Site, case: Case, found: Run, expect
         check_new_call(isa, site, calls.pop(0) if calls else None, asked_ns, expected.system_calls()[0])
     if case.stock:
         check_stock_calls(isa, calls, expected.system_calls())
-    check_state(isa.abi, site, found, expected)
+    check_state(functions, site, found, expected)
 
 
 def _run(abi: Abi, machine: Machine, site: Site, delay_ns: int, answers: tuple[int, ...], complement: bool) -> Run:
@@ -161,6 +162,9 @@ def _run(abi: Abi, machine: Machine, site: Site, delay_ns: int, answers: tuple[i
     # A refused epoll_pwait2 does not reach the join; each answer of epoll_pwait does.
     arrivals = len(answers) - (answers[0] in _REFUSALS and len(answers) > 1)
     start = {site.delay: delay_ns, abi.stack_pointer: TOP - site.depth, abi.frame_pointer: abi.framed(TOP, site.depth)}
+    start |= dict(site.known)
+    if site.descriptor is not None:
+        start[site.descriptor] = _DESCRIPTOR
     script = [Answer(each) for each in answers]
     return machine.run(site.start, start, script, {site.join: arrivals}, complement=complement)
 
@@ -178,7 +182,7 @@ def check_new_call(isa: Isa, site: Site, call: SystemCall | None, asked_ns: int,
         at = f"[{isa.abi.stack_pointer}+{site.events:#x}]"
         raise ProofFailed(f"expected room for {EVENTS} events at {at}, found {call.arguments}")
     timespec = call.pointed[3]
-    if timespec is None or not call.stack_pointer <= timeout <= call.stack_pointer + TIMESPEC - 16:
+    if timespec is None or timeout != call.stack_pointer + site.scratch[0]:
         raise ProofFailed(f"expected the timespec in the spill space, found it at {timeout:#x}")
     seconds, nanoseconds = (int.from_bytes(timespec[i : i + 8], "little") for i in (0, 8))
     expected = divmod(asked_ns, _NS)
@@ -207,10 +211,11 @@ def check_stock_calls(isa: Isa, found: list[SystemCall], expected: list[SystemCa
             )
 
 
-def check_state(abi: Abi, site: Site, found: Run, expected: Run) -> None:
-    """Registers and memory that later code reads: the result, the stack, g, the frame, the caller's frame."""
+def check_state(functions: Functions, site: Site, found: Run, expected: Run) -> None:
+    """Registers and memory that later code reads: the result, what a callee keeps, the frame, the caller's frame."""
+    abi = functions.image.isa.abi
     result = abi.results[0]
-    names = [abi.stack_pointer, abi.frame_pointer, abi.goroutine, abi.program_counter]
+    names = [*sorted(abi.kept), abi.program_counter]
     names += [site.error] if site.error else []
     if not site.error or not expected.registers[site.error]:
         names.append(result)
@@ -224,16 +229,17 @@ def check_state(abi: Abi, site: Site, found: Run, expected: Run) -> None:
             )
     base = TOP - site.depth
     _check_frame(abi, site, found, expected, base)
-    for address, size in found.writes:
-        if not base <= address <= TOP - size:
+    for (address, size), by in zip(found.writes, found.writers, strict=True):
+        below = address < base and functions.table.at(by) not in (None, site.function)  # a callee's own frame
+        if not (base <= address <= base + site.top - size or below):
             raise ProofFailed(f"expected writes inside the frame only, found one at {address:#x}")
         if base + site.events - size < address < base + site.events + site.event_bytes:
             raise ProofFailed(f"expected the events to be the kernel's alone, found a write at {address:#x}")
 
 
 def _check_frame(abi: Abi, site: Site, found: Run, expected: Run, base: int) -> None:
-    """Every word from the frame's bottom to the top of the stack, but scratch: spill space, events, call results."""
-    kept = ((site.scratch, site.events), (site.events + site.event_bytes, site.depth))
+    """Every word from the frame's bottom to the site's top, but scratch (spill space, call results) and events."""
+    kept = ((0, site.scratch[0]), (site.scratch[1], site.events), (site.events + site.event_bytes, site.top))
     for low, high in kept:
         start, stop = base + low - STACK, base + high - STACK
         if found.stack[start:stop] != expected.stack[start:stop]:

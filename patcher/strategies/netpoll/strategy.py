@@ -1,6 +1,7 @@
 """``netpoll`` as a strategy."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Protocol
 
@@ -10,11 +11,11 @@ from patcher.errors import ProofFailed, ShapeMismatch
 from patcher.file.elf_tables import MOST_HITS
 from patcher.golang.functions import Functions
 from patcher.golang.pclntab import Function
-from patcher.golang.syscalls import moves, numbers
+from patcher.golang.syscalls import inline, moves, numbers
 from patcher.golang.waits import NETPOLL, find_waits
 from patcher.isa.instruction import Instruction
 from patcher.proof.events import Run
-from patcher.strategies.netpoll import NAME, amd64
+from patcher.strategies.netpoll import NAME, amd64, arm64
 from patcher.strategies.netpoll.site import Site
 from patcher.strategies.strategy import Codes, Options, Strategy
 from patcher.wait import PRECISE, Wait
@@ -26,6 +27,10 @@ class Code(Protocol):
     @property
     def ASKS(self) -> bytes:  # noqa: N802 - a constant of the module
         """What every stub has, of ``Isa.sets_first``: the number of epoll_pwait2 put where the kernel looks for it."""
+
+    @property
+    def CALL_STAYS(self) -> bool:  # noqa: N802 - a constant of the module
+        """Whether stock's call stays beside a stub, which falls back on it."""
 
     def locate(self, functions: Functions) -> tuple[Site, ...]:
         """Every wait with a timeout. Raises AlreadyPrecise or ShapeMismatch."""
@@ -40,7 +45,7 @@ class Code(Protocol):
         """The options that a stub among these instructions was made with."""
 
 
-CODES: Codes[Code] = Codes(NAME, {"amd64": amd64})
+CODES: Codes[Code] = Codes(NAME, {"amd64": amd64, "arm64": arm64})
 
 
 class Netpoll(Strategy):
@@ -72,6 +77,9 @@ class Netpoll(Strategy):
     def check_patched(self, functions: Functions) -> None:
         """No wait in whole milliseconds may be left. Raises ProofFailed, naming the first."""
         left = [each for each in find_waits(functions).calls if not each.polls]
+        if CODES.of(functions).CALL_STAYS:  # a stub stands before each
+            waiting = Counter(each.function for each in left)
+            left = [each for each in left if waiting[each.function] != _asks(functions, each.function)]
         if left:
             raise ProofFailed(f"{left[0].name}: still waits in whole milliseconds, by {left[0].callee}")
 
@@ -79,6 +87,12 @@ class Netpoll(Strategy):
         """None where the stubs do not agree."""
         waits = {CODES.of(functions).wait_in(functions.instructions(each)) for each in self.stubs(functions)}
         return waits.pop() if len(waits) == 1 else PRECISE
+
+
+def _asks(functions: Functions, function: Function) -> int:
+    """How many system calls of a function are epoll_pwait2."""
+    number = functions.image.isa.system_calls["epoll_pwait2"]
+    return sum(each.number == number for each in inline(functions, function))
 
 
 def _search(functions: Functions) -> tuple[Function, ...]:

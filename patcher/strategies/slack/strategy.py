@@ -7,7 +7,7 @@ from patcher.edit.room import Room
 from patcher.golang.functions import Functions
 from patcher.golang.pclntab import Function
 from patcher.proof.events import Run
-from patcher.strategies.slack import NAME, amd64
+from patcher.strategies.slack import NAME, amd64, arm64
 from patcher.strategies.strategy import Codes, Options, Strategy, need_slack
 
 
@@ -21,7 +21,7 @@ class Code(Protocol):
         """The slack that an entry stub of ours sets; None where the entry is the linker's."""
 
 
-CODES: Codes[Code] = Codes(NAME, {"amd64": amd64})
+CODES: Codes[Code] = Codes(NAME, {"amd64": amd64, "arm64": arm64})
 
 
 class Slack(Strategy):

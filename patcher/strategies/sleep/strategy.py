@@ -52,7 +52,8 @@ class Sleep(Strategy):
     def stubs(self, functions: Functions) -> tuple[Function, ...]:
         """Stock's time.Sleep makes no system call."""
         number = functions.image.isa.system_calls["clock_nanosleep"]
-        return tuple(each for each in functions.all(SLEEP) if number in numbers(functions, each))
+        known = functions.all(SLEEP) if CODES.known(functions) else ()
+        return tuple(each for each in known if number in numbers(functions, each))
 
     def shapes(self, functions: Functions) -> Iterator[tuple[Function, int | None, str]]:
         """time.Sleep."""

@@ -1,0 +1,1 @@
+"""AArch64, by Go's name arm64."""
