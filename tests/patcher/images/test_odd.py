@@ -20,13 +20,14 @@ from patcher.images.patching import patch_image
 from patcher.images.reading import images, read
 from patcher.images.store import opened
 from patcher.images.streams import Budget
-from tests.patcher.conftest import INVOKE, Invoke
+from tests.patcher.conftest import Invoke
 from tests.patcher.images.made import Layout, Tar, as_it_is, docker_archive, gzipped, look
 from tests.patcher.images.test_files import GO, C
 from tests.patcher.images.test_places import command
 from tests.patcher.test_bad_input import assert_refused
 from tests.patcher.test_bad_output import in_a_tmpfs
 from tests.patience import PATIENCE_S, wait_until
+from tests.warm import INVOKE
 
 
 @pytest.mark.parametrize("size", [512, 5000, -11_000])
