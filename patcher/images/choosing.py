@@ -16,6 +16,8 @@ from patcher.images.tree import Counted, File, Folder, Scanned, laid_over, progr
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # what engines set without any
 _MOST_TOLD = 20
+#: The platform whose images are meant where none is named.
+USUAL = "linux/amd64"
 
 
 @dataclass(frozen=True)
@@ -138,12 +140,12 @@ def _shown(found: tuple[bytes, File]) -> Program:
 
 
 def wanted(image: Image, platform: str | None) -> bool:
-    """Whether an image is for the platform that is asked for; without any, for one that can be patched."""
-    asked = platform or "linux/amd64"
+    """Whether an image is for the platform that is asked for; without any, for the usual one."""
+    asked = platform or USUAL
     return image.platform == asked or image.platform.startswith(f"{asked}/")
 
 
 def check_platform(platform: str | None) -> None:
     """Raises UsageError for what names no platform."""
     if platform is not None and not 2 <= len([each for each in platform.split("/") if each]) <= 3:
-        raise UsageError(f"{platform}: not a platform, as linux/amd64 is", parameters=("platform",))
+        raise UsageError(f"{platform}: not a platform, as {USUAL} is", parameters=("platform",))

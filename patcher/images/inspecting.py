@@ -16,7 +16,7 @@ from patcher.errors import (
     WrongArchitecture,
 )
 from patcher.images import label, places
-from patcher.images.choosing import Layers, Program, check_platform, chosen, wanted
+from patcher.images.choosing import USUAL, Layers, Program, check_platform, chosen, wanted
 from patcher.images.reading import Image, images, read
 from patcher.images.rewriting import visited
 from patcher.inspection import Inspection, inspect
@@ -141,7 +141,7 @@ def _meant(found: list[tuple[Any, Image]], platform: str | None) -> list[Image]:
     meant = [each for _, each in found if wanted(each, platform)]
     if not meant:
         there = ", ".join(sorted({each.platform for _, each in found})) or "none"
-        raise WrongArchitecture(f"no image for {platform or 'linux/amd64'}; there is {there}", parameters=("platform",))
+        raise WrongArchitecture(f"no image for {platform or USUAL}; there is {there}", parameters=("platform",))
     return meant
 
 

@@ -10,7 +10,7 @@ from patcher.file.content import pieces
 from patcher.file.facts import FileFacts
 from patcher.golang.seccomp import Filters
 from patcher.images import documents, places
-from patcher.images.choosing import Program, check_platform, wanted
+from patcher.images.choosing import USUAL, Program, check_platform, wanted
 from patcher.images.reading import Digests, Image, check_one, images, read
 from patcher.images.tree import File
 from patcher.images.working import PlannedProgram, Work
@@ -127,7 +127,7 @@ def patch_image(
         work = Work(target.sink, plan, append_layer)
         for _, each in images(root):
             if not wanted(each, platform):
-                reason = "only programs for linux/amd64 can be patched" if platform is None else f"not {platform}"
+                reason = f"not {platform}" if platform else f"where no platform is named, {USUAL}'s images are patched"
                 work.left.append((each, WrongArchitecture(f"{each.name}: {each.platform}: {reason}")))
             else:
                 work.take(each, path, every=all)

@@ -10,10 +10,12 @@ import pytest
 
 import patcher
 from nanonap.base.errors import UsageError
+from nanonap.toolchain.releases import NEWEST
 from patcher.errors import NotGo, WrongArchitecture
 from patcher.images import label
 from patcher.images.documents import digest_of
 from patcher.images.errors import LayerFixed
+from tests.patcher.arm64.builds import build
 from tests.patcher.images.conftest import CAPABILITY, Case
 from tests.patcher.images.made import Document, Layout, Tar, as_it_is, docker_archive, inside, look, zstd
 from tests.patcher.images.test_files import GO, C
@@ -57,7 +59,7 @@ def test_what_can_be_patched_is_and_the_others_are_named_and_carried_over(severa
     done = several.done
     assert [each.platform for each in done.images] == ["linux/amd64"]
     assert [(each.platform, each.reason.partition(": ")[2]) for each in done.left] == [
-        ("linux/arm64", "linux/arm64: only programs for linux/amd64 can be patched"),
+        ("linux/arm64", "linux/arm64: where no platform is named, linux/amd64's images are patched"),
         ("linux/amd64", "what it starts (/bin/sh) is no Go program, and there is no other in it (linux/amd64)"),
     ]
     before, after = look(several.source), look(several.out)
@@ -96,6 +98,20 @@ def test_a_revert_gives_each_image_of_the_index_its_digest_back(several: Case, t
     done = patcher.revert_image(several.out, f"oci:{tmp_path}/back", platform="linux/amd64")
     assert [each.same for each in done.images] == [True]
     assert done.images[0].after == several.done.images[0].before
+
+
+def test_a_program_for_arm64_is_patched_where_that_platform_is_named(service: bytes, tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "image")
+    program = build(NEWEST).read_bytes()
+    amd = layout.image([Tar().add("app", service).bytes()], Entrypoint=["/app"])
+    arm = layout.image([Tar().add("app", program).bytes()], architecture="arm64", Entrypoint=["/app"])
+    index = {"schemaVersion": 2, "manifests": [amd, arm]}
+    source = layout.done(layout.blob(json.dumps(index).encode(), "application/vnd.oci.image.index.v1+json"))
+    done = patcher.patch_image(source, tmp_path / "out", platform="linux/arm64")
+    assert [(each.platform, each.programs[0].manifest.go.arch) for each in done.images] == [("linux/arm64", "arm64")]
+    assert [each.platform for each in done.left] == ["linux/amd64"]
+    back = patcher.revert_image(tmp_path / "out", tmp_path / "back", platform="linux/arm64")
+    assert [each.same for each in back.images] == [True]
 
 
 @pytest.mark.parametrize(
