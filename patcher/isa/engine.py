@@ -5,14 +5,21 @@ from functools import cache
 from typing import Any
 
 from unicorn import UC_ERR_OK
-from unicorn.unicorn_py3.unicorn import Uc, UcError, ucsubclass
+from unicorn.unicorn_py3.unicorn import Uc, UcError
 
 
-@ucsubclass
 class Engine(Uc):
     """Registers of 64 bits are read into one word that is there already. Of all others the type is remembered, which
     Unicorn's own ``reg_read`` looks for anew each time: that takes longer than the reading.
+
+    An instruction set has a class of its own, of this and of Unicorn's. (``ucsubclass`` would make this one the class
+    of the instruction set that is emulated first.)
     """
+
+    def __new__(cls, arch: int, mode: int) -> "Engine":
+        """Of this class: ``Uc`` would make one of its own."""
+        del arch, mode
+        return object.__new__(cls)
 
     def __init__(self, arch: int, mode: int) -> None:
         """As ``Uc``."""

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import unicorn
 from unicorn import x86_const as x86
+from unicorn.unicorn_py3.arch.intel import UcIntel
 
 from patcher.isa.engine import Engine
 from patcher.isa.processor import Processor
@@ -19,6 +20,10 @@ _NAMES = (
 )  # fmt: skip
 
 
+class _Engine(Engine, UcIntel):
+    """Unicorn's, quicker."""
+
+
 class Amd64Processor(Processor):
     """x86-64 in a thread of a Linux process."""
 
@@ -26,7 +31,7 @@ class Amd64Processor(Processor):
 
     def engine(self) -> Engine:
         """64-bit mode."""
-        return Engine(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+        return _Engine(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
 
     def begin(self, engine: Engine) -> None:
         """The thread pointer, xmm15 and the flags."""

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import unicorn
 from unicorn import arm64_const as arm64
+from unicorn.unicorn_py3.arch.arm64 import UcAArch64
 from unicorn.unicorn_py3.unicorn import UcError
 
 from patcher.isa.engine import Engine
@@ -16,6 +17,10 @@ _SVC = 2  # EXCP_SWI (qemu/target/arm/cpu.h)
 _NAMES = (*(f"x{number}" for number in range(31)), "sp", "pc")
 
 
+class _Engine(Engine, UcAArch64):
+    """Unicorn's, quicker."""
+
+
 class Arm64Processor(Processor):
     """AArch64 in a thread of a Linux process."""
 
@@ -23,7 +28,7 @@ class Arm64Processor(Processor):
 
     def engine(self) -> Engine:
         """64-bit mode."""
-        return Engine(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
+        return _Engine(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
 
     def begin(self, engine: Engine) -> None:
         """The thread pointer, the flags, and how floating point is done."""
