@@ -27,6 +27,7 @@ def test_a_patch_does_not_save_the_wake_ups_that_events_cause(apart_ns: int) -> 
     again = [each.now_ns + 10_000 for each in expiries]
     waits = sorted([*range(0, LENGTH_NS, apart_ns), *again])
     told = advise(seen([Wait(at, 10 * MS - at % (10 * MS)) for at in waits], expiries), wakeup(), SLACK_NS)
-    # A longer wait comes in two parts, which costs 100 wake-ups a second more at most, of 1.5 × 10 µs each.
+    # A longer wait comes in two parts or, where nothing is late, three: 1/128 is left, and 1/128 of that. So there are
+    # 200 wake-ups a second more at most, of 1.5 × 10 µs each.
     for way in told.ways:
-        assert way.cpu == pytest.approx(CPU, abs=0.0016), way.name
+        assert way.cpu == pytest.approx(CPU, abs=0.0031), way.name
