@@ -28,9 +28,8 @@ _CUT_NS = 1_000  # what tracefs may show too early
 
 
 def stamps(wake: Wake) -> list[int]:
-    assert wake.woken is not None
-    assert wake.ran is not None
-    return [wake.expired, wake.woken, wake.ran, wake.exited]
+    """Four, or fewer where the deadline had passed before the thread slept: it never left its CPU."""
+    return [each for each in (wake.expired, wake.woken, wake.ran, wake.exited) if each is not None]
 
 
 def in_order(wakes: list[Wake]) -> list[Wake]:
@@ -63,6 +62,7 @@ def test_both_ways_record_the_same_wake_ups(build_program: BuildProgram, tmp_pat
     raw = {wake.soft: wake for wake in theirs}
     assert len(theirs) >= 105
     assert len(ours) > 0.5 * len(theirs)  # a script does not see what interrupts it
+    assert sum(len(stamps(each)) == 4 for each in ours) > 0.5 * len(ours)
     for wake, following in zip(ours, [*ours[1:], None], strict=True):
         other = raw[wake.soft]
         assert (wake.tid, wake.hard) == (other.tid, other.hard)
