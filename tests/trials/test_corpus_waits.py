@@ -25,6 +25,7 @@ from patcher.golang.functions import Functions
 from patcher.golang.image import read_image
 from patcher.golang.waits import find_waits
 from tests.conftest import BuildProgram
+from tests.soon import soon
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace: apt-get install strace")
 Work = Callable[[Workplace], dict[str, str]]
@@ -109,12 +110,9 @@ def test_a_filter_that_is_not_named_is_a_change_and_more_arms_are_tried(
     assert row.detail == "expected gvisor.dev/gvisor/pkg/seccomp to be named, which sets a filter"
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(
-    ("folder", "callee"),
-    [("profiled", "EpollWait"), ("inlined", "Syscall6")],
-)
-def test_a_program_built_with_the_profile_waits_elsewhere(tmp_path: Path, folder: str, callee: str) -> None:
+@pytest.mark.parametrize("built", soon([("profiled", "EpollWait"), ("inlined", "Syscall6")], long=(0,)), ids="-".join)
+def test_a_program_built_with_the_profile_waits_elsewhere(tmp_path: Path, built: tuple[str, str]) -> None:
+    folder, callee = built
     work = tmp_path / "work"
     work.mkdir()
     build_profiled(DEFAULT_GO, Processes(), work, tmp_path, {folder: ("pack",)})

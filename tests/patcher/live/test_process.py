@@ -18,7 +18,7 @@ from tests.soon import soon
 BUILDS = (("1.27.3", "default"), ("1.27.3", "race"), ("1.19.8", "pie"))
 
 
-@pytest.fixture(scope="module", params=soon(BUILDS, 0), ids="-".join)
+@pytest.fixture(scope="module", params=soon(BUILDS, 0, long=(2,)), ids="-".join)
 def survive(request: pytest.FixtureRequest, build_program: BuildProgram) -> Path:
     go, mode = request.param
     return build_program("survive", go, mode)
