@@ -21,7 +21,7 @@ HOST, SMALL, LARGE = "127.0.0.1", 200, 2
 class Client(QuicConnectionProtocol):
     """One connection; ``got`` counts bytes by stream."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - the library's own
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - handed on to aioquic as they are
         """As the library makes it."""
         super().__init__(*args, **options)
         self.http = H3Connection(self._quic)

@@ -132,7 +132,7 @@ def patch(
     show_json(patched_json(done)) if json else show_patched(done)
 
 
-def check_patch(out: str | None = None, strategy: str | None = None, **options: Any) -> None:  # noqa: ANN401 - Invoke's
+def check_patch(out: str | None = None, strategy: str | None = None, **options: Any) -> None:  # noqa: ANN401 - a task's
     """See before anything is built that `patch` without a binary can be meant. Raises UsageError."""
     from patcher import DEFAULT_STRATEGY
     from patcher.patching import check_options

@@ -79,9 +79,8 @@ class _Stdout(io.FileIO):
 
 def open_front_door() -> None:
     """Make Invoke's parser, and in the process that a command runs in, stdout ours, before any task is looked at."""
-    # Invoke has no hook for either; its own classes are replaced, which mypy takes for a mistake.
-    parser.parser.ParseError = UnreadableCommandLine  # type: ignore[attr-defined, assignment]
-    ParseMachine.handle = _read_word_or_help  # type: ignore[method-assign, assignment]
+    parser.parser.ParseError = UnreadableCommandLine  # type: ignore[attr-defined, assignment]  # Invoke has no hook
+    ParseMachine.handle = _read_word_or_help  # type: ignore[method-assign, assignment]  # nor for this
     called = Path(sys.argv[0])
     if called.name not in _CALLED:
         return  # a test looks at the tasks

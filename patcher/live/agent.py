@@ -34,10 +34,12 @@ from patcher.live.script import Script
 from patcher.live.stopping import Doubt, held, status_of
 
 _HIGHEST = -20  # priority: what holds others still should not wait for them
-_LIMITS_S = (0.05, 0.05, 0.05, 0.1, 0.1, 0.2, 0.2, 0.4, 0.4, 0.8)  # a try each: how long the threads may take to stop
-#: At most how long behind each try: a thread that stands where it cannot be moved must have got a processor before the
-#: next one, or it still stands there. On a busy machine that takes some tenths of a second.
-_APART_S = (0.02, 0.03, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 0.0)
+#: A try each: how long the threads may take to stop, and at most how long until the next try. A thread that stands
+#: where it cannot be moved must get a processor in between, or it still stands there; that may take tenths of a second.
+_TRIES_S = (
+    (0.05, 0.02), (0.05, 0.03), (0.05, 0.05), (0.1, 0.1), (0.1, 0.2),
+    (0.2, 0.4), (0.2, 0.8), (0.4, 1.0), (0.4, 1.0), (0.8, 0.0),
+)  # fmt: skip
 _LATE_S = 3.0  # beyond which a try hangs and is ended
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _SECCOMP_FILTER = "2"  # proc_pid_status(5), Seccomp
@@ -90,7 +92,7 @@ def main() -> NoReturn:
 def serve(request: Request) -> dict[str, Any]:
     """Try until it is done or refused; as JSON: {"done": …} or {"error": the class's name, "message": …}."""
     said = "no thread could be held"
-    for number, (limit_s, apart_s) in enumerate(zip(_LIMITS_S, _APART_S, strict=True), 1):
+    for number, (limit_s, apart_s) in enumerate(_TRIES_S, 1):
         answer = _in_a_fork(request, limit_s)
         if "doubt" not in answer:
             if "done" in answer:
@@ -100,7 +102,7 @@ def serve(request: Request) -> dict[str, Any]:
         time.sleep(uniform(apart_s / 2, apart_s))  # noqa: S311 - not to meet the same moment again
     return {
         "error": CannotStop.__name__,
-        "message": f"process {request.pid}: {len(_LIMITS_S)} tries to hold its threads failed, the last since {said}; "
+        "message": f"process {request.pid}: {len(_TRIES_S)} tries to hold its threads failed, the last since {said}; "
         "nothing was changed: try again when it is less busy",
     }
 

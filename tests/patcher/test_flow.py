@@ -6,8 +6,8 @@ from patcher.errors import ShapeMismatch
 from patcher.isa.amd64.asm import assemble
 from patcher.isa.amd64.code import decode
 from patcher.isa.amd64.flow import Amd64Flow
-
-START, CALLEE = 0x1000, 0x5000
+from patcher.isa.amd64.isa import AMD64
+from tests.patcher.flows import CALLEE, START, held
 
 ONE_VALUE = {
     "a move": ("mov r8d, 5", "r8", 5),
@@ -38,21 +38,15 @@ NOT_ONE = {
 }
 
 
-def held(text: str, register: str) -> frozenset[int | None]:
-    instructions = tuple(decode(assemble(f"{text}; call {CALLEE:#x}; ret".replace(";", "\n"), START), START))
-    call = next(each.address for each in instructions if each.target == CALLEE)
-    return Amd64Flow("made", instructions).constants(call, register)
-
-
 @pytest.mark.parametrize("what", ONE_VALUE)
 def test_a_constant_is_followed(what: str) -> None:
     text, register, value = ONE_VALUE[what]
-    assert held(text, register) == {value}
+    assert held(AMD64, text, register) == {value}
 
 
 @pytest.mark.parametrize("what", NOT_ONE)
 def test_what_is_no_constant_is_not_taken_for_one(what: str) -> None:
-    found = held(*NOT_ONE[what])
+    found = held(AMD64, *NOT_ONE[what])
     assert len(found) > 1 or None in found
 
 
@@ -64,10 +58,10 @@ def test_a_loop_to_the_beginning_does_not_hide_the_way_in() -> None:
 
 def test_a_long_way_is_given_up() -> None:
     chain = "".join(f"; test eax, eax; jne l{each}; l{each}: nop" for each in range(3000))
-    assert held(f"mov r8d, 0{chain}", "r8") == {None}
+    assert held(AMD64, f"mov r8d, 0{chain}", "r8") == {None}
 
 
 @pytest.mark.parametrize("jump", ["jmp rax", "here: loop here"])
 def test_a_jump_that_cannot_be_followed_is_refused(jump: str) -> None:
     with pytest.raises(ShapeMismatch, match="expected direct jumps only"):
-        held(jump, "r8")
+        held(AMD64, jump, "r8")

@@ -143,7 +143,7 @@ def _command(asked: Asked, seed: int) -> str:
 
 def judged(folder: Path) -> Judged:
     """What a kept A/B says; draws its plot and page anew. Raises BadResult, OutputNotWritable, DiskFull."""
-    from nanonap.lab.ab.show import draw  # noqa: PLC0415 - Matplotlib: no error should wait for it
+    from nanonap.lab.ab.show import draw  # noqa: PLC0415 - takes a second: errors first
 
     made = judge_runs(*read(folder))
     draw(made, folder)

@@ -3,11 +3,9 @@
 import pytest
 
 from patcher.errors import ShapeMismatch
-from patcher.isa.arm64.asm import assemble
-from patcher.isa.arm64.code import decode
-from patcher.isa.arm64.flow import Arm64Flow
+from patcher.isa.arm64.isa import ARM64
+from tests.patcher.flows import held
 
-START, CALLEE = 0x1000, 0x5000
 ON_STACK = "[sp+8]"
 
 ONE_VALUE = {
@@ -42,25 +40,19 @@ NOT_ONE = {
 }
 
 
-def held(text: str, register: str) -> frozenset[int | None]:
-    instructions = tuple(decode(assemble(f"{text}; bl {CALLEE:#x}; ret".replace(";", "\n"), START), START))
-    call = next(each.address for each in instructions if each.target == CALLEE)
-    return Arm64Flow("made", instructions).constants(call, register)
-
-
 @pytest.mark.parametrize("what", ONE_VALUE)
 def test_a_constant_is_followed(what: str) -> None:
     text, register, value = ONE_VALUE[what]
-    assert held(text, register) == {value}
+    assert held(ARM64, text, register) == {value}
 
 
 @pytest.mark.parametrize("what", NOT_ONE)
 def test_what_is_no_constant_is_not_taken_for_one(what: str) -> None:
-    found = held(*NOT_ONE[what])
+    found = held(ARM64, *NOT_ONE[what])
     assert len(found) > 1 or None in found
 
 
 @pytest.mark.parametrize("jump", ["br x0", "eret"])
 def test_a_jump_that_cannot_be_followed_is_refused(jump: str) -> None:
     with pytest.raises(ShapeMismatch, match="expected direct jumps only"):
-        held(jump, "x5")
+        held(ARM64, jump, "x5")
