@@ -3,6 +3,7 @@
 from nanonap.base.terminal import command
 from patcher.errors import AlreadyPatched
 from patcher.golang.functions import Functions
+from patcher.source import can_be_typed
 from patcher.strategies.table import STRATEGIES
 
 
@@ -16,6 +17,5 @@ def refuse_patched(functions: Functions) -> None:
     present = strategies_present(functions)
     if present:
         path = functions.image.path
-        raise AlreadyPatched(
-            f"{path}: already patched ({' and '.join(present)}); run `{command('revert', path)}` first"
-        )
+        undo = f"run `{command('revert', path)}`" if can_be_typed(path) else "revert it"
+        raise AlreadyPatched(f"{path}: already patched ({' and '.join(present)}); {undo} first")

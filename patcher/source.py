@@ -12,6 +12,7 @@ from nanonap.base.errors import NanonapError
 
 AnyPath = str | os.PathLike[str]
 Content = bytes | BinaryIO
+_DESCRIPTORS = Path("/proc/self/fd")
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def readable(source: AnyPath | Content, name: str | None = None) -> Iterator[Rea
         _write(descriptor, source)
     else:
         descriptor = fcntl.fcntl(source.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
-    path = Path(f"/proc/self/fd/{descriptor}")
+    path = _DESCRIPTORS / str(descriptor)
     try:
         yield Readable(path, descriptor)
     except NanonapError as error:
@@ -41,6 +42,11 @@ def readable(source: AnyPath | Content, name: str | None = None) -> Iterator[Rea
         raise type(error)(named, parameters=error.parameters) from error
     finally:
         os.close(descriptor)
+
+
+def can_be_typed(path: Path) -> bool:
+    """Whether a command can be told of what is read there: not of content that came without a path."""
+    return path.parent != _DESCRIPTORS
 
 
 def name_of(source: AnyPath | Content) -> str:

@@ -6,4 +6,4 @@ from patcher.isa.arm64.isa import ARM64
 #: By the ELF machine number.
 ISAS = {each.machine: each for each in (AMD64, ARM64)}
 #: What a refusal calls them together.
-PLATFORMS = " and ".join(f"linux/{each.name}" for each in ISAS.values())
+PLATFORMS = " or ".join(f"linux/{each.name}" for each in ISAS.values())

@@ -37,7 +37,7 @@ def test_the_examples_of_the_page_run_as_they_stand(sleepbench: Path, tmp_path: 
         text=True,
         check=False,
     )
-    assert done.stderr == ""
+    assert done.stderr == "", done.stderr  # whole: pytest shows a part
     assert done.stdout.startswith("go1.27.3 amd64\n")
     assert "service.spinning: exists already" in done.stdout
     assert sorted(each.name for each in tmp_path.iterdir()) == [

@@ -96,7 +96,7 @@ def test_the_patched_program_is_verified_and_patched_only_once(rich: Case, tmp_p
     [image] = patcher.verify_image(rich.out)
     [program] = image.programs
     assert (str(program.path), program.by) == ("/usr/bin/app", "record")
-    with pytest.raises(patcher.AlreadyPatched, match=r"/usr/bin/app in .*already patched"):
+    with pytest.raises(patcher.AlreadyPatched, match=r"/usr/bin/app in .*already patched \(.*\); revert it first$"):
         patcher.patch_image(rich.out, tmp_path / "again")
     assert list(tmp_path.iterdir()) == []
 
