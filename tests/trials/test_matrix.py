@@ -7,6 +7,7 @@ netpoll's opt-ins in other modes than the default: their stubs lie where netpoll
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 import nanonap.trials.matrix.main as main_module
 import patcher
 from nanonap.base.errors import UsageError
+from nanonap.base.paths import PROJECT
 from nanonap.toolchain.modes import MODES
 from nanonap.toolchain.patched import VARIANTS, Variant
 from nanonap.toolchain.releases import NEWEST, installed_releases, release_toolchain
@@ -22,7 +24,7 @@ from nanonap.trials.matrix.cells import Cell, chosen_cells, language
 from nanonap.trials.matrix.kept import keep_result, kept_result
 from nanonap.trials.matrix.page import as_markdown
 from nanonap.trials.matrix.result import Arm, Result, State, Step, result_from_json
-from nanonap.trials.matrix.run import FOLDER, run_cell
+from nanonap.trials.matrix.run import FOLDER, patcher_sha256, run_cell
 from nanonap.trials.matrix.show import reasons
 from nanonap.trials.matrix.steps import ArmRun, Programs
 from nanonap.trials.unwinding.asleep import quit_asleep
@@ -193,3 +195,18 @@ def test_a_failed_cell_is_shown_and_written_before_it_is_an_error(
     assert shown["states"] == {"ok": 1, "failed": 1}
     assert "| 1.21.13 | `pie` | **failed** |" in page.read_text()
     assert page.read_text() == as_markdown(results)
+
+
+def test_what_a_files_patch_does_not_pass_through_is_no_part_of_its_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(PROJECT / "patcher", tmp_path / "patcher")
+    monkeypatch.setattr("nanonap.trials.matrix.run.PROJECT", tmp_path)
+    hashes = []
+    for changed in ("", "live/agent.py", "images/tar.py", "patching.py"):
+        if changed:
+            with (tmp_path / "patcher" / changed).open("a", encoding="utf-8") as stream:
+                stream.write("\n")
+        hashes.append(patcher_sha256.__wrapped__())
+    assert len(set(hashes[:3])) == 1
+    assert hashes[3] != hashes[0]

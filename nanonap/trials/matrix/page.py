@@ -5,13 +5,13 @@ import platform
 from nanonap import __version__
 from nanonap.toolchain.modes import MODES
 from nanonap.trials.matrix.result import Arm, Result, State
-from nanonap.trials.matrix.run import patcher_sha256
+from nanonap.trials.matrix.run import ASIDE, patcher_sha256
 from nanonap.trials.matrix.show import COLUMNS, counted, reasons
 
 _PAGE = """# The matrix
 
 Every Go release in every build mode with every strategy, as `invoke matrix --markdown docs/matrix.md` wrote it:
-{cells} cells, {counts}; {dates}, version {version} (SHA-256 of `patcher/`: {patcher}…),
+{cells} cells, {counts}; {dates}, version {version} (SHA-256 of `patcher/` without {aside}: {patcher}…),
 Linux {kernel}, {machine}.
 
 A cell is a release and a build mode. In it both Go programs (`sleepbench` and the stress program `survive`) are
@@ -94,6 +94,7 @@ def as_markdown(results: list[Result]) -> str:
         dates=_dates(results),
         version=__version__,
         patcher=patcher_sha256()[:16],
+        aside=" and ".join(f"`{each}`" for each in ASIDE),
         kernel=platform.release(),
         machine=platform.machine(),
         cells=len(results),
