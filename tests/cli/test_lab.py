@@ -66,6 +66,7 @@ def listed(folder: Path, typed: str | None = None) -> str:
     return f"{folder / '.venv'} {typed or folder / 'lab'} --search-root {folder} --list\n"
 
 
+@pytest.mark.long
 def test_two_first_calls_make_one_environment(project: Path) -> None:
     calls = [answer(each) for each in [start(project / "lab") for _ in range(2)]]
     assert [(status, out) for status, out, _ in calls] == [(0, listed(project))] * 2, calls

@@ -102,6 +102,7 @@ def test_a_program_that_waits_for_events_alone_has_little_to_gain(build_program:
         assert told["verdict"] == LITTLE and "events" in told["sentence"], told
 
 
+@pytest.mark.long
 def test_an_injected_process_is_refused(build_program: BuildProgram) -> None:
     with running(build_program("sleepbench"), *SHORT) as target:
         patcher.inject(target.pid)

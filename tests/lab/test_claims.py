@@ -83,11 +83,10 @@ def test_no_claim_is_without_a_verdict_from_data_of_full_runs(made_of_them: list
         assert not any(data.about.quick for data, _ in each.found)
 
 
-def test_every_verdict_of_the_page_is_recomputed_from_the_raw_data(made_of_them: list[Answer]) -> None:
+def test_every_verdict_of_the_page_and_of_the_readme_is_recomputed_from_the_raw_data(
+    made_of_them: list[Answer],
+) -> None:
     assert (DOCS / PAGE).read_text(encoding="utf-8") == as_markdown(made_of_them, FOLDER)
-
-
-def test_the_readme_lists_the_same_verdicts(made_of_them: list[Answer]) -> None:
     text = README.read_text(encoding="utf-8")
     assert BEGIN in text and END in text
     assert with_list(text, as_list(made_of_them, f"docs/{PAGE}")) == text

@@ -57,6 +57,7 @@ def test_a_report_has_its_summary_figures_and_page(written: Written) -> None:
     assert not list(folder.glob(".*"))
 
 
+@pytest.mark.long
 def test_redrawing_gives_the_same_figures(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = write_report(folder)
     elsewhere = tmp_path / "on another machine"

@@ -138,6 +138,7 @@ def test_the_links_lead_to_the_raw_files(browser: Browser, made: Path) -> None:
         assert all(file.is_file() and file.parent == made.parent for file in files)
 
 
+@pytest.mark.long
 def test_the_page_of_a_real_bench_is_quiet_and_fits(browser: Browser, roots: Roots) -> None:
     run_bench(
         "quick",

@@ -125,8 +125,9 @@ BAD: dict[str, tuple[Callable[[Path, Path], Path], int, str]] = {
 }
 
 
-#: For these the standard library is compiled once more.
+#: For these the standard library is compiled once more, or all that stands on the runtime.
 COMPILED = {
+    "a program that is precise by itself",
     "a 32-bit program",
     "a program for another processor",
     "a program for another system",

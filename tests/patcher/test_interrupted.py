@@ -108,7 +108,7 @@ def interrupt(ordinals: Ordinals, clean: Path) -> Interrupt:
     return run
 
 
-@pytest.mark.parametrize("moment", soon(MOMENTS, *range(0, len(MOMENTS), 2)), ids=name_of)
+@pytest.mark.parametrize("moment", soon(MOMENTS, *range(0, len(MOMENTS), 4)), ids=name_of)
 def test_ctrl_c_leaves_the_whole_patch_or_nothing(interrupt: Interrupt, clean: Path, moment: tuple[str, int]) -> None:
     status, said = interrupt(moment, signal.SIGINT)
     assert_whole_or_absent(clean, status, said)

@@ -18,6 +18,7 @@ def visible(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if not entry.name.endswith(".lock"))
 
 
+@pytest.mark.long
 def test_a_killed_runs_remains_are_replaced_and_two_callers_at_once_share_one_toolchain(tmp_path: Path) -> None:
     (tmp_path / DEFAULT_GO / "go" / "bin").mkdir(parents=True)
     (tmp_path / DEFAULT_GO / "go" / "bin" / "go").write_text("half a file")

@@ -81,6 +81,7 @@ def outcomes(build_program: BuildProgram, tmp_path: Path, monkeypatch: pytest.Mo
     return list(patch_built(None, None))
 
 
+@pytest.mark.long
 def test_a_rival_gets_less_slack_alone_and_the_wrapper_nothing(outcomes: list[Outcome], tmp_path: Path) -> None:
     assert [str(each.refusal) for each in outcomes if each.refusal] == []
     assert {(each.program.parent.name, each.variant.name) for each in outcomes} == {
@@ -93,6 +94,7 @@ def test_a_rival_gets_less_slack_alone_and_the_wrapper_nothing(outcomes: list[Ou
     assert not any("slackexec" in each.name for each in (tmp_path / "patched").rglob("*"))
 
 
+@pytest.mark.long
 def test_a_strategy_that_is_asked_for_passes_a_rival_by(outcomes: list[Outcome]) -> None:
     assert {each.program.parent.name for each in patch_built("netpoll", None)} == {"default"}
     assert {each.program.parent.name for each in patch_built("slack", 7)} == {"default", "rebuilt", "upstream"}

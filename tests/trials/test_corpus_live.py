@@ -21,7 +21,7 @@ def tried(name: str, folder: Path) -> list[Row]:
 
 
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="Debian's packages need apt-get")
-@pytest.mark.parametrize("name", soon(["nats-server", "caddy", "etcd"], 0, long=(1,)))
+@pytest.mark.parametrize("name", soon(["nats-server", "caddy", "etcd"], long=(0,)))
 def test_a_server_does_the_same_work_while_it_is_changed(name: str, tmp_path: Path) -> None:
     (row,) = tried(name, tmp_path)
     assert row.result == Result.SAME, row.detail

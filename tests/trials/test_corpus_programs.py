@@ -37,6 +37,7 @@ def tried(program: Program, folder: Path, arms: str = "netpoll+slack1", out: Pat
     return ProgramTrial(program, chosen_arms(arms), Obtainer(processes, out), processes, folder)()
 
 
+@pytest.mark.long
 @needs_npm
 def test_a_program_of_a_release_between_the_wheels_takes_every_option(tmp_path: Path) -> None:
     """Go 1.20 calls as 1.19 does, in less room; npm has programs by it, and no toolchain is to be had."""
@@ -48,6 +49,7 @@ def test_a_program_of_a_release_between_the_wheels_takes_every_option(tmp_path: 
     assert all(row.go.startswith("1.20") for row in rows)
 
 
+@pytest.mark.long
 @needs_debian
 def test_a_debian_program_does_the_same_work_patched(tmp_path: Path) -> None:
     (age,) = (each for each in PROGRAMS if each.name == "age")

@@ -152,7 +152,7 @@ def c_library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return Loaded(library, folder / "host", request.param)
 
 
-@pytest.fixture(scope="module", params=soon(RELEASES, 0))
+@pytest.fixture(scope="module", params=soon(RELEASES, long=(0,)))
 def plugin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     folder, toolchain = tmp_path_factory.mktemp("plugin"), release_toolchain(request.param)
     return Loaded(

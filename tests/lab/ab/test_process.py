@@ -41,6 +41,7 @@ def state(pid: int) -> tuple[str, bool, int | None]:
     return found.state, found.slack_set, found.slack_ns
 
 
+@pytest.mark.long
 def test_it_answers_sooner_while_it_is_injected_and_is_stock_in_the_end(
     answerer: Answerer, running: int, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ from tests.lab.attribution.tracing import needs_tracing
 METHOD = "tracepoints+cpu.stat"
 
 
+@pytest.mark.long
 def test_the_known_causes_are_found_in_real_runs(backend: Backend, build_program: BuildProgram, tmp_path: Path) -> None:
     needs_tracing()
     experiment = KnownAnswers()

@@ -80,6 +80,7 @@ def test_it_names_no_folder_and_no_host(bundle: Path, folder: Path) -> None:
         assert not re.search(rf'"{re.escape(os.uname().nodename)}"', text), name
 
 
+@pytest.mark.long
 def test_a_note_that_names_a_folder_is_pointed_out(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     about = json.loads((folder / "bench.json").read_text())
     (folder / "bench.json").write_text(json.dumps({**about, "notes": [f"{PROJECT}/x: no room"]}))
@@ -87,6 +88,7 @@ def test_a_note_that_names_a_folder_is_pointed_out(folder: Path, capfd: pytest.C
     assert "result/bench.json in the bundle names this machine" in capfd.readouterr().err
 
 
+@pytest.mark.long
 def test_bundling_does_not_touch_the_folder_and_draws_what_it_has_not(folder: Path) -> None:
     bundle = Path(write_bundle(folder).bundle)
     assert bundle == folder.with_name("result of mine.zip")
@@ -94,6 +96,7 @@ def test_bundling_does_not_touch_the_folder_and_draws_what_it_has_not(folder: Pa
     assert SUMMARY in read_bundle(bundle)
 
 
+@pytest.mark.long
 def test_a_stale_summary_in_the_folder_is_not_the_one_bundled(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (folder / "summary.json").write_text("{}")
     made = write_bundle(folder)
@@ -101,6 +104,7 @@ def test_a_stale_summary_in_the_folder_is_not_the_one_bundled(folder: Path, capf
     assert THE_SAME in capfd.readouterr().err
 
 
+@pytest.mark.long
 def test_a_patched_arm_whose_manifest_is_no_more_is_named(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     lines = [json.loads(line) for line in (folder / RUNS).read_text().splitlines()]
     changed = [
@@ -112,6 +116,7 @@ def test_a_patched_arm_whose_manifest_is_no_more_is_named(folder: Path, capfd: p
     assert "no manifest is left of netpoll" in capfd.readouterr().err
 
 
+@pytest.mark.long
 def test_a_bench_that_died_can_be_bundled_with_its_parts(
     folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

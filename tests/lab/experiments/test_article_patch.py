@@ -158,6 +158,7 @@ def test_it_runs_on_this_machine_and_only_where_it_is_asked_for(setting: Setting
     assert not ArticlePatch.cheap, "`invoke claims` would run edited copies by itself"
 
 
+@pytest.mark.long
 def test_its_quick_form_runs_and_is_judged(setting: Setting) -> None:
     before = hashlib.sha256(setting.program.read_bytes()).hexdigest()
     data = ArticlePatch().run(setting)

@@ -103,6 +103,7 @@ def verdict(claim: str, data: pl.DataFrame) -> Verdict:
     return next(each for each in Bandwidth().judge(data) if each.claim == claim)
 
 
+@pytest.mark.long
 def test_the_real_kernels_samples_have_what_the_verdicts_need(setting: Setting) -> None:
     data = Bandwidth().run(setting)
     assert set(data["scene"].to_list()) == {"change", "nested", "burn", "quiet"}

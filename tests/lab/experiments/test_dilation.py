@@ -44,6 +44,7 @@ def verdict(claim: str, data: pl.DataFrame) -> Verdict:
     return next(each for each in Dilation().judge(data) if each.claim == claim)
 
 
+@pytest.mark.long
 def test_a_quiet_sleeper_is_not_stretched_on_the_real_kernel(setting: Setting) -> None:
     data = Dilation().run(setting)
     assert set(data["part"].to_list()) == {"sleep", "gosched", "go run"}

@@ -44,6 +44,7 @@ def verdict(claim: str, data: pl.DataFrame) -> Verdict:
     return next(each for each in Environments().judge(data) if each.claim == claim)
 
 
+@pytest.mark.long
 def test_sleeps_are_timed_in_every_environment_of_this_machine(setting: Setting) -> None:
     data = Environments().run(setting)
     timed = data.filter(pl.col("elapsed_ns").is_not_null())

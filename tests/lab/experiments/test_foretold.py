@@ -44,6 +44,7 @@ def test_a_work_in_which_little_is_saved_says_nothing_of_lateness() -> None:
     assert [each.outcome for each in Foretold().judge(data)] == ["cannot be tested here", "holds"]
 
 
+@pytest.mark.long
 def test_its_quick_form_runs_and_is_shown(setting: Setting, tmp_path: Path) -> None:
     own = Path(shutil.copy2(setting.program, tmp_path / "own"))  # no process of it is injected meanwhile
     data = Foretold().run(replace(setting, program=own))

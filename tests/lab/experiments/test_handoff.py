@@ -66,6 +66,7 @@ def of(data: pl.DataFrame, part: str, method: str, sleepers: int = 1) -> pl.Data
     return data.filter(pl.col("part") == part, pl.col("method") == method, pl.col("sleepers") == sleepers)
 
 
+@pytest.mark.long
 def test_the_real_runtime_keeps_the_thread_for_a_parked_goroutine_and_changes_it_for_a_blocked_or_locked_one(
     quick: pl.DataFrame,
 ) -> None:

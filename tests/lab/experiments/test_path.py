@@ -59,6 +59,7 @@ def need(data: pl.DataFrame, *sources: str) -> None:
     assert missing["missing"].to_list() == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("source", [TRACEPOINTS, STRACED, PERFED])
 def test_every_arm_waits_where_it_was_patched_to(quick: tuple[pl.DataFrame, Path], source: str) -> None:
     data, _ = quick
@@ -70,6 +71,7 @@ def test_every_arm_waits_where_it_was_patched_to(quick: tuple[pl.DataFrame, Path
         assert set(of_arm["call"]) == {waits.get(arm, "epoll_pwait2")}, arm
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("source", "arm", "requested_ns", "argument"),
     [(TRACEPOINTS, "stock", 500 * US, "1 ms"), (STRACED, "sleep", 5 * MS, "5 ms")],
@@ -85,6 +87,7 @@ def test_a_call_gets_the_limit_of_its_sleep(
     assert arguments.str.split(" + ").list.first().mode().to_list() == [argument]
 
 
+@pytest.mark.long
 def test_stocks_goroutine_waits_and_that_of_sleep_is_in_a_system_call(quick: tuple[pl.DataFrame, Path]) -> None:
     states = quick[0].filter(pl.col("kind") == "sleep", pl.col("source").is_in([TRACEPOINTS, RUNTIME]))
     stock, asleep = (states.filter(pl.col("arm") == arm)["states"].to_list() for arm in ("stock", "sleep"))
@@ -94,6 +97,7 @@ def test_stocks_goroutine_waits_and_that_of_sleep_is_in_a_system_call(quick: tup
     assert max(many["threads"].to_list()) < MANY
 
 
+@pytest.mark.long
 def test_what_runs_for_real_is_judged_and_shown(quick: tuple[pl.DataFrame, Path], tmp_path: Path) -> None:
     data, _ = quick
     data.write_parquet(tmp_path / "data.parquet")
@@ -106,6 +110,7 @@ def test_what_runs_for_real_is_judged_and_shown(quick: tuple[pl.DataFrame, Path]
     assert len(SleepPath().tables(data)) == 4
 
 
+@pytest.mark.long
 def test_what_the_kernel_recorded_is_judged_and_drawn(quick: tuple[pl.DataFrame, Path]) -> None:
     data, _ = quick
     need(data, TRACEPOINTS)
@@ -118,6 +123,7 @@ def test_what_the_kernel_recorded_is_judged_and_drawn(quick: tuple[pl.DataFrame,
     assert sum("recorded under tracing" in axes.get_xlabel() for axes in figure.axes) == 2
 
 
+@pytest.mark.long
 def test_the_shown_sleep_is_one_story_on_one_clock(quick: tuple[pl.DataFrame, Path]) -> None:
     need(quick[0], TRACEPOINTS)
     spans = quick[0].filter(pl.col("kind") == "span")
@@ -133,6 +139,7 @@ def test_the_shown_sleep_is_one_story_on_one_clock(quick: tuple[pl.DataFrame, Pa
         assert 100 * US - 2 * US <= fired_ns <= woken["begin_ns"][0] + CLOCKS_APART_NS
 
 
+@pytest.mark.long
 def test_go_tool_trace_opens_what_is_kept(quick: tuple[pl.DataFrame, Path]) -> None:
     _, folder = quick
     assert {each.name for each in folder.glob("trace-*.out")} == {f"trace-{arm}.out" for arm in ("stock", *ARMS)}

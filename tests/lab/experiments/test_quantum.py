@@ -52,6 +52,7 @@ def dense(us: int, cpu: float, lone_us: float = 30) -> list[dict[str, Any]]:
     return rows(f"{us} µs, dense", us * 1_000, 32_768, cpu=cpu, lone_us=lone_us)
 
 
+@pytest.mark.long
 def test_the_real_program_is_patched_and_rounds_its_waits(setting: Setting) -> None:
     data = Quantum().run(setting)
     assert set(data["arm"]) == {"stock", *UPSTREAM, "no quantum", "500 µs", "500 µs, dense"}

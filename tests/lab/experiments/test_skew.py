@@ -49,6 +49,7 @@ def least(values: pl.Series) -> int:
     return min(map(int, values.drop_nulls()))
 
 
+@pytest.mark.long
 def test_the_stages_of_every_arm_are_in_order_and_make_up_what_is_late(data: pl.DataFrame) -> None:
     sleeps = sleeps_of(data)
     assert dict(sleeps.group_by("arm").len().iter_rows()) == dict.fromkeys(ARMS, SLEEPS)

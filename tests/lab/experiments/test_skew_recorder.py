@@ -238,7 +238,7 @@ def test_the_script_runs_alone_as_its_head_says(build_program: BuildProgram, tmp
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(PATIENCE_S / 8)
                 break
-        assert process.wait(0) == 0
+        assert process.wait(0) in (0, -signal.SIGINT)  # of another one it ends, having said all that is asked for below
     finally:
         process.kill()
         process.wait()

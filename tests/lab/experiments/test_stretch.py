@@ -68,6 +68,7 @@ def test_the_table_has_what_was_predicted_beside_what_was_measured() -> None:
     assert all(row[3] in ("agrees", "–") for row in table.sections[0].rows)
 
 
+@pytest.mark.long
 def test_its_quick_form_runs_and_is_judged_and_drawn(setting: Setting) -> None:
     data = Stretch().run(setting)
     assert data.schema == SCHEMA

@@ -19,7 +19,7 @@ from tests.soon import soon
 
 RELEASES = installed_releases(say=False)
 BUILDS = [(go, mode) for go in RELEASES for mode in MODES]
-QUICK = [BUILDS.index(each) for each in ((NEWEST, "arm64"), (RELEASES[1], "arm64"))]
+QUICK = [BUILDS.index((NEWEST, "arm64"))]
 LONG = [
     BUILDS.index(each)
     for each in ((NEWEST, "arm64-pie"), (NEWEST, "arm64-noopt"), (RELEASES[0], "arm64"), (RELEASES[0], "arm64-pie"))
@@ -67,7 +67,7 @@ def test_a_program_is_patched_verified_and_reverted(stock: Path, tmp_path: Path)
     assert out.read_bytes() == stock.read_bytes()
 
 
-@pytest.mark.parametrize("go", soon(RELEASES, 1, long=(0, -1)))
+@pytest.mark.parametrize("go", soon(RELEASES, -1, long=(0,)))
 @pytest.mark.parametrize("name", [each for each in WAITS if each != "precise"])
 def test_every_option_fits_and_is_read_from_the_code(go: str, name: str, tmp_path: Path) -> None:
     """The oldest releases have the least room."""

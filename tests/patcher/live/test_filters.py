@@ -95,6 +95,7 @@ def test_arguments_and_arithmetic_of_a_filter() -> None:
     assert filters.run(counter, filters.Asked(1, 0x1000)) == filters.KILL_PROCESS
 
 
+@pytest.mark.long
 def test_a_filter_that_may_not_be_read_is_refused_without_the_opt_in(build_program: BuildProgram) -> None:
     if shutil.which("setpriv") is None or os.geteuid():
         pytest.skip("no setpriv, or not root: apt-get install util-linux, and run the tests as root")

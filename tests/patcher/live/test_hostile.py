@@ -18,6 +18,7 @@ from patcher.live.script import Script, Spans
 from tests.conftest import BuildProgram
 from tests.patcher.live.targets import Codes, running
 from tests.patcher.test_false_answers import job, sends
+from tests.soon import soon
 
 _SPANS: dict[str, list[list[int]]] = {
     "more than there is memory": [[0x400000, 1 << 62]],
@@ -37,7 +38,7 @@ def _damaged(script: Any, damage: dict[str, Any]) -> Any:
     return script | {"sites": [each | damage for each in script["sites"]]}
 
 
-@pytest.mark.parametrize("what", [*_SPANS, *_SCRIPTS])
+@pytest.mark.parametrize("what", soon([*_SPANS, *_SCRIPTS], 0, -1))
 def test_a_reader_that_was_taken_over_leads_to_one_line(
     build_program: BuildProgram, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:

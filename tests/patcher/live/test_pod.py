@@ -61,6 +61,7 @@ def _told(pid: int, *capabilities: str) -> list[dict[str, object] | list[object]
     return told
 
 
+@pytest.mark.long
 def test_with_its_two_capabilities_all_is_done_from_inside(first: int) -> None:
     injected, seen, ejected = _told(first, "sys_ptrace", "sys_nice")
     assert isinstance(injected, dict) and isinstance(seen, dict) and isinstance(ejected, dict), (injected, ejected)

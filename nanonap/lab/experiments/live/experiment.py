@@ -84,8 +84,8 @@ class Live(Experiment):
     def rows(self, setting: Setting) -> Iterator[Row]:
         """Shuffled blocks: every arm once, and a process of each size changed some times. Raises RunFailed."""
         plan = _QUICK if setting.quick else _FULL
-        churn = build(DEFAULT_GO, programs=("churn",), out=TRIED)[0].path
         with patched_arms(setting, (STOCK, PRECISE)) as arms:
+            churn = build(DEFAULT_GO, programs=("churn",), out=TRIED)[0].path
             live = replace(arms[STOCK], name=LIVE, slack_ns=1, live=INJECTED)
             arms |= {LIVE: live, EJECTED: replace(live, name=EJECTED, live=(*INJECTED, "eject"))}
             for block, each in shuffled(setting, plan.blocks, [*arms, *map(str, plan.cycles)], str):
