@@ -154,18 +154,22 @@ def attempt(request: Request, limit_s: float) -> Done:
     """One try. Raises Doubt to be tried again, or why it cannot be."""
     script, pid = request.script, request.pid
     _rehearse(request, limit_s)
-    # A thread that execs waits for our ptrace to take note of the others' ends, and PTRACE_SEIZE for that thread
-    # (cred_guard_mutex): only the end of this process frees both.
-    signal.setitimer(signal.ITIMER_REAL, 2 * limit_s)
     done = Done()
-    with held(pid, limit_s) as stops:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    memory = Memory(-1, 0)
+
+    def opened() -> None:
+        """While the process still runs, to stop it for less. If it execs meanwhile, what was opened first is the
+        memory of the program before, of which the kernel gives nothing any more: ``_check_memory`` sees that.
+        """
+        nonlocal memory
         _check_identity(request)
-        bias = entry_of(pid) - script.entry
         flags = os.O_RDONLY if request.dry_run else os.O_RDWR
-        memory = Memory(os.open(f"/proc/{pid}/mem", flags | os.O_CLOEXEC), bias)
+        descriptor = os.open(f"/proc/{pid}/mem", flags | os.O_CLOEXEC)
+        memory = Memory(descriptor, entry_of(pid) - script.entry)
+
+    with held(pid, limit_s, opened) as stops:
         _check_memory(request, memory)
-        _check_filters(request, list(stops), bias)
+        _check_filters(request, list(stops), memory.bias)
         tables = [each.table for each in script.sites if each.writes]
         moves = moves_of(list(stops), tables, memory, scan_all=script.cgo)
         done.threads, done.moved = len(stops), len(moves)
@@ -193,8 +197,8 @@ def _rehearse(request: Request, limit_s: float) -> None:
     try:
         bias = entry_of(request.pid) - request.script.entry
         memory = Memory(os.open(f"/proc/{request.pid}/mem", os.O_RDONLY | os.O_CLOEXEC), bias)
+        _check_identity(request)
         with held(child, limit_s) as stops:
-            _check_identity(request)
             _check_memory(request, memory)
             _check_filters(request, list(stops), bias)
             moves_of(list(stops), [each.table for each in request.script.sites], memory, scan_all=False)
@@ -217,6 +221,8 @@ def _check_memory(request: Request, memory: Memory) -> None:
     expected = [*script.checks, *((each.address, each.before) for site in script.sites for each in site.windows)]
     for address, data in expected:
         if memory.linked(address, len(data)) != data:
+            if memory.replaced:
+                raise Doubt(f"process {request.pid} began another program a moment ago")
             raise ProcessChanged(
                 f"process {request.pid}: at {address:#x} its memory is not what it was: it runs another program now, "
                 "or somebody else changed it meanwhile; try again"

@@ -28,6 +28,14 @@ class Memory:
         except OSError:
             return b""
 
+    @property
+    def replaced(self) -> bool:
+        """Whether it is of a program no longer: the process has exec'd, or ended (fs/proc/base.c, mem_rw)."""
+        try:
+            return not os.pread(self.descriptor, 1, self.bias)
+        except OSError:
+            return False
+
     def linked(self, address: int, size: int) -> bytes:
         """Bytes at an address as linked."""
         return self.at(address + self.bias, size)

@@ -6,7 +6,7 @@ Nothing here sets an option: a tracer that dies lets its threads go on as they a
 import ctypes
 import errno
 import os
-import signal
+import struct
 import time
 from dataclasses import dataclass
 
@@ -26,6 +26,12 @@ _ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void
 _ptrace.restype = ctypes.c_long
 _registers = ctypes.create_string_buffer(threads.SIZE)  # once: the process stands still meanwhile
 _registers_at = ctypes.addressof(_registers)
+_waitid = _libc.waitid
+_waitid.argtypes = (ctypes.c_int, ctypes.c_uint, ctypes.c_void_p, ctypes.c_int)
+_REPORTS = os.WSTOPPED | os.WEXITED | os.WNOWAIT | _WALL
+_report = ctypes.create_string_buffer(128)  # a siginfo_t
+_report_at = ctypes.addressof(_report)
+_REPORT = struct.Struct("<8xi12xi")  # si_code and si_status of a child's (asm-generic/siginfo.h, 64 bits)
 _mask = ctypes.c_uint64()
 _mask_at = ctypes.addressof(_mask)
 
@@ -107,23 +113,23 @@ def wait_for_stop(tid: int, until: float) -> Stop | None:
     """Wait until a thread stands still; None for one that has ended. Raises TimeoutError at ``until`` (monotonic).
 
     The report is looked at and left (WNOWAIT). Taken, a signal at its delivery would be dropped if the tracer died
-    now: the kernel gives what the report still holds (kernel/signal.c, ptrace_stop). SIGCHLD must be blocked: each
-    stop of a traced thread sends one, which ends the wait here.
+    now: the kernel gives what the report still holds (kernel/signal.c, ptrace_stop). This call sleeps in the kernel
+    until that one thread reports, and is not woken by the others, each of which would take a processor from those that
+    are still to stop; so ``until`` is looked at by every signal that is heard: something must send one now and then.
     """
-    while True:
-        try:
-            seen = os.waitid(os.P_PID, tid, os.WSTOPPED | os.WEXITED | os.WNOWAIT | os.WNOHANG | _WALL)
-        except ChildProcessError:
+    while _waitid(os.P_PID, tid, _report_at, _REPORTS):
+        number = ctypes.get_errno()
+        if number == errno.ECHILD:
             return None
-        if seen is not None and seen.si_pid:
-            if seen.si_code not in (os.CLD_TRAPPED, os.CLD_STOPPED):
-                return None
-            asked = seen.si_status & ~0xFF == _EVENT_STOP or seen.si_code == os.CLD_STOPPED
-            return Stop(0 if asked else seen.si_status & 0xFF)
-        left = until - time.monotonic()
-        if left <= 0:
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number))
+        if time.monotonic() >= until:
             raise TimeoutError
-        signal.sigtimedwait([signal.SIGCHLD], left)
+    code, status = _REPORT.unpack_from(_report)
+    if code not in (os.CLD_TRAPPED, os.CLD_STOPPED):
+        return None
+    asked = status & ~0xFF == _EVENT_STOP or code == os.CLD_STOPPED
+    return Stop(0 if asked else status & 0xFF)
 
 
 def reap(tid: int) -> None:

@@ -3,14 +3,17 @@
 import contextlib
 import errno
 import os
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 from patcher.live import ptrace
 from patcher.live.errors import NoSuchProcess, Traced
 
 _MOMENT_S = 0.001
+_TICK_S = 0.01
 
 
 class Doubt(Exception):
@@ -32,38 +35,22 @@ class Held(dict[int, ptrace.Stop]):
 
 
 @contextlib.contextmanager
-def held(pid: int, limit_s: float) -> Iterator[Held]:
+def held(pid: int, limit_s: float, seized: Callable[[], None] = lambda: None) -> Iterator[Held]:
     """Every thread, stopped, with how it stands; behind the block all go on, each with the signal it was about to get.
 
     None of them runs meanwhile, and there is none beside: a list that is read while all known ones stand, and names no
     other, is whole, since only a thread that runs makes another. Raises Doubt where one does not stop in time (in an
     uninterruptible system call; a vfork waits for its child): a caller that ends then, as it must, lets go of that one
-    too, which no detach can.
+    too, which no detach can. ``seized`` is called when all threads that were listed first are traced and still run:
+    from then on the process's number is no other's. SIGALRM and its timer are in use here.
     """
-    until = time.monotonic() + limit_s
-    since_ns = 0
     stops: dict[int, ptrace.Stop | None] = {}
     ended: list[int] = []
     try:
-        listed = thread_ids(pid)
-        while new := [each for each in listed if each not in stops]:
-            for tid in new:
-                stops[tid] = None
-                _seize(pid, tid)
-            since_ns = since_ns or time.monotonic_ns()
-            for tid in new:
-                try:
-                    ptrace.interrupt(tid)
-                except ProcessLookupError:
-                    continue
-            for tid in new:
-                stops[tid] = _stopped(tid, until)
-            listed = thread_ids(pid)
-        for tid in listed:
-            if stops.get(tid) is None and not _is_gone(status_of(tid)):
-                raise Doubt(f"thread {tid} is not held: another has exec'd and has its number now")
+        since_ns = _stop_all(pid, stops, limit_s, seized)
         standing = Held((tid, stop) for tid, stop in stops.items() if stop is not None)
         standing.since_ns = since_ns
+        signal.setitimer(signal.ITIMER_REAL, 0)
         yield standing
     finally:
         for tid, stop in stops.items():
@@ -76,6 +63,45 @@ def held(pid: int, limit_s: float) -> Iterator[Held]:
             ended.append(tid)
         for tid in sorted(ended, key=lambda each: each == pid):  # what died in our hands, the leader last
             ptrace.reap(tid)
+
+
+def _stop_all(pid: int, stops: dict[int, ptrace.Stop | None], limit_s: float, seized: Callable[[], None]) -> int:
+    """Stop every thread, and note in ``stops`` what was seized, stopped or not; when the first was told to stop, ns."""
+    until = time.monotonic() + limit_s
+    since_ns = 0
+    listed = thread_ids(pid)
+    while new := [each for each in listed if each not in stops]:
+        # A thread that execs waits for our ptrace to take note of the others' ends, and PTRACE_SEIZE for that thread
+        # (cred_guard_mutex): only the end of this process frees both.
+        _alarm(signal.SIG_DFL, 2 * limit_s)
+        for tid in new:
+            stops[tid] = None
+            _seize(pid, tid)
+        if not since_ns:
+            seized()
+        _alarm(_nothing, _TICK_S)  # for the waits
+        since_ns = since_ns or time.monotonic_ns()
+        for tid in new:
+            try:
+                ptrace.interrupt(tid)
+            except ProcessLookupError:
+                continue
+        for tid in new:
+            stops[tid] = _stopped(tid, until)
+        listed = thread_ids(pid)
+    for tid in listed:
+        if stops.get(tid) is None and not _is_gone(status_of(tid)):
+            raise Doubt(f"thread {tid} is not held: another has exec'd and has its number now")
+    return since_ns
+
+
+def _alarm(handler: Callable[[int, FrameType | None], None] | signal.Handlers, every_s: float) -> None:
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, every_s, every_s)
+
+
+def _nothing(_number: int, _frame: FrameType | None) -> None:
+    """A signal that is heard ends a wait, even one that nothing is done about."""
 
 
 def _seize(pid: int, tid: int) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from patcher.live import agent, ptrace
 from patcher.live.agent import Done, Request
 from patcher.live.planning import plan
-from patcher.live.process import target_of
+from patcher.live.process import entry_of, target_of
 from patcher.live.script import Script
 from patcher.live.stopping import thread_ids
 from patcher.wait import PRECISE
@@ -55,6 +56,38 @@ def test_an_exec_that_waits_for_a_thread_we_hold_is_let_go(monkeypatch: pytest.M
         answer = agent._in_a_fork(Request(target.pid, target_of(target.pid).started, _SCRIPT, ""), 1)
         assert "killed" in answer["doubt"]
         wait_until(lambda: Path(f"/proc/{target.pid}/exe").resolve().name != Path(sys.executable).resolve().name)
+    finally:
+        target.kill()
+        target.communicate()
+
+
+def test_a_program_that_is_begun_while_its_memory_is_opened_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next try sees the new one whole."""
+    alone = _EXECS.replace("threading.Thread", "_ = lambda **_: None\n# ")
+    target = subprocess.Popen([sys.executable, "-c", alone], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert target.stdout is not None
+    assert target.stdin is not None
+    assert target.stdout.readline() == "ready\n"
+    entry, stdin, program, calls = entry_of(target.pid), target.stdin, Path(f"/proc/{target.pid}/exe"), []
+    with Path(f"/proc/{target.pid}/mem").open("rb", buffering=0) as memory:
+        memory.seek(entry)
+        script = replace(_SCRIPT, entry=entry, checks=[(entry, memory.read(64))])
+
+    def execs(pid: int) -> int:
+        calls.append(pid)
+        if len(calls) == 2:  # the first is the rehearsal's
+            stdin.write("\n")
+            stdin.flush()
+            wait_until(lambda: program.resolve().name == Path("/bin/sleep").resolve().name)
+        return entry
+
+    request = Request(target.pid, target_of(target.pid).started, script, "", dry_run=True)
+    try:
+        assert agent._in_a_fork(request, 1)["done"]["threads"] == 1
+        monkeypatch.setattr(agent, "entry_of", execs)
+        assert "began another program" in agent._in_a_fork(request, 1)["doubt"]
+        monkeypatch.undo()
+        assert agent._in_a_fork(request, 1)["error"] == "ProcessChanged"
     finally:
         target.kill()
         target.communicate()
