@@ -23,7 +23,7 @@ def words(task: str, program: Path) -> tuple[str, ...]:
     return (task, str(program)) if task == "inspect" else (task, "--binary", str(program), "--out", f"{program}.out")
 
 
-@pytest.mark.parametrize(("task", "moments"), [("inspect", 8), pytest.param("patch", 16, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("task", "moments"), [("inspect", 8), pytest.param("patch", 8, marks=pytest.mark.long)])
 def test_ctrl_c_at_any_moment_is_one_line_and_130(program: Path, task: str, moments: int) -> None:
     """The moments lie over the time of an undisturbed run; where they strike does not matter to what must hold."""
     command = [*HEARD, LAB, *words(task, program)]

@@ -72,7 +72,9 @@ def is_left(pid: int) -> bool:
     return any(f"nanonap{mark}{pid}{mark}" in left() for mark in "-_")
 
 
-@pytest.mark.parametrize("go", soon(["1.19.8", "1.21.13", "1.22.10", "1.23.9", "1.25.5", "1.26.6", "1.27.3"], 0, -1))
+@pytest.mark.parametrize(
+    "go", soon(["1.19.8", "1.21.13", "1.22.10", "1.23.9", "1.25.5", "1.26.6", "1.27.3"], 0, -1, long=())
+)
 def test_a_program_of_short_sleeps_is_told_what_it_asks_for_and_what_it_gets(
     build_program: BuildProgram, go: str
 ) -> None:

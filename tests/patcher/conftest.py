@@ -48,7 +48,7 @@ class Build:
     functions: Functions
 
 
-@pytest.fixture(scope="module", params=soon(BUILDS, 0, 2), ids="-".join)
+@pytest.fixture(scope="module", params=soon(BUILDS, 0, 2, long=(1, 3, -1)), ids="-".join)
 def build(request: pytest.FixtureRequest, build_program: BuildProgram) -> Build:
     go, mode = request.param
     path = build_program("sleepbench", go, mode)

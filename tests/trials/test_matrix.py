@@ -203,10 +203,20 @@ def test_what_a_files_patch_does_not_pass_through_is_no_part_of_its_hash(
     shutil.copytree(PROJECT / "patcher", tmp_path / "patcher")
     monkeypatch.setattr("nanonap.trials.matrix.run.PROJECT", tmp_path)
     hashes = []
-    for changed in ("", "live/agent.py", "images/tar.py", "patching.py"):
+    for changed in (
+        "",
+        "live/agent.py",
+        "images/tar.py",
+        "isa/arm64/isa.py",
+        "strategies/netpoll/arm64.py",
+        "patching.py",
+    ):
         if changed:
             with (tmp_path / "patcher" / changed).open("a", encoding="utf-8") as stream:
                 stream.write("\n")
         hashes.append(patcher_sha256.__wrapped__())
-    assert len(set(hashes[:3])) == 1
-    assert hashes[3] != hashes[0]
+    assert len(set(hashes[:-1])) == 1
+    assert hashes[-1] != hashes[0]
+    (tmp_path / "patcher" / "strategies" / "slack" / "amd64.py").write_text("", encoding="utf-8")
+    assert patcher_sha256.__wrapped__() != hashes[-1]
+    assert patcher_sha256.__wrapped__("arm64") != patcher_sha256.__wrapped__()

@@ -11,8 +11,8 @@ from nanonap.trials.matrix.show import COLUMNS, counted, reasons
 _PAGE = """# The matrix
 
 Every Go release in every build mode with every strategy, as `invoke matrix --markdown docs/matrix.md` wrote it:
-{cells} cells, {counts}; {dates}, version {version} (SHA-256 of `patcher/` without {aside}: {patcher}…),
-Linux {kernel}, {machine}.
+{cells} cells, {counts}; {dates}, version {version}, Linux {kernel}, {machine}. SHA-256 of `patcher/` without {aside}
+and other instruction sets: {patcher}….
 
 A cell is a release and a build mode. In it both Go programs (`sleepbench` and the stress program `survive`) are
 built, and then taken through these steps with each strategy:

@@ -135,12 +135,16 @@ def _result(
 
 
 @cache
-def patcher_sha256() -> str:
-    """SHA-256 (hex) of the sources that a program's file passes through, as they were when this process first asked."""
+def patcher_sha256(arch: str = "amd64") -> str:
+    """SHA-256 (hex) of the sources that a program's file of that instruction set passes through, as they were when this
+    process first asked.
+    """
     digest = hashlib.sha256()
     patcher = PROJECT / "patcher"
+    others = {each.name for each in (patcher / "isa").iterdir() if each.is_dir()} - {arch}
     for source in sorted(patcher.rglob("*.py")):
-        if source.relative_to(patcher).parts[0] in ASIDE:
+        parts = source.relative_to(patcher).parts
+        if parts[0] in ASIDE or any(each.removesuffix(".py").partition("_")[0] in others for each in parts):
             continue
         digest.update(str(source.relative_to(PROJECT)).encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()

@@ -42,7 +42,7 @@ def plain(service: bytes) -> Iterator[bytes]:
     yield bytes(1024)
 
 
-@pytest.mark.long
+@pytest.mark.campaign
 def test_an_image_of_a_gigabyte(service: bytes, tmp_path: Path) -> None:
     layout = Layout(tmp_path / "image")
     own, packed, deflate = hashlib.sha256(), io.BytesIO(), zlib.compressobj(6, zlib.DEFLATED, 31)

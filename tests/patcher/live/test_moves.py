@@ -37,7 +37,7 @@ def _window(spot: Spot, window: bytes) -> Read:
 _MOST_LEFT_OUT = 3
 
 
-@pytest.fixture(scope="module", params=soon(BUILDS, 0, long=(1, 3)), ids="-".join)
+@pytest.fixture(scope="module", params=soon(BUILDS, 0, long=(3,)), ids="-".join)
 def both(request: pytest.FixtureRequest, build_program: BuildProgram) -> Both:
     go, mode = request.param
     functions = Functions(read_image(build_program("sleepbench", go, mode)))
