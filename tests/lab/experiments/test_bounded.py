@@ -10,7 +10,7 @@ from nanonap.lab.experiments.rival.experiment import SCHEMA
 ARMS = ("stock", *(f"{mode}+slack1" for mode in RULES), *SETTINGS)
 
 
-@pytest.mark.long
+@pytest.mark.campaign
 def test_the_real_programs_wait_by_every_rule(setting: Setting) -> None:
     data = Bounded().run(setting)
     assert set(data["arm"]) == set(ARMS)

@@ -56,7 +56,7 @@ def verdict(claim: str, data: pl.DataFrame) -> Verdict:
     return next(each for each in Wakeup().judge(data) if each.claim == claim)
 
 
-@pytest.mark.long
+@pytest.mark.campaign
 def test_the_real_programs_sleep_and_work_with_every_runtime(setting: Setting) -> None:
     data = Wakeup().run(setting)
     found = {(what, arm) for what, arm in data.select("what", "arm").unique().iter_rows()}
