@@ -28,7 +28,7 @@ from nanonap.base.processes import started
 from patcher.answers import decode, encode
 from patcher.live import filters, ptrace, slack
 from patcher.live.errors import CannotStop, NoSuchProcess, NotWritable, ProcessChanged, SeccompKills, SeccompUnreadable
-from patcher.live.moving import Memory, moves_of
+from patcher.live.moving import Memory, moves_of, rehearse
 from patcher.live.process import entry_of
 from patcher.live.script import Script
 from patcher.live.stopping import Doubt, held, status_of
@@ -201,7 +201,10 @@ def _rehearse(request: Request, limit_s: float) -> None:
         with held(child, limit_s) as stops:
             _check_memory(request, memory)
             _check_filters(request, list(stops), bias)
-            moves_of(list(stops), [each.table for each in request.script.sites], memory, scan_all=False)
+            tables = [each.table for each in request.script.sites]
+            moves_of(list(stops), tables, memory, scan_all=False)
+            with open(f"/proc/{child}/mem", "r+b", buffering=0) as stream:  # noqa: PTH123 - as above
+                rehearse(child, tables, Memory(stream.fileno(), bias))
     except (Doubt, NanonapError, OSError):
         pass
     finally:

@@ -1,5 +1,6 @@
 """Where each held thread stands, and the registers that it is given: all are known before the first is set."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,18 +57,34 @@ def moves_of(
     ``scan_all``: look for signal frames in every thread, not in those alone that block signals: a handler of C's may
     block none.
     """
-    return {tid: values for tid in tids if (values := _moved(tid, tables, memory, scan_all=scan_all)) is not None}
+    moves: dict[int, dict[str, int]] = {}
+    spans = [(*span, table) for table in tables for span in (*table.ranges, table.callee)]
+    for tid in tids:
+        counter, selector, stack, blocked = ptrace.look(tid)
+        if selector != threads.CODE_SELECTOR:
+            raise Doubt(f"thread {tid} does not run 64-bit code")
+        if scan_all or blocked:
+            _check_frames(tid, stack, tables, memory)
+        at = counter - memory.bias
+        for low, high, table in spans:
+            if low <= at < high and (place := _place(at, stack, table, memory)) is not None:
+                moves[tid] = _moved(tid, counter, stack, place, memory)
+                break
+    return moves
 
 
-def _moved(tid: int, tables: Sequence[Table], memory: Memory, *, scan_all: bool) -> dict[str, int] | None:
-    counter, selector, stack = ptrace.where(tid)
-    if selector != threads.CODE_SELECTOR:
-        raise Doubt(f"thread {tid} does not run 64-bit code")
-    if scan_all or ptrace.signal_mask(tid):
-        _check_frames(tid, stack, tables, memory)
-    place = _place(counter - memory.bias, stack, tables, memory)
-    if place is None:
-        return None
+def rehearse(tid: int, tables: Sequence[Table], memory: Memory) -> None:
+    """What is done to a thread that must be moved, done to one that stands elsewhere: it gets the registers it has."""
+    counter, _, stack, _ = ptrace.look(tid)
+    for place in (place for table in tables for place in table.places.values()):
+        with contextlib.suppress(Doubt):
+            _moved(tid, counter, stack, place, memory)
+            break
+    ptrace.set_registers(tid, ptrace.registers(tid))
+    os.pwrite(memory.descriptor, memory.at(stack, _WORD), stack)
+
+
+def _moved(tid: int, counter: int, stack: int, place: Place, memory: Memory) -> dict[str, int]:
     registers = ptrace.registers(tid)
     result = registers[threads.RESULT] & 0xFFFFFFFF
     _, move = place.chosen(result - (result >> 31 << 32))
@@ -85,14 +102,12 @@ def _moved(tid: int, tables: Sequence[Table], memory: Memory, *, scan_all: bool)
     return {name: value & _MINUS_ONE for name, value in values.items()}
 
 
-def _place(at: int, stack: int, tables: Sequence[Table], memory: Memory) -> Place | None:
-    """What a thread's place says, by its program counter as linked; None for one that stays where it is."""
-    for table in tables:
-        if any(low <= at < high for low, high in table.ranges):
-            return None if at in table.stay else table.places.get(at, Place())
-        low, high = table.callee
-        if low <= at < high and memory.word(stack) - memory.bias == table.returns:
-            return table.callee_places.get(at, Place())
+def _place(at: int, stack: int, table: Table, memory: Memory) -> Place | None:
+    """What a thread's place in a site says, by its program counter as linked; None for one that stays where it is."""
+    if any(low <= at < high for low, high in table.ranges):
+        return None if at in table.stay else table.places.get(at, Place())
+    if memory.word(stack) - memory.bias == table.returns:
+        return table.callee_places.get(at, Place())
     return None
 
 

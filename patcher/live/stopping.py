@@ -21,9 +21,9 @@ class Doubt(Exception):
 
 
 def thread_ids(pid: int) -> list[int]:
-    """The threads that there are now, the leader first. Raises NoSuchProcess."""
+    """The threads that there are now, the leader first, as the kernel lists them. Raises NoSuchProcess."""
     try:
-        return sorted((int(each) for each in os.listdir(f"/proc/{pid}/task")), key=lambda tid: (tid != pid, tid))  # noqa: PTH208 - Path.iterdir makes an object of each
+        return [int(each) for each in os.listdir(f"/proc/{pid}/task")]  # noqa: PTH208 - Path.iterdir makes an object of each
     except (FileNotFoundError, ProcessLookupError) as error:
         raise NoSuchProcess(f"process {pid}: ended") from error
 
