@@ -27,11 +27,11 @@ from nanonap.base.errors import NanonapError
 from nanonap.base.processes import started
 from patcher.answers import decode, encode
 from patcher.live import filters, ptrace, slack
-from patcher.live.errors import CannotStop, NoSuchProcess, NotWritable, ProcessChanged, SeccompKills, SeccompUnreadable
+from patcher.live.errors import CannotStop, NoSuchProcess, NotWritable, ProcessChanged
 from patcher.live.moving import Memory, moves_of, rehearse
 from patcher.live.process import entry_of
 from patcher.live.script import Script
-from patcher.live.stopping import Doubt, held, status_of
+from patcher.live.stopping import Doubt, held
 
 _HIGHEST = -20  # priority: what holds others still should not wait for them
 #: A try each: how long the threads may take to stop, and at most how long until the next try. A thread that stands
@@ -42,7 +42,6 @@ _TRIES_S = (
 )  # fmt: skip
 _LATE_S = 3.0  # beyond which a try hangs and is ended
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_SECCOMP_FILTER = "2"  # proc_pid_status(5), Seccomp
 
 
 @dataclass
@@ -169,7 +168,8 @@ def attempt(request: Request, limit_s: float) -> Done:
 
     with held(pid, limit_s, opened) as stops:
         _check_memory(request, memory)
-        _check_filters(request, list(stops), memory.bias)
+        if not request.accept_seccomp:
+            filters.check(pid, list(stops), _asked(script, memory.bias))
         tables = [each.table for each in script.sites if each.writes]
         moves = moves_of(list(stops), tables, memory, scan_all=script.cgo)
         done.threads, done.moved = len(stops), len(moves)
@@ -200,7 +200,7 @@ def _rehearse(request: Request, limit_s: float) -> None:
         _check_identity(request)
         with held(child, limit_s) as stops:
             _check_memory(request, memory)
-            _check_filters(request, list(stops), bias)
+            filters.check(request.pid, list(stops), _asked(request.script, bias))
             tables = [each.table for each in request.script.sites]
             moves_of(list(stops), tables, memory, scan_all=False)
             with open(f"/proc/{child}/mem", "r+b", buffering=0) as stream:  # noqa: PTH123 - as above
@@ -232,40 +232,8 @@ def _check_memory(request: Request, memory: Memory) -> None:
             )
 
 
-def _check_filters(request: Request, tids: list[int], bias: int) -> None:
-    """No thread may be killed by what it newly calls. Filters are per thread."""
-    if request.accept_seccomp or not request.script.asks:
-        return
-    asked = [filters.Asked(number, counter + bias) for number, counter in request.script.asks]
-    known: dict[tuple[bytes, ...], str | None] = {}
-    for tid in tids:
-        programs = tuple(_filters_of(request.pid, tid))
-        if programs not in known:
-            harms = [(each, why) for each in asked if (why := filters.harms(filters.verdict(programs, each)))]
-            known[programs] = f"{harms[0][1]} at system call {harms[0][0].number}" if harms else None
-        if why := known[programs]:
-            raise SeccompKills(
-                f"process {request.pid}: its seccomp filter {why}, which it would newly make (thread {tid}): allow "
-                "epoll_pwait2 (441) and epoll_pwait (281) in the filter's profile and restart the process"
-            )
-
-
-def _filters_of(pid: int, tid: int) -> list[bytes]:
-    """All filters of a thread: one call for one that has none, since the process stands still meanwhile."""
-    found: list[bytes] = []
-    try:
-        while (program := ptrace.seccomp_filter(tid, len(found))) is not None:
-            found.append(program)
-    except OSError as error:
-        if status_of(tid).get("Seccomp") != _SECCOMP_FILTER:  # who may not ask is not told whether there is one
-            return []
-        raise SeccompUnreadable(
-            f"process {pid}: has a seccomp filter that this user may not read ({os.strerror(error.errno or 0)}; it "
-            "takes CAP_SYS_ADMIN): run as root, or accept the filter if it allows epoll_pwait2 or answers it with an "
-            "error",
-            parameters=("accept_seccomp",),
-        ) from error
-    return found
+def _asked(script: Script, bias: int) -> list[filters.Asked]:
+    return [filters.Asked(number, counter + bias) for number, counter in script.asks]
 
 
 def _write(request: Request, memory: Memory) -> int:

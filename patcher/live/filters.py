@@ -1,12 +1,16 @@
-"""What a seccomp filter would say to a system call: its own program, run here (classic BPF; seccomp(2))."""
+"""What seccomp filters would say to a system call: their own programs, run here (classic BPF; seccomp(2))."""
 
 import operator
+import os
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from patcher.errors import InternalFault
 from patcher.isa.amd64.threads import AUDIT_ARCH
+from patcher.live import ptrace
+from patcher.live.errors import SeccompKills, SeccompUnreadable
+from patcher.live.stopping import status_of
 
 # linux/seccomp.h, in the order in which the kernel lets one win over another: the least as a signed number.
 KILL_PROCESS, KILL_THREAD, TRAP, ERRNO = 0x80000000, 0x00000000, 0x00030000, 0x00050000
@@ -23,6 +27,7 @@ _MASK = 0xFFFFFFFF
 _INSTRUCTION = struct.Struct("<HBBI")  # struct sock_filter (linux/filter.h)
 _MOST_STEPS = 65_536  # a filter only jumps forwards, and has at most 4,096 instructions
 _SCRATCH = 16
+_FILTERED = "2"  # proc_pid_status(5), Seccomp
 
 _CALCULATE: dict[int, Callable[[int, int], int]] = {
     0x00: operator.add,
@@ -145,3 +150,40 @@ class _Machine:
         if mode == 0x80:  # BPF_LEN
             return len(self.data)
         return k  # BPF_IMM
+
+
+def check(pid: int, tids: Sequence[int], asked: Sequence[Asked]) -> None:
+    """No stopped thread may be killed by what it newly calls; filters are per thread. Raises SeccompKills,
+    SeccompUnreadable.
+    """
+    if not asked:
+        return
+    known: dict[tuple[bytes, ...], str | None] = {}
+    for tid in tids:
+        programs = tuple(_filters_of(pid, tid))
+        if programs not in known:
+            harm = [(each, why) for each in asked if (why := harms(verdict(programs, each)))]
+            known[programs] = f"{harm[0][1]} at system call {harm[0][0].number}" if harm else None
+        if why := known[programs]:
+            raise SeccompKills(
+                f"process {pid}: its seccomp filter {why}, which it would newly make (thread {tid}): allow "
+                "epoll_pwait2 (441) and epoll_pwait (281) in the filter's profile and restart the process"
+            )
+
+
+def _filters_of(pid: int, tid: int) -> list[bytes]:
+    """All filters of a thread: one call for one that has none, since the process stands still meanwhile."""
+    found: list[bytes] = []
+    try:
+        while (program := ptrace.seccomp_filter(tid, len(found))) is not None:
+            found.append(program)
+    except OSError as error:
+        if status_of(tid).get("Seccomp") != _FILTERED:  # who may not ask is not told whether there is one
+            return []
+        raise SeccompUnreadable(
+            f"process {pid}: has a seccomp filter that this user may not read ({os.strerror(error.errno or 0)}; it "
+            "takes CAP_SYS_ADMIN): run as root, or accept the filter if it allows epoll_pwait2 or answers it with an "
+            "error",
+            parameters=("accept_seccomp",),
+        ) from error
+    return found

@@ -16,7 +16,6 @@ from patcher.golang.functions import Functions
 from patcher.golang.image import read_image
 from patcher.strategies.sleep.site import LEAVE
 from tests.patcher.programs import SLEEPS, build
-from tests.soon import soon
 
 OLDEST = next(iter(SYSTEM.values()))
 CGO = {"CGO_ENABLED": "1"}
@@ -115,7 +114,11 @@ def patched(program: Path, strategy: str, slack_ns: int | None = None) -> bytes:
 @needs_gcc
 @pytest.mark.skipif(not OLDEST.go.exists(), reason=OLDEST.remedy)
 @pytest.mark.parametrize(
-    ("size", "flags"), soon([(0x208, ()), (0x12345, ("-buildmode=pie",))], 0), ids=["fixed", "pie"]
+    ("size", "flags"),
+    [
+        pytest.param(0x208, (), id="fixed"),
+        pytest.param(0x12345, ("-buildmode=pie",), id="pie", marks=pytest.mark.long),
+    ],
 )
 def test_any_amount_of_thread_local_data_leaves_g_where_it_is_read(
     tmp_path: Path, size: int, flags: tuple[str, ...]

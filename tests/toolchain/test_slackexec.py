@@ -11,6 +11,7 @@ from nanonap.toolchain.releases import installed_releases
 from nanonap.toolchain.wheels import DEFAULT_GO
 from tests.conftest import BuildProgram
 from tests.patcher.tracing import finished
+from tests.soon import soon
 from tests.toolchain.conftest import read_run
 
 REFUSE = Path(__file__).parents[1] / "patcher" / "refuse.py"
@@ -36,7 +37,7 @@ def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess
     return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("go", dict.fromkeys([DEFAULT_GO, installed_releases(say=False)[0]]))
+@pytest.mark.parametrize("go", soon([*dict.fromkeys([DEFAULT_GO, installed_releases(say=False)[0]])], 0))
 def test_every_thread_of_the_program_has_the_slack(build_program: BuildProgram, go: str) -> None:
     answer = run(build_program("slackexec", go), "1", sys.executable, "-c", THREADS_SLACK)
     assert (answer.stdout, answer.returncode) == (f"{['1'] * 4}\n", 0), answer.stderr

@@ -83,6 +83,7 @@ def test_the_real_runtime_keeps_the_thread_for_a_parked_goroutine_and_changes_it
     assert (quick["actual_ns"].drop_nulls() >= quick.filter(pl.col("part") == HAND)["requested_ns"]).all()
 
 
+@pytest.mark.long
 def test_in_the_real_trace_blocked_sleepers_hold_a_thread_each_and_parked_ones_do_not(quick: pl.DataFrame) -> None:
     for method in METHODS:
         many, one = of(quick, IDLE, method, 20), of(quick, IDLE, method)
@@ -92,12 +93,14 @@ def test_in_the_real_trace_blocked_sleepers_hold_a_thread_each_and_parked_ones_d
         assert (one["syscall_ticks"].max() > 0) == (method in (CALL, DIRECT))  # type: ignore[operator]
 
 
+@pytest.mark.long
 def test_real_sleepers_alone_are_not_throttled(quick: pl.DataFrame) -> None:
     alone = quick.filter(pl.col("part") == QUIET)
     assert set(alone["method"]) == set(METHODS)
     assert alone["nr_throttled"].sum() == 0
 
 
+@pytest.mark.long
 def test_the_real_data_are_judged_shown_and_drawn_the_same_from_their_file(quick: pl.DataFrame, tmp_path: Path) -> None:
     quick.write_parquet(tmp_path / "data.parquet")
     again = pl.read_parquet(tmp_path / "data.parquet")
@@ -109,6 +112,7 @@ def test_the_real_data_are_judged_shown_and_drawn_the_same_from_their_file(quick
     assert Handoff().draw(again) is not None
 
 
+@pytest.mark.long
 def test_the_traces_are_left_for_a_person(quick: pl.DataFrame, quick_setting: Setting) -> None:
     assert not quick.is_empty()
     names = {path.name for path in quick_setting.folder.glob("schedtrace-*.txt")}

@@ -75,6 +75,7 @@ def test_a_backend_whose_programs_run_elsewhere_is_refused(setting: Setting, mon
         Wakeup().run(setting)
 
 
+@pytest.mark.campaign
 def test_work_that_fails_is_told(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nanonap.lab.experiments.wakeup.experiment.WORK", ("nothing",))
     monkeypatch.setattr("nanonap.lab.experiments.wakeup.experiment._QUICK", _Plan((), 1, 10_000_000))
