@@ -161,6 +161,8 @@ def check(pid: int, tids: Sequence[int], asked: Sequence[Asked]) -> None:
     known: dict[tuple[bytes, ...], str | None] = {}
     for tid in tids:
         programs = tuple(_filters_of(pid, tid))
+        if not programs:
+            continue
         if programs not in known:
             harm = [(each, why) for each in asked if (why := harms(verdict(programs, each)))]
             known[programs] = f"{harm[0][1]} at system call {harm[0][0].number}" if harm else None

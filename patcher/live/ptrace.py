@@ -40,9 +40,13 @@ def _call(request: int, tid: int, address: int = 0, data: object = None) -> int:
     """One request. Raises OSError, as ProcessLookupError for a thread that is gone or not stopped."""
     result: int = _ptrace(request, tid, address, data)
     if result == -1:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        raise _failed()
     return result
+
+
+def _failed() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))
 
 
 def seize(tid: int) -> None:
@@ -52,12 +56,14 @@ def seize(tid: int) -> None:
 
 def interrupt(tid: int) -> None:
     """Ask a seized thread to stop; a system call that it waits in ends or begins anew, as by a stop (signal(7))."""
-    _call(_INTERRUPT, tid)
+    if _ptrace(_INTERRUPT, tid, 0, 0) == -1:
+        raise _failed()
 
 
 def detach(tid: int, number: int = 0) -> None:
     """Let a stopped thread go on, with the signal that it was stopped at the delivery of."""
-    _call(_DETACH, tid, data=number)
+    if _ptrace(_DETACH, tid, 0, number) == -1:
+        raise _failed()
 
 
 def look(tid: int) -> tuple[int, int, int, int]:
@@ -65,8 +71,7 @@ def look(tid: int) -> tuple[int, int, int, int]:
     not 0 in a signal handler of Go's, which blocks all. Asked for of every thread, so without a call to spare.
     """
     if _ptrace(_GETREGS, tid, 0, _registers_at) == -1 or _ptrace(_GETSIGMASK, tid, _SIGSET, _mask_at) == -1:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        raise _failed()
     return *threads.where(_registers), _mask.value
 
 
@@ -94,7 +99,7 @@ def seccomp_filter(tid: int, index: int) -> bytes | None:
         number = ctypes.get_errno()
         if number in (errno.ENOENT, errno.EINVAL):  # no more, or none at all (kernel/seccomp.c, get_nth_filter)
             return None
-        raise OSError(number, os.strerror(number))
+        raise _failed()
     buffer = ctypes.create_string_buffer(length * _BPF_INSTRUCTION)
     _call(_SECCOMP_GET_FILTER, tid, index, ctypes.addressof(buffer))
     return buffer.raw
@@ -105,6 +110,9 @@ class Stop:
     """How a thread stands. ``held``: the signal that it is about to be given, which only a detach with it delivers."""
 
     held: int = 0
+
+
+STANDS = Stop()
 
 
 def wait_for_stop(tid: int, until: float) -> Stop | None:
@@ -120,14 +128,14 @@ def wait_for_stop(tid: int, until: float) -> Stop | None:
         if number == errno.ECHILD:
             return None
         if number != errno.EINTR:
-            raise OSError(number, os.strerror(number))
+            raise _failed()
         if time.monotonic() >= until:
             raise TimeoutError
     code, status = _REPORT.unpack_from(_report)
     if code not in (os.CLD_TRAPPED, os.CLD_STOPPED):
         return None
     asked = status & ~0xFF == _EVENT_STOP or code == os.CLD_STOPPED
-    return Stop(0 if asked else status & 0xFF)
+    return STANDS if asked else Stop(status & 0xFF)
 
 
 def reap(tid: int) -> None:

@@ -28,6 +28,14 @@ def thread_ids(pid: int) -> list[int]:
         raise NoSuchProcess(f"process {pid}: ended") from error
 
 
+def _threads(pid: int) -> int:
+    """How many threads there are, by one call (fs/proc/base.c, proc_task_getattr)."""
+    try:
+        return os.stat(f"/proc/{pid}/task").st_nlink - 2  # noqa: PTH116 - asked while the process stands still
+    except OSError:
+        return 0
+
+
 class Held(dict[int, ptrace.Stop]):
     """How each thread stands, by its number; ``since_ns``: when the first was told to stop (CLOCK_MONOTONIC)."""
 
@@ -88,7 +96,7 @@ def _stop_all(pid: int, stops: dict[int, ptrace.Stop | None], limit_s: float, se
                 continue
         for tid in new:
             stops[tid] = _stopped(tid, until)
-        listed = thread_ids(pid)
+        listed = [*stops] if None not in stops.values() and _threads(pid) == len(stops) else thread_ids(pid)
     for tid in listed:
         if stops.get(tid) is None and not _is_gone(status_of(tid)):
             raise Doubt(f"thread {tid} is not held: another has exec'd and has its number now")
