@@ -26,6 +26,10 @@ from tests.lab.guest.inside import KINDS, run
 HALF = Limits(parse_quota("50%"))
 
 
+#: The image is the largest, and every boot of it starts systemd and Docker.
+pytestmark = pytest.mark.campaign
+
+
 @pytest.fixture
 def setting(docker_guest: GuestDockerBackend, build_program: BuildProgram, tmp_path: Path) -> Setting:
     return Setting(True, docker_guest, build_program("sleepbench"), {}, Stop(), lambda text: None, tmp_path)
@@ -43,7 +47,6 @@ def test_the_engine_makes_its_groups_by_systemd_on_cgroup_v2(docker_guest: Guest
     assert run(docker_guest, "systemctl", "--failed", "--quiet", "--no-legend").stdout == ""
 
 
-@pytest.mark.campaign
 def test_the_kernel_says_the_limits_that_were_asked_for(docker_guest: GuestDockerBackend) -> None:
     with docker_guest.open(KINDS["all"]) as group:  # making a container takes half a minute there
         assert KINDS["all"].kept_by(group.effective)
@@ -59,7 +62,6 @@ def test_burst_is_refused_since_docker_has_no_option_for_it(docker_guest: GuestD
     assert "cgroup2" in caught.value.remedy
 
 
-@pytest.mark.campaign
 def test_the_command_keeps_its_arguments_variables_outputs_and_end(
     docker_guest: GuestDockerBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
