@@ -30,7 +30,7 @@ settings.register_profile("unhurried", deadline=None, suppress_health_check=[Hea
 settings.load_profile("unhurried")
 
 #: Fixtures that boot a machine or start a container engine: whoever asks for one is a long test.
-_LONG = {"what_a_guest_needs", "guest", "engine"}
+_LONG = {"what_a_guest_needs", "what_an_arm64_guest_needs", "guest", "engine"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

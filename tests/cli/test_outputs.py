@@ -46,7 +46,7 @@ NAMES_NO_OUTPUT = {
     "compare": "first second",
     "experiment": "name backend folder",
     "claims": "only",
-    "build": "go mode go_binary",
+    "build": "arch go mode go_binary",
     "patch": "binary image path platform strategy quantum dense spin slack_ns",
     "inspect": "path image platform",
     "verify": "path image platform",
