@@ -14,6 +14,9 @@ from hypothesis import HealthCheck, settings
 
 from nanonap.base.paths import TRIED
 from nanonap.base.terminal import TYPED
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.guest.image import check_host
+from nanonap.lab.guest.kinds import JOBS
 from nanonap.toolchain.build import build
 from nanonap.toolchain.wheels import DEFAULT_GO
 from patcher import isolation
@@ -56,6 +59,15 @@ def build_program() -> BuildProgram:
         return built(program, go, mode)
 
     return build_once
+
+
+@pytest.fixture(scope="session")
+def what_an_arm64_guest_needs() -> None:
+    """Skip where the host lacks it."""
+    try:
+        check_host("guest-arm64", JOBS)
+    except QuotaUnavailable as missing:
+        pytest.skip(f"needs a guest: {missing}")
 
 
 @pytest.fixture(autouse=True)

@@ -51,7 +51,7 @@ NAMES_NO_OUTPUT = {
     "inspect": "path image platform",
     "verify": "path image platform",
     "revert": "path image platform",
-    "matrix": "go mode",
+    "matrix": "arch go mode",
     "corpus": "only strategy go",
     "cycles": "go mode count kills seed",
     "inject": "pid match container slack_ns quantum dense spin for_",

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar, NoReturn
 
+from nanonap.base.errors import UsageError
 from nanonap.base.paths import PROJECT
 from nanonap.lab.ground.errors import QuotaUnavailable
 from nanonap.lab.ground.host import Facts
@@ -53,16 +54,14 @@ class JobGroup(Group):
         """Nothing to remove: a guest ends with its command."""
 
 
-class GuestArm64Backend(Backend):
-    """A guest for linux/arm64, of one CPU."""
+class OtherBackend(Backend):
+    """A guest for another processor, of one CPU. ``kind`` and ``target`` say of which."""
 
-    name: ClassVar[str] = "guest-arm64"
     elsewhere: ClassVar[bool] = True
     own_kernel: ClassVar[bool] = True
     slow: ClassVar[bool] = True
     limits: ClassVar[bool] = False
-    kind: ClassVar[Kind] = JOBS
-    target: ClassVar[Target] = JOBS.architecture.target
+    kind: ClassVar[Kind]
     mark: str | None = "emulated: not this machine's microseconds"
 
     def __init__(self) -> None:
@@ -71,12 +70,23 @@ class GuestArm64Backend(Backend):
         self._facts: Facts = {}
 
     def prepare(self) -> None:
-        """Make the image (once), and boot it to see what it is. Raises QuotaUnavailable."""
+        """Make the image (once). Raises QuotaUnavailable."""
         if self._image is None:
             self._image = image(self.name, kind=self.kind)
+
+    def facts(self) -> Facts:
+        """The guest's, under the names of ``nanonap.lab.ground.host.facts``, and ``accelerator``; it boots to see them.
+
+        Raises QuotaUnavailable.
+        """
+        if not self._facts:
+            self._facts = self._seen()
+        return self._facts
+
+    def _seen(self) -> Facts:
         (told,) = self.run([Job(("sh", "-c", _FACTS))])
         kernel, machine, clocksource, slack, memory_kib = told.stdout.decode().split()
-        self._facts = {
+        return {
             "kernel": kernel,
             "arch": machine,
             "cpu_model": self.kind.architecture.model,
@@ -94,7 +104,7 @@ class GuestArm64Backend(Backend):
             "memory_bytes": int(memory_kib) * 1024,
             "python": None,
             # Each run is a boot of its own, and all boots of an image are the same.
-            "boot": self._image.key[:12],
+            "boot": self.image.key[:12],
             "accelerator": "tcg",
         }
 
@@ -115,10 +125,6 @@ class GuestArm64Backend(Backend):
             raise QuotaUnavailable(self.name, f"it sets no quota, and {limits} was asked for", _REMEDY)
         return JobGroup(self.name, self.image)
 
-    def facts(self) -> Facts:
-        """The guest's, under the names of ``nanonap.lab.ground.host.facts``, and ``accelerator``."""
-        return self._facts
-
     @property
     def cpus(self) -> int:
         """One: what it does is the same each time, then."""
@@ -130,3 +136,22 @@ class GuestArm64Backend(Backend):
 
     def close(self) -> None:
         """Nothing runs."""
+
+
+class GuestArm64Backend(OtherBackend):
+    """A guest for linux/arm64."""
+
+    name: ClassVar[str] = "guest-arm64"
+    kind: ClassVar[Kind] = JOBS
+    target: ClassVar[Target] = JOBS.architecture.target
+
+
+OTHERS = (GuestArm64Backend,)
+
+
+def guest_for(target: Target) -> OtherBackend:
+    """The backend, not prepared yet, that runs programs of a target. Raises UsageError where there is none."""
+    for each in OTHERS:
+        if each.target == target:
+            return each()
+    raise UsageError(f"no guest runs programs of {target.name}")

@@ -8,7 +8,6 @@ import pytest
 from nanonap.lab.ground.errors import QuotaUnavailable
 from nanonap.lab.guest.backend import GuestBackend, GuestDockerBackend, GuestSystemdBackend
 from nanonap.lab.guest.image import check_host
-from nanonap.lab.guest.kinds import JOBS
 from nanonap.lab.guest.other import GuestArm64Backend
 
 Kind = TypeVar("Kind", bound=GuestBackend)
@@ -19,15 +18,6 @@ def what_a_guest_needs() -> None:
     """Skip where the host lacks it."""
     try:
         check_host("guest")
-    except QuotaUnavailable as missing:
-        pytest.skip(f"needs a guest: {missing}")
-
-
-@pytest.fixture(scope="session")
-def what_an_arm64_guest_needs() -> None:
-    """Skip where the host lacks it."""
-    try:
-        check_host("guest-arm64", JOBS)
     except QuotaUnavailable as missing:
         pytest.skip(f"needs a guest: {missing}")
 
