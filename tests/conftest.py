@@ -14,6 +14,9 @@ from hypothesis import HealthCheck, settings
 
 from nanonap.base.paths import TRIED
 from nanonap.base.terminal import TYPED
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.guest.image import check_host
+from nanonap.lab.guest.kinds import JOBS
 from nanonap.toolchain.build import build
 from nanonap.toolchain.wheels import DEFAULT_GO
 from patcher import isolation
@@ -30,7 +33,7 @@ settings.register_profile("unhurried", deadline=None, suppress_health_check=[Hea
 settings.load_profile("unhurried")
 
 #: Fixtures that boot a machine or start a container engine: whoever asks for one is a long test.
-_LONG = {"what_a_guest_needs", "guest", "engine"}
+_LONG = {"what_a_guest_needs", "what_an_arm64_guest_needs", "guest", "engine"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,6 +59,15 @@ def build_program() -> BuildProgram:
         return built(program, go, mode)
 
     return build_once
+
+
+@pytest.fixture(scope="session")
+def what_an_arm64_guest_needs() -> None:
+    """Skip where the host lacks it."""
+    try:
+        check_host("guest-arm64", JOBS)
+    except QuotaUnavailable as missing:
+        pytest.skip(f"needs a guest: {missing}")
 
 
 @pytest.fixture(autouse=True)

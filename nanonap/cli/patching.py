@@ -25,20 +25,30 @@ if TYPE_CHECKING:
         "runtime). Without --mode: default, rebuilt, upstream, and slackexec, "
         "which starts programs with less timer slack",
         "go-binary": "path of a go command to use instead of a pinned toolchain",
+        "arch": "the processor to build for: amd64 (default), or arm64, which `bench --backend guest-arm64` runs",
         "json": JSON_HELP,
     }
 )
 @front_door
 def build(
-    _: Context, go: str = "1.27.3", mode: str | None = None, go_binary: str | None = None, json: bool = False
+    _: Context,
+    go: str = "1.27.3",
+    mode: str | None = None,
+    go_binary: str | None = None,
+    arch: str = "amd64",
+    json: bool = False,
 ) -> None:
     """Fetch the pinned Go toolchain, build the measured program."""
     from nanonap.toolchain.build import build as build_programs
     from nanonap.toolchain.build import build_for_bench
     from nanonap.toolchain.show import show_built
+    from nanonap.toolchain.targets import target_named
 
-    binary = Path(go_binary) if go_binary else None
-    built = build_for_bench(go, binary) if mode is None else build_programs(go, mode, binary)
+    binary, target = Path(go_binary) if go_binary else None, target_named(arch)
+    if mode is None:
+        built = build_for_bench(go, binary, target=target)
+    else:
+        built = build_programs(go, mode, binary, target=target)
     show_json([each.to_json() for each in built]) if json else show_built(built)
 
 

@@ -12,6 +12,7 @@ from nanonap.cli.shared import JSON_HELP, front_door, show_json, whole
     help={
         "go": "Go releases, comma-separated, or `all` (default)",
         "mode": "build modes, comma-separated, or `all` (default; the large program in two releases only)",
+        "arch": "the processor that the programs are built for: amd64 (default), or arm64, whose cells run in a guest",
         "again": "also run again what ran before with the same program and patcher",
         "markdown": "also write the table to this file, as a page",
         "json": JSON_HELP,
@@ -22,14 +23,17 @@ def matrix(
     _: Context,
     go: str = "all",
     mode: str = "all",
+    arch: str = "amd64",
     again: bool = False,
     markdown: str | None = None,
     json: bool = False,
 ) -> None:
     """Patch, prove, run and revert in every Go release and build mode (half an hour)."""
+    from nanonap.toolchain.targets import target_named
     from nanonap.trials.matrix.main import matrix as run_matrix
 
-    run_matrix(go, mode, again=again, as_json=json, markdown=Path(markdown) if markdown else None)
+    page = Path(markdown) if markdown else None
+    run_matrix(go, mode, again=again, as_json=json, markdown=page, target=target_named(arch))
 
 
 @task(

@@ -29,14 +29,13 @@ class Campaign:
         size: Size,
         schedule: list[list[Run]],
         backend: Backend,
-        gomaxprocs: int,
         writer: ResultWriter,
         started_ns: int,
         sampler: Path | None = None,
     ) -> None:
         """Nothing runs yet. ``sampler``: the program that samples limited groups, or None for no series."""
         self._size, self._schedule, self._backend = size, schedule, backend
-        self._gomaxprocs, self._writer, self._started_ns = gomaxprocs, writer, started_ns
+        self._gomaxprocs, self._writer, self._started_ns = backend.cpus, writer, started_ns
         self._sampler = sampler
         self._budget, self._stop = Budget(size), Stop()
         # One run of each cost workload per arm is counted, from the first block, in which all are due.
@@ -78,6 +77,11 @@ class Campaign:
 
     def _syscalls(self, display: Display) -> None:
         if not self._to_count:
+            return
+        if not self._backend.target.here:
+            self._note(
+                f"system calls were not counted: programs of {self._backend.target.name} do not run on this host"
+            )
             return
         counter = syscalls.find_counter()
         if counter is None:

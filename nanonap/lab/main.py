@@ -17,9 +17,8 @@ from nanonap.base.paths import BUILD, PATCHED, PROJECT, RESULTS
 from nanonap.base.terminal import COMMAND, command, messages
 from nanonap.lab.campaign import Campaign
 from nanonap.lab.ground.errors import QuotaUnavailable, RunFailed
-from nanonap.lab.ground.host import cpus_allowed
 from nanonap.lab.ground.interrupt import Stop
-from nanonap.lab.plan.arms import Arm, discover, select, unpatched
+from nanonap.lab.plan.arms import Arm, discover, select, suffix_of, unpatched
 from nanonap.lab.plan.conditions import PRIMARY, Condition, conditions, requested_durations
 from nanonap.lab.plan.schedule import SIZES, Run, make_schedule
 from nanonap.lab.quota.above import above_backend
@@ -32,7 +31,8 @@ from nanonap.lab.run.runner import measure
 from nanonap.lab.store.read import load as load_result
 from nanonap.lab.store.runs import SCHEMA, BackendUsed, Bench
 from nanonap.lab.store.write import ResultWriter, check_folder, new_folder, point_latest
-from nanonap.toolchain.patched import patch_as, variant_of
+from nanonap.toolchain.patched import has_code, patch_as, variant_of
+from nanonap.toolchain.targets import Target
 from nanonap.toolchain.wheels import DEFAULT_GO
 from patcher.errors import UnsupportedGo
 
@@ -72,22 +72,21 @@ def run_bench(
     OutputNotWritable, DiskFull, Interrupted.
     """
     started_ns = time.monotonic_ns()
-    if size not in SIZES:
-        raise UsageError(f"no such size: {size}; choose from {', '.join(SIZES)}")
-    if out is not None:
-        check_folder(out)
+    _check(size, out)
     wanted = conditions(quota, load, gomaxprocs, named, every_cost=size == "full")
     durations = requested_durations(requested)
     weight = None if cpu_weight is None else parse_weight(cpu_weight)
     memory_bytes = None if memory_max is None else parse_memory(memory_max)
     left_out: list[str] = []
     named_all = arms is None or arms == "all"
-    names = select(arms, every=size == "full", named=named)
-    for built, variant, place in unpatched(build_root, patched_root, go, names):
+    target = backend_class(backend).target
+    names = _with_code(select(arms, every=size == "full", named=named), target, left_out, named=not named_all)
+    for built, variant, place in unpatched(build_root, patched_root, go, names, target):
         messages().print(f"{place}: not there yet, so it is patched now", highlight=False, markup=False)
         with contextlib.suppress(UnsupportedGo):  # the arm is not to be had, which is told below
             patch_as(built, variant_of(variant), place)
-    chosen = discover(build_root, patched_root, go, names=names, notes=left_out if named_all else None)
+    notes = left_out if named_all else None
+    chosen = discover(build_root, patched_root, go, names=names, notes=notes, target=target)
     seed = secrets.randbelow(2**31) if seed is None else seed
     options = {"arms": arms, "requested": requested, "conditions": named, "quota": quota, "load": load}
     options |= {"gomaxprocs": gomaxprocs, "cpu-weight": cpu_weight, "memory-max": memory_max, "seed": str(seed)}
@@ -123,7 +122,7 @@ def run_bench(
                 blocks_planned=len(schedule),
                 tool=__version__,
                 started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-                gomaxprocs=cpus_allowed(),
+                gomaxprocs=choice.backend.cpus,
                 backend=BackendUsed(choice.backend.name, choice.why, choice.backend.mark),
                 conditions=[str(condition) for condition in usable],
                 blocks_done=0,
@@ -131,13 +130,21 @@ def run_bench(
                 notes=notes,
             )
             writer = ResultWriter(new_folder(results, out), about)
-            campaign = Campaign(SIZES[size], schedule, choice.backend, cpus_allowed(), writer, started_ns, sampler)
+            campaign = Campaign(SIZES[size], schedule, choice.backend, writer, started_ns, sampler)
             failure = campaign.measure()
         finally:
             choice.backend.close()
     except KeyboardInterrupt as error:
         raise Interrupted("interrupted before the first run; nothing was measured") from error
     return _finish(writer, failure, as_json, latest=out is None, tables=tables)
+
+
+def _check(size: str, out: Path | None) -> None:
+    """Raises UsageError, OutputExists, OutputNotWritable, before anything is done."""
+    if size not in SIZES:
+        raise UsageError(f"no such size: {size}; choose from {', '.join(SIZES)}")
+    if out is not None:
+        check_folder(out)
 
 
 def _finish(writer: ResultWriter, failure: NanonapError | None, as_json: bool, *, latest: bool, tables: bool) -> Path:
@@ -207,6 +214,20 @@ def _usable(choice: Choice, wanted: dict[Condition, Limits]) -> tuple[list[Condi
     if not usable:
         raise next(iter(refusals.values()))
     return usable, _told([f"quota {limits} is not measured: {refusal}" for limits, refusal in refusals.items()])
+
+
+def _with_code(names: tuple[str, ...], target: Target, notes: list[str], *, named: bool) -> tuple[str, ...]:
+    """The arms whose strategies have code for the target. Raises UsageError for one that is named and has none."""
+    kept = []
+    for name in names:
+        suffix = suffix_of(name)
+        if suffix is None or has_code(variant_of(suffix), target):
+            kept.append(name)
+        elif named:
+            raise UsageError(f"--arms {name}: its strategy has no code for {target.name}; leave it out")
+        else:
+            notes.append(f"arm {name} is left out: its strategy has no code for {target.name}")
+    return tuple(kept)
 
 
 def _inside(backend: str, arms: list[Arm], notes: list[str], *, named: bool) -> list[Arm]:

@@ -21,6 +21,7 @@ from nanonap.toolchain.modes import MODES, Mode, chosen_modes
 from nanonap.toolchain.profiles import PROFILED, profile
 from nanonap.toolchain.progress import progress_bar
 from nanonap.toolchain.releases import installed_releases, release_toolchain
+from nanonap.toolchain.targets import AMD64, Target
 from nanonap.toolchain.wheels import DEFAULT_GO
 
 #: From Go 1.23 on the linker refuses runtime.usleep to programs (https://go.dev/doc/go1.23#linker).
@@ -53,16 +54,17 @@ def build(
     go_binary: Path | None = None,
     programs: Sequence[str] = ("sleepbench",),
     *,
+    target: Target = AMD64,
     toolchains: Path = TOOLCHAINS,
     out: Path = BUILD,
 ) -> list[Built]:
     """Build each program with each toolchain in each mode; what is up to date is left alone.
 
     ``go``: a known release, several with commas, "all" of them, or "local" for the go on PATH; ``go_binary`` names
-    a go binary to use instead. ``mode``: a name of ``MODES``, several with commas, or "all".
+    a go binary to use instead. ``mode``: a name of ``MODES``, several with commas, or "all"; built for ``target``.
     Raises UsageError, DiskFull, OutputNotWritable and the errors of ``nanonap.toolchain.errors``.
     """
-    modes = chosen_modes(mode)
+    modes = chosen_modes(mode, target=target)
     for program in programs:
         if not (GOSRC / program).is_dir():
             raise UsageError(f"{program}: no such program; choose from {', '.join(known_programs())}")
@@ -72,7 +74,12 @@ def build(
 
 
 def build_for_bench(
-    go: str = DEFAULT_GO, go_binary: Path | None = None, *, toolchains: Path = TOOLCHAINS, out: Path = BUILD
+    go: str = DEFAULT_GO,
+    go_binary: Path | None = None,
+    *,
+    target: Target = AMD64,
+    toolchains: Path = TOOLCHAINS,
+    out: Path = BUILD,
 ) -> list[Built]:
     """What the bench runs: sleepbench, the same with the runtimes that are rivals, and slackexec.
 
@@ -80,6 +87,7 @@ def build_for_bench(
     """
     needed = [(MODES["default"], MEASURED), (MODES["default"], SLACKEXEC)]
     needed += [(MODES[rival], MEASURED) for rival in BENCHED]
+    needed = [(mode.on(target), program) for mode, program in needed]
     return _build_all(
         ((toolchain, *each) for toolchain in chosen_toolchains(go, go_binary, toolchains) for each in needed),
         out,

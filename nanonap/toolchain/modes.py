@@ -5,7 +5,7 @@ Every mode but ``untrimmed`` has ``-trimpath``, so that the folder of the source
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from nanonap.toolchain.bounded import SINCE as BOUNDED
 from nanonap.toolchain.bounded import counted_files, saved_files
 from nanonap.toolchain.errors import ModeImpossible
 from nanonap.toolchain.rebuilt import rebuilt_files
+from nanonap.toolchain.targets import AMD64, TARGETS, Target
 from nanonap.toolchain.upstream import upstream_files
 from nanonap.toolchain.wakep import SINCE, needed_files, queued_files
 
@@ -30,7 +31,7 @@ class Mode:
     ``big`` adds the files of ``nanonap.toolchain.big``; such a mode is built when it is named, and not by "all".
     ``profiled`` builds with a profile of the waiting runtime (``toolchain.profiles``), from the release ``since`` on.
     ``rival`` changes the runtime: a program to measure against, which is no way that users build theirs, so "all"
-    never means it.
+    never means it. ``target``: what its programs are built for; a mode of MODES is for AMD64, ``on`` gives the others.
     """
 
     name: str
@@ -43,6 +44,19 @@ class Mode:
     rival: Overlay | None = None
     profiled: bool = False
     since: tuple[int, int] = (1, 19)
+    target: Target = AMD64
+
+    def on(self, target: Target) -> "Mode":
+        """The same mode for a target. Raises ModeImpossible."""
+        if self.big and target != AMD64:
+            raise ModeImpossible(f"--mode {self.name}: the functions that it adds are {AMD64.name}'s machine code")
+        return replace(
+            self,
+            name=f"{target.prefix}{self.name}",
+            environment=self.environment | target.environment,
+            needs=tuple(target.compiler if each == AMD64.compiler else each for each in self.needs),
+            target=target,
+        )
 
     def missing(self) -> list[str]:
         """The commands the mode needs and this machine lacks."""
@@ -50,7 +64,7 @@ class Mode:
 
 
 _CGO = {"CGO_ENABLED": "1"}
-_GCC = ("gcc",)
+_GCC = (AMD64.compiler,)
 _PGO = (1, 21)  # https://go.dev/doc/go1.21#compiler
 
 MODES = {
@@ -82,39 +96,57 @@ MODES = {
 }
 
 
-def chosen_modes(names: str, *, big: bool = False) -> list[Mode]:
-    """The modes of a comma-separated list, or for "all" every mode that this machine can build.
+def mode_of(name: str) -> Mode | None:
+    """The mode, for whichever target, that a folder of built programs is named after; None where there is none."""
+    found = (each for each in TARGETS.values() if name.startswith(each.prefix) and name[len(each.prefix) :] in MODES)
+    target = max(found, key=lambda each: len(each.prefix), default=None)
+    return None if target is None else MODES[name[len(target.prefix) :]].on(target)
+
+
+def chosen_modes(names: str, *, big: bool = False, target: Target = AMD64) -> list[Mode]:
+    """The modes of a comma-separated list, or for "all" every mode that this machine can build for the target.
 
     Large programs belong to "all" only with ``big``. What is left out of "all" is said on stderr.
 
     Raises UsageError for an unknown name, listing the known ones, and ModeImpossible for one whose needs are missing.
     """
     if names == "all":
-        return _possible_modes(big=big)
+        return _possible_modes(big=big, target=target)
     wanted = dict.fromkeys(name.strip() for name in names.split(","))
+    chosen = []
     for name in wanted:
         if name not in MODES:
             raise UsageError(f"--mode {name}: unknown; choose from {', '.join(MODES)}, all")
-        if missing := MODES[name].missing():
-            raise ModeImpossible(f"--mode {name}: {_remedy(missing)}, or choose another mode")
-    return [MODES[name] for name in wanted]
+        mode = MODES[name].on(target)
+        if missing := mode.missing():
+            raise ModeImpossible(f"--mode {name}: {_remedy(missing, target)}, or choose another mode")
+        chosen.append(mode)
+    return chosen
 
 
-def _possible_modes(*, big: bool) -> list[Mode]:
+def _possible_modes(*, big: bool, target: Target) -> list[Mode]:
     possible = []
     for mode in MODES.values():
-        if missing := mode.missing():
-            messages().print(f"mode {mode.name} is left out: {_remedy(missing)}", highlight=False)
+        try:
+            for_target = mode.on(target)
+        except ModeImpossible as error:
+            _say(f"mode {mode.name} is left out: {str(error).partition(': ')[2]}")
+            continue
+        if missing := for_target.missing():
+            _say(f"mode {mode.name} is left out: {_remedy(missing, target)}")
         elif mode.rival:
-            messages().print(
-                f"mode {mode.name} is left out: it changes the runtime; name it to build it", highlight=False
-            )
+            _say(f"mode {mode.name} is left out: it changes the runtime; name it to build it")
         elif mode.big and not big:
-            messages().print(f"mode {mode.name} is left out: it takes long; name it to build it", highlight=False)
+            _say(f"mode {mode.name} is left out: it takes long; name it to build it")
         else:
-            possible.append(mode)
+            possible.append(for_target)
     return possible
 
 
-def _remedy(missing: list[str]) -> str:
-    return f"{', '.join(missing)} is not on PATH; install it"
+def _say(text: str) -> None:
+    messages().print(text, highlight=False)
+
+
+def _remedy(missing: list[str], target: Target) -> str:
+    how = f"install it (Debian: {' '.join(target.packages)})" if target.compiler in missing else "install it"
+    return f"{', '.join(missing)} is not on PATH; {how}"

@@ -2,17 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from nanonap.base.errors import NanonapError
 from nanonap.base.paths import BUILD, PATCHED
 from nanonap.base.terminal import command
 from nanonap.toolchain.build import SLACKEXEC
-from nanonap.toolchain.modes import MODES
+from nanonap.toolchain.modes import mode_of
+from nanonap.toolchain.targets import Target
 from patcher import RECOMMENDED_DENSE_NS, RECOMMENDED_QUANTUM_NS, RECOMMENDED_SPIN_NS, Patched, Wait, patch
 from patcher.errors import UnsupportedGo
 from patcher.patching import check_options
+from patcher.strategies.strategy import Codes
+from patcher.strategies.table import STRATEGIES
 from patcher.wait import PRECISE
 
 
@@ -85,6 +89,13 @@ def built_programs() -> tuple[Path, ...]:
     return found
 
 
+def has_code(variant: Variant, target: Target) -> bool:
+    """Whether its strategy has code for programs of that target."""
+    # Each strategy's module has the table of its codes.
+    codes: Codes[Any] = vars(import_module(type(STRATEGIES[variant.strategy]).__module__))["CODES"]
+    return target.name in codes.by_isa
+
+
 def variant_of(name: str) -> Variant:
     """The variant of that name."""
     return next(each for each in VARIANTS if each.name == name)
@@ -105,9 +116,9 @@ def patch_built(strategy: str | None, slack_ns: int | None, wait: Wait = PRECISE
     for program in built_programs():
         folder = PATCHED / program.parent.relative_to(BUILD)
         # A rival's runtime is precise by itself; less timer slack is all that it can be given.
-        rival = program.parent.name in MODES and MODES[program.parent.name].rival
+        mode = mode_of(program.parent.name)
         for variant in chosen:
-            if rival and variant.strategy != "slack":
+            if mode is not None and mode.rival and variant.strategy != "slack":
                 continue
             try:
                 done = patch_as(program, variant, folder / f"{program.name}.{variant.name}")

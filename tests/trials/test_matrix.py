@@ -143,7 +143,7 @@ def test_a_kept_result_holds_for_the_same_programs_and_patcher_alone_and_never_i
 
 
 def test_a_cell_that_is_done_is_not_run_again_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nanonap.trials.matrix.run.VARIANTS", ())
+    monkeypatch.setattr("nanonap.trials.matrix.cells.VARIANTS", ())
     cell, toolchain = Cell(NEWEST, "default"), release_toolchain(NEWEST)
     ran = []
 
@@ -156,7 +156,7 @@ def test_a_cell_that_is_done_is_not_run_again_unless_asked(tmp_path: Path, monke
     first = run_cell(cell, toolchain, folder=tmp_path)
     assert run_cell(cell, toolchain, folder=tmp_path) == first
     assert len(ran) == 1
-    monkeypatch.setattr("nanonap.trials.matrix.run.patcher_sha256", lambda: "another patcher")
+    monkeypatch.setattr("nanonap.trials.matrix.run.patcher_sha256", lambda arch: "another patcher")
     assert run_cell(cell, toolchain, folder=tmp_path) != first
     run_cell(cell, toolchain, again=True, folder=tmp_path)
     assert len(ran) == 3

@@ -145,6 +145,8 @@ def _run(
     """(experiment.json, the raw data)."""
     # What it runs in no group of its backend is where this process is.
     kind = backend_class(backend)
+    if not kind.target.here:
+        raise UsageError(f"--backend {backend}: experiments run this host's programs, and it runs {kind.target.name}'s")
     alone = kind.own_kernel or not kind.elsewhere
     refuse_before(backend, alone=alone, inside_limit=inside_limit)
     choice = _choice(experiment, backend)

@@ -10,11 +10,6 @@ from nanonap.base.files import write_text
 from nanonap.lab.ground.host import facts
 from nanonap.lab.guest.image import Image
 
-#: Accelerator → QEMU's options.
-OPTIONS = {
-    "kvm": ("-accel", "kvm", "-cpu", "host"),
-    "tcg": ("-accel", "tcg,thread=multi", "-cpu", "max"),
-}
 #: What results from an emulated guest must say.
 EMULATED = "emulated, not for microseconds"
 _KVM = Path("/dev/kvm")

@@ -31,6 +31,11 @@ def main(arguments: Sequence[str]) -> int:
     except (GuestGone, OSError, KeyError) as error:
         print(f"the guest ended or refused the run: {error}", file=sys.stderr)
         return FAILED
+    return end_as(status)
+
+
+def end_as(status: int) -> int:
+    """Give an exit status back; with a negative one end by that signal."""
     if status < 0:
         # The guest's own end is not to leave a core file here.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

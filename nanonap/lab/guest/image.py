@@ -21,6 +21,7 @@ from nanonap.base.files import as_ours
 from nanonap.base.paths import ARTIFACTS
 from nanonap.lab.ground.errors import QuotaUnavailable
 from nanonap.lab.ground.watchdog import guard
+from nanonap.lab.guest.cpio import archive, entries_of
 from nanonap.lab.guest.kinds import KINDS, PLAIN, RECIPE, Kind
 from nanonap.toolchain.locks import locked
 from nanonap.toolchain.progress import progress_bar
@@ -38,14 +39,8 @@ _MODULES = (
     "virtio_blk",
     "virtio_console",
 )
-#: What the host needs, and the Debian package that has it.
-NEEDED = {
-    "qemu-system-x86_64": "qemu-system-x86",
-    "mmdebstrap": "mmdebstrap",
-    "mke2fs": "e2fsprogs",
-    "dpkg-deb": "dpkg",
-    "tar": "tar",
-}
+#: What the host needs beside the emulator, and the Debian package that has it.
+NEEDED = {"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs", "dpkg-deb": "dpkg", "tar": "tar"}
 #: What a user without root needs as well: mmdebstrap then makes the image in a user namespace.
 _NEEDED_BY_USERS = {"newuidmap": "uidmap"}
 _HOOKS = "/usr/share/mmdebstrap/hooks/merged-usr"
@@ -70,7 +65,7 @@ class Image:
 
     @property
     def root(self) -> Path:
-        """The root file system, ext4, raw; only ever read."""
+        """The root file system, ext4, raw; only ever read. An image that is not whole has none."""
         return self.folder / "root.ext4"
 
     @property
@@ -97,13 +92,16 @@ def recipe_key(kind: Kind = PLAIN) -> str:
     return digest.hexdigest()[:16]
 
 
-def check_host(backend: str) -> None:
+def check_host(backend: str, kind: Kind = PLAIN) -> None:
     """Raises QuotaUnavailable, naming the packages that are missing."""
-    if platform.machine() != "x86_64":
+    target = kind.architecture.target
+    if kind.whole and not target.here:
         raise QuotaUnavailable(
-            backend, f"the guest is linux/amd64, this is {platform.machine()}", "use another backend"
+            backend, f"the guest is linux/{target.name}, this is {platform.machine()}", "use another backend"
         )
-    needed = NEEDED if os.geteuid() == 0 else NEEDED | _NEEDED_BY_USERS
+    needed = {kind.architecture.qemu: kind.architecture.package, **NEEDED}
+    if os.geteuid() != 0:
+        needed |= _NEEDED_BY_USERS
     missing = [package for command, package in needed.items() if _where(command) is None]
     if missing:
         remedy = f"apt-get install --no-install-recommends {' '.join(missing)}"
@@ -120,7 +118,7 @@ def image(backend: str, folder: Path = GUEST, kind: Kind = PLAIN) -> Image:
 
     Raises QuotaUnavailable, DiskFull, OutputNotWritable.
     """
-    check_host(backend)
+    check_host(backend, kind)
     target = folder / recipe_key(kind)
     if not target.exists():
         with locked(folder / ".lock"):
@@ -146,9 +144,17 @@ def _make(backend: str, target: Path, kind: Kind) -> None:
                 backend, reason, "fix what it says (it needs the network and 1 GB of disk), then try again"
             )
         try:
+            if not kind.whole:
+                _pack(scratch / "out" / "tree", scratch / "out" / "initrd")
             (scratch / "out").rename(target)
         except OSError as error:
             raise as_ours(error, target) from error
+
+
+def _pack(tree: Path, initrd: Path) -> None:
+    # Here, since a kind's own cpio may be of another processor, and the host may have none.
+    initrd.write_bytes(archive(entries_of(tree)))
+    shutil.rmtree(tree)
 
 
 @contextlib.contextmanager
@@ -166,20 +172,26 @@ def _scratch(parent: Path) -> Iterator[Path]:
 
 
 def _mmdebstrap(scratch: Path, kind: Kind) -> str | None:
-    # None, or what it said last.
-    own = [] if kind.folder is None else [f'--customize-hook=sh "$1/recipe/{kind.folder}/setup.sh" "$1"']
+    # None, or what it said last. A package that is only unpacked runs no script, and there is nothing to customize.
+    own = [] if kind.folder is None else [f'sh "$1/recipe/{kind.folder}/setup.sh" "$1"']
+    all_of_it = f'sh "$1/recipe/recipe.sh" "$1" {" ".join((*_MODULES, *kind.modules))}'
+    variant, moment, included = ("minbase", "customize", INCLUDED) if kind.whole else ("extract", "extract", ())
+    hooks = [
+        f"copy-in {shlex.quote(str(RECIPE))} /",
+        *own,
+        *([all_of_it] if kind.whole else []),
+        f"copy-out /out {shlex.quote(str(scratch))}",
+    ]
     argv = [
         *_around(),
         "mmdebstrap",
-        "--variant=minbase",
+        f"--variant={variant}",
+        f"--architectures={kind.architecture.target.name}",
         "--format=null",
         f"--hook-dir={_HOOKS}",
-        f"--include={','.join((*INCLUDED, *kind.packages))}",
+        f"--include={','.join((*included, *kind.packages))}",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in (*_LEFT_OUT, *kind.left_out)),
-        f"--customize-hook=copy-in {shlex.quote(str(RECIPE))} /",
-        *own,
-        f'--customize-hook=sh "$1/recipe/recipe.sh" "$1" {" ".join((*_MODULES, *kind.modules))}',
-        f"--customize-hook=copy-out /out {shlex.quote(str(scratch))}",
+        *(f"--{moment}-hook={each}" for each in hooks),
         SUITE,
         "-",
         *_own_sources(),

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from nanonap.lab.guest.architecture import ARM, X86, Architecture
+
 RECIPE = Path(__file__).parent / "recipe"
 
 
@@ -11,6 +13,9 @@ RECIPE = Path(__file__).parent / "recipe"
 class Kind:
     """``packages`` and kernel ``modules`` beside those of every image; ``left_out``, patterns of files not unpacked;
     ``words`` for the kernel's command line; ``folder`` below RECIPE, the kind's own files with its script ``setup.sh``.
+
+    ``whole``: an installed system on a disk. Else nothing of it is on a disk, and its packages are only unpacked: those
+    of another processor cannot run their scripts here, and the kind's own script makes all there is.
     """
 
     packages: tuple[str, ...] = ()
@@ -18,6 +23,8 @@ class Kind:
     left_out: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     folder: str | None = None
+    architecture: Architecture = X86
+    whole: bool = True
 
     def files(self) -> Iterator[Path]:
         """The recipe's files for this kind, in the order of their names."""
@@ -42,4 +49,13 @@ DOCKER = Kind(
     words=("apparmor=0",),
     folder="docker",
 )
-KINDS = (PLAIN, DOCKER)
+#: All in memory, so that nothing of this machine's disk is in what it measures; libc6 is for programs that are linked
+#: against it, strace to count what programs call.
+JOBS = Kind(
+    packages=("busybox-static", "libc6", "strace"),
+    words=("quiet", "panic=-1", "nokaslr", "norandmaps"),
+    folder="jobs",
+    architecture=ARM,
+    whole=False,
+)
+KINDS = (PLAIN, DOCKER, JOBS)

@@ -2,23 +2,19 @@
 
 import contextlib
 import io
-import os
-import shutil
-import signal
 import socket
-import subprocess
 import tarfile
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
 from nanonap.base.paths import PROJECT
 from nanonap.lab.ground.errors import QuotaUnavailable
-from nanonap.lab.ground.watchdog import guard
-from nanonap.lab.guest.accelerator import OPTIONS, Memory
-from nanonap.lab.guest.image import GUEST, Image
+from nanonap.lab.guest.accelerator import Memory
+from nanonap.lab.guest.architecture import Architecture
+from nanonap.lab.guest.image import Image
 from nanonap.lab.guest.mux import Mux
+from nanonap.lab.guest.qemu import Qemu, escaped
 from nanonap.lab.guest.recipe.boot import BANNER, PORT
 from nanonap.lab.guest.wire import GuestGone, Line, error_from_json
 
@@ -26,9 +22,6 @@ from nanonap.lab.guest.wire import GuestGone, Line, error_from_json
 BOOT_PATIENCE_S = {"kvm": 20.0, "tcg": 150.0}
 _ANSWER_PATIENCE_S = 600.0  # an engine in it is asked several times for one answer
 CPUS = 2
-_MEMORY_MIB = 1024
-_LAST_CONSOLE = GUEST / "last-failed-boot.txt"
-_TAIL = 600
 #: What process 1 is, by what the guest is to have.
 INITS = {"bare": "/usr/lib/nanonap/boot.py", "systemd": "/sbin/init"}
 
@@ -37,14 +30,12 @@ class Machine:
     """A booted guest, until ``close``. Anything of it is gone then; its image is only read."""
 
     def __init__(self, image: Image, init: str, backend: str, accelerator: str) -> None:
-        """Boot. ``init`` is a key of INITS, ``accelerator`` one of OPTIONS. Raises QuotaUnavailable."""
+        """Boot. ``init`` is a key of INITS, ``accelerator`` kvm or tcg. Raises QuotaUnavailable."""
         self.accelerator = accelerator
         self._backend = backend
-        self._folder = Path(tempfile.mkdtemp(prefix="nanonap-guest-"))
+        self._qemu = Qemu(image, backend, accelerator)
         self._listener: socket.socket | None = None
-        self._process: subprocess.Popen[bytes] | None = None
         self._port: socket.socket | None = None
-        guard.watch_path(self._folder)
         try:
             self._port = self._start(image, init)
             self._hand_over(self._port)
@@ -58,53 +49,29 @@ class Machine:
     @property
     def pid(self) -> int:
         """QEMU's process."""
-        return self._process.pid if self._process is not None else 0
+        return self._qemu.process.pid if self._qemu.process is not None else 0
 
     @property
     def address(self) -> Path:
         """The Unix socket that clients connect to: each connection is a line to the agent."""
-        return self._folder / "agent"
+        return self._qemu.folder / "agent"
 
     @property
     def console(self) -> str:
         """What kernel and processes wrote to the serial console so far."""
-        return self._written("console")
-
-    def _written(self, name: str) -> str:
-        # A closed guest has no folder, and another thread may close it at any time.
-        try:
-            return (self._folder / name).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
+        return self._qemu.written("console")
 
     def _start(self, image: Image, init: str) -> socket.socket:
         ours, theirs = socket.socketpair()
         with theirs:
-            argv = [
-                "qemu-system-x86_64",
-                *("-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"),
-                *OPTIONS[self.accelerator],
-                *("-smp", str(CPUS), "-m", str(_MEMORY_MIB)),
-                *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
-                *("-append", " ".join((_command_line(init, self.accelerator), *image.kind.words))),
-                *("-blockdev", f"file,filename={_escaped(image.root)},node-name=root,read-only=on"),
+            more = [
+                *("-blockdev", f"file,filename={escaped(image.root)},node-name=root,read-only=on"),
                 *("-device", "virtio-blk-pci,drive=root"),
                 *("-chardev", f"socket,id=agent,fd={theirs.fileno()}"),
                 *("-device", "virtio-serial-pci", "-device", f"virtserialport,chardev=agent,name={PORT}"),
-                *("-chardev", f"file,id=console,path={_escaped(self._folder / 'console')}"),
-                *("-serial", "chardev:console"),
             ]
-            with (self._folder / "stderr").open("wb") as stderr:
-                self._process = subprocess.Popen(
-                    argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=stderr,
-                    pass_fds=[theirs.fileno()],
-                    start_new_session=True,
-                    cwd=self._folder,
-                )
-        guard.watch_session(self._process.pid)
+            words = _command_line(image.kind.architecture, init, self.accelerator)
+            self._qemu.start(CPUS, image.initrd, words, more, fds=[theirs.fileno()])
         return ours
 
     def _hand_over(self, port: socket.socket) -> None:
@@ -116,23 +83,15 @@ class Machine:
             while len(banner) < len(BANNER):
                 data = port.recv(len(BANNER) - len(banner))
                 if not data:
-                    raise self._failed("the guest ended while it booted")
+                    raise self._qemu.failed("the guest ended while it booted")
                 banner += data
             archive = project_archive()
             port.sendall(len(archive).to_bytes(8, "big") + archive)
         except TimeoutError as error:
-            raise self._failed(f"the guest did not boot within {patience_s:.0f} s") from error
+            raise self._qemu.failed(f"the guest did not boot within {patience_s:.0f} s") from error
         except ConnectionError as error:
-            raise self._failed("the guest ended while it booted") from error
+            raise self._qemu.failed("the guest ended while it booted") from error
         port.settimeout(None)
-
-    def _failed(self, what: str) -> QuotaUnavailable:
-        errors = self._written("stderr")
-        with contextlib.suppress(OSError):
-            _LAST_CONSOLE.write_text(f"{what} ({self.accelerator})\n{errors}\n{self.console}", encoding="utf-8")
-        tail = " ".join(f"{errors} {self.console}".split())[-_TAIL:]
-        reason = f"{what} ({self.accelerator}); its last words: {tail or 'none'}"
-        return QuotaUnavailable(self._backend, reason, f"read {_LAST_CONSOLE}")
 
     def _listen(self) -> None:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -148,7 +107,7 @@ class Machine:
             line.send(request, payload)
             answer, data = line.receive()
         except (GuestGone, OSError) as error:
-            raise self._failed(f"the guest did not answer ({error or type(error).__name__})") from error
+            raise self._qemu.failed(f"the guest did not answer ({error or type(error).__name__})") from error
         finally:
             line.close()
         if "error" in answer:
@@ -162,17 +121,10 @@ class Machine:
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
-        process = self._process
-        if process is not None:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-            guard.forget_session(process.pid)
+        self._qemu.close()
         if self._port is not None:
             with contextlib.suppress(OSError):
                 self._port.shutdown(socket.SHUT_RDWR)
-        shutil.rmtree(self._folder, ignore_errors=True)
-        guard.forget_path(self._folder)
 
 
 def boot(image: Image, init: str, backend: str) -> Machine:
@@ -198,15 +150,10 @@ def project_archive() -> bytes:
     return out.getvalue()
 
 
-def _command_line(init: str, accelerator: str) -> str:
-    # Emulated, the kernel finds the TSC unstable and takes hpet, which costs an exit to QEMU for each reading.
-    clock = "tsc=reliable clocksource=tsc " if accelerator == "tcg" else ""
-    return f"{clock}console=ttyS0 loglevel=4 panic=-1 systemd.show_status=0 nanonap_init={INITS[init]}"
-
-
-def _escaped(path: Path) -> str:
-    # A comma ends a value in QEMU's options; doubled it stands for itself.
-    return str(path).replace(",", ",,")
+def _command_line(architecture: Architecture, init: str, accelerator: str) -> str:
+    clock = architecture.clock if accelerator == "tcg" else ""
+    console = f"console={architecture.console}"
+    return f"{clock}{console} loglevel=4 panic=-1 systemd.show_status=0 nanonap_init={INITS[init]}"
 
 
 def _accept(listener: socket.socket, mux: Mux) -> None:

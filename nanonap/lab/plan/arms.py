@@ -11,6 +11,7 @@ from pathlib import Path
 from nanonap.base.errors import UsageError
 from nanonap.base.terminal import command
 from nanonap.lab.ground.errors import BadResult, NothingBuilt
+from nanonap.toolchain.targets import AMD64, Target
 
 PROGRAM, WRAPPER = "sleepbench", "slackexec"
 CYCLICTEST = "cyclictest"
@@ -134,13 +135,18 @@ def select(text: str | None, *, every: bool = False, named: str | None = None) -
     return tuple(name for name in ARM_NAMES if name in asked)
 
 
+def suffix_of(arm: str) -> str | None:
+    """The variant that its file was patched as; None for the file as built."""
+    return _ARMS[arm].suffix
+
+
 def unpatched(
-    build_root: Path, patched_root: Path, go_version: str, names: Sequence[str]
+    build_root: Path, patched_root: Path, go_version: str, names: Sequence[str], target: Target = AMD64
 ) -> list[tuple[Path, str, Path]]:
     """Of the arms ``names``: each built program that is not patched yet, the variant wanted, and its place."""
     wanted: dict[Path, tuple[Path, str, Path]] = {}
     for source in (_ARMS[name] for name in names):
-        inside = Path(go_version) / source.mode
+        inside = Path(go_version) / f"{target.prefix}{source.mode}"
         built, place = build_root / inside / PROGRAM, patched_root / inside / f"{PROGRAM}.{source.suffix}"
         if source.suffix is not None and built.is_file() and not place.is_file():
             wanted[place] = (built, source.suffix, place)
@@ -153,19 +159,21 @@ def discover(
     go_version: str,
     names: Sequence[str] = DEFAULT_ARMS,
     notes: list[str] | None = None,
+    target: Target = AMD64,
 ) -> list[Arm]:
-    """The arms ``names`` as files of one Go version, hashed.
+    """The arms ``names`` as files of one Go version, built for one target, hashed.
 
     With ``notes``, an optional arm that cannot be had is left out, and the note says why. Raises NothingBuilt for a
     file that is not there and BadResult for a manifest that cannot be read.
     """
-    built = build_root / go_version / "default" / PROGRAM
+    built = build_root / go_version / f"{target.prefix}default" / PROGRAM
+    words = ["build", "--go", go_version, *([] if target == AMD64 else ["--arch", target.name])]
     if not built.is_file():
-        raise NothingBuilt(f"{built}: not built yet; run `{command('build', '--go', go_version)}` first")
+        raise NothingBuilt(f"{built}: not built yet; run `{command(*words)}` first")
     arms = []
     for name in names:
         try:
-            arms.append(_arm(name, build_root / go_version, patched_root / go_version, go_version))
+            arms.append(_arm(name, build_root / go_version, patched_root / go_version, go_version, target))
         except NothingBuilt as error:
             if notes is None or not _ARMS[name].optional:
                 raise
@@ -173,18 +181,18 @@ def discover(
     return arms
 
 
-def _arm(name: str, built_root: Path, patched_root: Path, go_version: str) -> Arm:
+def _arm(name: str, built_root: Path, patched_root: Path, go_version: str, target: Target) -> Arm:
     source = _ARMS[name]
     if source.method == CYCLICTEST:
         return _cyclictest(name)
-    folder = source.mode
+    folder = f"{target.prefix}{source.mode}"
     built = built_root / folder / PROGRAM
     if source.suffix is None:
         if not built.is_file():
             raise NothingBuilt(
-                f"{built}: not built yet; run `{command('build', '--go', go_version, '--mode', folder)}`"
+                f"{built}: not built yet; run `{command('build', '--go', go_version, '--mode', source.mode)}`"
             )
-        before = _before(name, built_root / "default" / WRAPPER, built)
+        before = _before(name, built_root / f"{target.prefix}default" / WRAPPER, built)
         slack_ns = 1 if name in ("stock+prctl", "live+slack1") else None
         return Arm(name, built, source.method, None, slack_ns, go_version, sha256_of(built), before, source.live)
     path = patched_root / folder / f"{PROGRAM}.{source.suffix}"

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Self
 
 from nanonap.base.paths import PROJECT
 from nanonap.lab.ground.errors import QuotaUnavailable, RunFailed
-from nanonap.lab.ground.host import Facts
+from nanonap.lab.ground.host import Facts, cpus_allowed
 from nanonap.lab.ground.interrupt import Stop
 from nanonap.lab.quota.limits import Limits, Quota
+from nanonap.toolchain.targets import AMD64, Target
 
 _STDERR_TAIL = 600
 _NO_WAY = "no way is offered to change the quota of a group in use"
@@ -124,6 +125,10 @@ class Backend(ABC):
     slow: ClassVar[bool] = False
     #: Whether a group takes longer to make than a short run lasts: then runs with the same limits may share one.
     costly: ClassVar[bool] = False
+    #: Whether it can limit anything.
+    limits: ClassVar[bool] = True
+    #: What the programs that run in its groups are built for.
+    target: ClassVar[Target] = AMD64
     #: What every table and plot of its results must say, or None.
     mark: str | None = None
 
@@ -157,6 +162,11 @@ class Backend(ABC):
             said = " ".join(finished.stderr.split())[-_STDERR_TAIL:]
             raise RunFailed(f"{target} on {self.name}: exit status {finished.status}; its stderr: {said}")
         return json.loads(finished.stdout)
+
+    @property
+    def cpus(self) -> int:
+        """How many CPUs a command in its groups may run on, before any limit."""
+        return cpus_allowed()
 
     @property
     def inner(self) -> str:

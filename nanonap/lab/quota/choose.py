@@ -21,6 +21,7 @@ _BACKENDS = {
     "guest": "nanonap.lab.guest.backend:GuestBackend",
     "guest-systemd": "nanonap.lab.guest.backend:GuestSystemdBackend",
     "guest-docker": "nanonap.lab.guest.backend:GuestDockerBackend",
+    "guest-arm64": "nanonap.lab.guest.other:GuestArm64Backend",
     "none": "nanonap.lab.quota.none:NoBackend",
 }
 BACKEND_NAMES = ("auto", *_BACKENDS)
@@ -40,7 +41,7 @@ class Choice:
     @property
     def limits(self) -> bool:
         """Whether quotas can be set."""
-        return self.backend.name != NoBackend.name
+        return self.backend.limits
 
     def refusal(self, limits: Limits) -> QuotaUnavailable | None:
         """Why these limits cannot be set here, or None if they can: tried, not guessed."""
@@ -92,11 +93,11 @@ def make_backend(name: str) -> Backend:
 
 
 def working(name: str) -> Backend:
-    """The backend after it has run a command under a quota. Raises QuotaUnavailable."""
+    """The backend after it has run a command, under a quota if it can set one. Raises QuotaUnavailable."""
     backend = make_backend(name)
     try:
         backend.prepare()
-        with backend.open(_PROBE if name != NoBackend.name else Limits()) as group:
+        with backend.open(_PROBE if backend.limits else Limits()) as group:
             done = subprocess.run(group.command(["/bin/true"]), capture_output=True, text=True, check=False)
     except BaseException:
         backend.close()

@@ -29,6 +29,7 @@ class NoBackend(Backend):
     """The backend that sets no quota, for machines or users that cannot, and for conditions without one."""
 
     name: ClassVar[str] = "none"
+    limits: ClassVar[bool] = False
 
     def prepare(self) -> None:
         """Nothing to find."""

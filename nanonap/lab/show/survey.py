@@ -72,6 +72,8 @@ def _try(name: str) -> Ability:
 
 
 def _abilities(backend: Backend) -> Ability:
+    if not backend.limits:
+        return Ability(backend.name, True, [], {}, mark=backend.mark)
     sets, lacks = ["quota"], {}
     for what, limits in _PROBES.items():
         try:

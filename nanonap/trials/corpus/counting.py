@@ -10,6 +10,8 @@ from pathlib import Path
 
 from nanonap.trials.errors import CorpusIncomplete
 
+#: strace's options for the waits alone.
+TRACED = ("-e", "trace=epoll_pwait,epoll_pwait2", "-e", "signal=none")
 _PATIENCE_S = 60
 # Of the runtime alone, which has room for 128 events (runtime/netpoll_epoll.go); strace(1) shows them so.
 _STOCK = re.compile(r"^epoll_pwait\(\d+, .*, 128, (\d+), NULL, \d+\) ", re.MULTILINE)
@@ -32,8 +34,7 @@ def tracing(log: Path) -> tuple[str, ...]:
     """
     if shutil.which("strace") is None:
         raise CorpusIncomplete("strace is not on PATH: apt-get install strace")
-    calls = ["-e", "trace=epoll_pwait,epoll_pwait2", "-e", "signal=none"]
-    return ("strace", "-DDD", "-qq", "-ff", *calls, "-o", str(log))
+    return ("strace", "-DDD", "-qq", "-ff", *TRACED, "-o", str(log))
 
 
 def waits_in(log: Path) -> Waits:
@@ -46,9 +47,14 @@ def waits_in(log: Path) -> Waits:
         if time.monotonic() > deadline:
             raise CorpusIncomplete(f"{log}: strace does not end")
         time.sleep(0.05)
-    text = "".join(each.read_text(encoding="utf-8", errors="replace") for each in _files(log))
-    if not list(_files(log)):
+    return waits_told([each.read_text(encoding="utf-8", errors="replace") for each in _files(log)])
+
+
+def waits_told(logs: list[str]) -> Waits:
+    """What is in the files of strace -ff. Raises as ``waits_in``."""
+    if not logs:
         raise CorpusIncomplete("strace wrote nothing: may this user trace processes (ptrace(2))?")
+    text = "".join(logs)
     answers = _PRECISE.findall(text)
     if any(error in ("ENOSYS", "EPERM") for _, error in answers):
         raise CorpusIncomplete("the kernel or a sandbox refuses epoll_pwait2: every wait is in whole milliseconds here")

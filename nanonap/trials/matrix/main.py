@@ -4,25 +4,27 @@ import json
 from pathlib import Path
 
 from nanonap.base.files import check_place, write_text
+from nanonap.toolchain.targets import AMD64, Target
 from nanonap.trials.errors import MatrixFailed
 from nanonap.trials.matrix.cells import chosen_cells
-from nanonap.trials.matrix.page import as_markdown
 from nanonap.trials.matrix.result import State
 from nanonap.trials.matrix.run import FOLDER, run_matrix
+from nanonap.trials.matrix.section import page_with
 from nanonap.trials.matrix.show import matrix_json, show_results
 
 
-def matrix(go: str, mode: str, *, again: bool, as_json: bool, markdown: Path | None) -> None:
+def matrix(go: str, mode: str, *, again: bool, as_json: bool, markdown: Path | None, target: Target = AMD64) -> None:
     """Run the chosen cells and show them. Raises MatrixFailed if one failed, after all are shown and kept."""
     if markdown is not None:
         check_place(markdown)
-    results = run_matrix(chosen_cells(go, mode), again=again)
+    results = run_matrix(chosen_cells(go, mode, target), again=again)
     if as_json:
         print(json.dumps(matrix_json(results), indent=1))
     else:
         show_results(results)
     if markdown is not None:
-        write_text(markdown, as_markdown(results))
+        old = markdown.read_text(encoding="utf-8") if markdown.exists() else ""
+        write_text(markdown, page_with(old, results))
     failed = [f"{each.release} {each.mode}" for each in results if each.state is State.FAILED]
     if failed:
         raise MatrixFailed(f"{len(failed)} of {len(results)} cells failed: {', '.join(failed)}; see {FOLDER}/cells")

@@ -6,7 +6,7 @@ from nanonap import __version__
 from nanonap.toolchain.modes import MODES
 from nanonap.trials.matrix.result import Arm, Result, State
 from nanonap.trials.matrix.run import ASIDE, patcher_sha256
-from nanonap.trials.matrix.show import COLUMNS, counted, reasons
+from nanonap.trials.matrix.show import columns, counted, reasons, target_of
 
 _PAGE = """# The matrix
 
@@ -81,32 +81,48 @@ touches them: the self-check passes in patched programs, with the module as it i
 
 def as_markdown(results: list[Result]) -> str:
     """The page."""
-    rows = [
-        f"| {' | '.join(('Go', 'mode', *(f'`{name}`' for name in COLUMNS)))} |",
-        f"|{'---|' * (len(COLUMNS) + 2)}",
-    ]
-    for result in results:
-        arms = {arm.name: arm for arm in result.arms}
-        words = (_word(arms.get(name)) for name in COLUMNS)
-        rows.append(f"| {result.release} | `{result.mode}` | {' | '.join(words)} |")
-    found = reasons(results)
     return _PAGE.format(
-        dates=_dates(results),
+        dates=dates(results),
         version=__version__,
         patcher=patcher_sha256()[:16],
-        aside=" and ".join(f"`{each}`" for each in ASIDE),
+        aside=aside(),
         kernel=platform.release(),
         machine=platform.machine(),
         cells=len(results),
         counts=", ".join(f"{count} {state}" for state, count in counted(results).items()),
-        table="\n".join(rows),
-        reasons="\nWhy not:\n" + "".join(f"- {each}\n" for each in found) if found else "",
+        table=as_table(results),
+        reasons=why_not(results),
         modes="\n".join(f"| `{name}` | {_MODES[name]} |" for name, mode in MODES.items() if not mode.rival),
         libraries=_LIBRARIES,
     )
 
 
-def _dates(results: list[Result]) -> str:
+def aside() -> str:
+    """What the SHA-256 leaves out."""
+    return " and ".join(f"`{each}`" for each in ASIDE)
+
+
+def as_table(results: list[Result]) -> str:
+    """A row for each cell, a column for each arm."""
+    names, prefix = columns(results), target_of(results).prefix
+    rows = [
+        f"| {' | '.join(('Go', 'mode', *(f'`{name}`' for name in names)))} |",
+        f"|{'---|' * (len(names) + 2)}",
+    ]
+    for result in results:
+        arms = {arm.name: arm for arm in result.arms}
+        words = (_word(arms.get(name)) for name in names)
+        rows.append(f"| {result.release} | `{result.mode.removeprefix(prefix)}` | {' | '.join(words)} |")
+    return "\n".join(rows)
+
+
+def why_not(results: list[Result]) -> str:
+    """The reasons for what is not ok, a line each, below a line of their own; nothing where there are none."""
+    found = reasons(results)
+    return "\nWhy not:\n" + "".join(f"- {each}\n" for each in found) if found else ""
+
+
+def dates(results: list[Result]) -> str:
     """The day of the cells, or the first and the last."""
     days = sorted({each.utc.partition("T")[0] for each in results})
     return " … ".join(dict.fromkeys((days[0], days[-1])))

@@ -14,13 +14,16 @@ from pathlib import Path
 
 from nanonap.base.errors import Interrupted, NanonapError
 from nanonap.base.paths import ARTIFACTS, PROJECT
+from nanonap.lab.ground.errors import QuotaUnavailable
+from nanonap.lab.guest.other import guest_for
 from nanonap.toolchain.build import build_one
 from nanonap.toolchain.go import Toolchain
-from nanonap.toolchain.modes import MODES
-from nanonap.toolchain.patched import VARIANTS, Variant
+from nanonap.toolchain.modes import MODES, Mode
+from nanonap.toolchain.patched import Variant
 from nanonap.toolchain.progress import progress_bar
 from nanonap.toolchain.releases import release_toolchain
-from nanonap.trials.matrix.cells import Cell
+from nanonap.trials.matrix.cells import Cell, built_as, variants_for
+from nanonap.trials.matrix.elsewhere import Guest, run_elsewhere
 from nanonap.trials.matrix.kept import keep_result, kept_result
 from nanonap.trials.matrix.result import SCHEMA, Arm, Result
 from nanonap.trials.matrix.steps import ArmRun, Programs
@@ -93,30 +96,49 @@ def run_cell(
     """
     began = time.monotonic()
     try:
+        mode = built_as(cell)
         built = {
-            program: build_one(toolchain, MODES[cell.mode], program, folder / "build")
-            for program in ("sleepbench", "survive")
+            program: build_one(toolchain, mode, program, folder / "build") for program in ("sleepbench", "survive")
         }
     except NanonapError as error:
         return _result(cell, "", {}, began, (), f"cannot be built: {error}")
     hashes = {name: each.sha256 for name, each in built.items()}
-    key = _key(hashes)
+    key = _key(hashes, mode.target.name)
     kept = None if again else kept_result(folder, cell, key)
     if kept is not None:
         return kept
     with tempfile.TemporaryDirectory(prefix=f"{cell.name}-", dir=folder) as work:
+        programs = built["sleepbench"].path, built["survive"].path
+        chosen = variants_for(mode.target) if variants is None else variants
+        run = _run_here if mode.target.here else _run_elsewhere
         try:
-            ended = quit_asleep(Survivor(built["survive"].path, None), STOCK)
+            arms = run(chosen, *programs, Path(work), mode, toolchain, folder / "build")
         except Unsound as error:
             return _result(cell, key, hashes, began, (), f"the stock program does not run: {error}")
-        programs = Programs(built["sleepbench"].path, built["survive"].path, ended)
-        arms = tuple(
-            ArmRun(variant, programs, Path(work)).run() for variant in (VARIANTS if variants is None else variants)
-        )
+        except QuotaUnavailable as error:
+            return _result(cell, key, hashes, began, (), f"the guest failed: {error}")
     result = _result(cell, key, hashes, began, arms)
     if variants is None:
         keep_result(folder, cell, result)
     return result
+
+
+def _run_here(
+    variants: Sequence[Variant], sleepbench: Path, survive: Path, work: Path, _mode: Mode, _go: Toolchain, _built: Path
+) -> tuple[Arm, ...]:
+    """Every arm, one after the other. Raises Unsound."""
+    programs = Programs(sleepbench, survive, quit_asleep(Survivor(survive, None), STOCK))
+    return tuple(ArmRun(each, programs, work).run() for each in variants)
+
+
+def _run_elsewhere(
+    variants: Sequence[Variant], sleepbench: Path, survive: Path, work: Path, mode: Mode, go: Toolchain, built: Path
+) -> tuple[Arm, ...]:
+    """In the guest for the mode's target. Raises QuotaUnavailable, and what building can raise."""
+    refuse = build_one(go, MODES["default"].on(mode.target), "refuse", built).path
+    backend = guest_for(mode.target)
+    backend.prepare()
+    return run_elsewhere(variants, sleepbench, survive, work, mode.name, Guest(backend, refuse))
 
 
 def _result(
@@ -150,7 +172,7 @@ def patcher_sha256(arch: str = "amd64") -> str:
     return digest.hexdigest()
 
 
-def _key(hashes: dict[str, str]) -> str:
+def _key(hashes: dict[str, str], arch: str) -> str:
     """What a kept result stands on: the programs, the patcher and the steps."""
-    parts = [str(SCHEMA), patcher_sha256(), *(f"{name}={value}" for name, value in sorted(hashes.items()))]
+    parts = [str(SCHEMA), patcher_sha256(arch), *(f"{name}={value}" for name, value in sorted(hashes.items()))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -6,20 +6,32 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from nanonap.base.terminal import answers
-from nanonap.toolchain.patched import VARIANTS
+from nanonap.toolchain.modes import mode_of
+from nanonap.toolchain.targets import AMD64, Target
+from nanonap.trials.matrix.cells import variants_for
 from nanonap.trials.matrix.result import Result, State
 
-#: The arms, a column each.
-COLUMNS = tuple(each.name for each in VARIANTS)
 _STYLES = {State.OK: "green", State.REFUSED: "yellow", State.FAILED: "bold red"}
+
+
+def columns(results: list[Result]) -> tuple[str, ...]:
+    """The arms, a column each."""
+    return tuple(each.name for each in variants_for(target_of(results)))
+
+
+def target_of(results: list[Result]) -> Target:
+    """What the cells' programs are built for: the same in all."""
+    modes = (mode_of(each.mode) for each in results)
+    return next((mode.target for mode in modes if mode is not None), AMD64)
 
 
 def show_results(results: list[Result]) -> None:
     """One row per cell, one column per strategy; below, why a cell is not ok."""
-    table = Table("Go", "mode", *COLUMNS, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    names = columns(results)
+    table = Table("Go", "mode", *names, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for result in results:
         arms = {arm.name: arm for arm in result.arms}
-        states = (arms[name].state if name in arms else State.FAILED for name in COLUMNS)
+        states = (arms[name].state if name in arms else State.FAILED for name in names)
         table.add_row(result.release, result.mode, *(f"[{_STYLES[each]}]{each}[/]" for each in states))
     answers().print(table)
     for line in reasons(results):

@@ -23,14 +23,14 @@ from patcher.errors import NoRoom, ShapeMismatch, UnsupportedGo, UsesSynctest
 from patcher.strategies.table import STRATEGIES
 
 #: What the patcher says of a binary that it does not know; anything else that it raises is a failure.
-_REFUSALS = (NoRoom, ShapeMismatch, UnsupportedGo, UsesSynctest)
-_PLAN = "1us*20,50us*40,1ms*10,3ms*5,2500us*3"
+REFUSALS = (NoRoom, ShapeMismatch, UnsupportedGo, UsesSynctest)
+PLAN = "1us*20,50us*40,1ms*10,3ms*5,2500us*3"
 #: Whether a sample meets the new code is chance; profiles are taken, ever longer, until one does.
 _PROFILE_LENGTHS = ("700ms", "2s", "6s", "20s")
 _SHOWN = 600  # characters of a failure
 
 
-class _Failed(Exception):
+class Failed(Exception):
     """A step that did not hold; the message says what was found."""
 
 
@@ -58,10 +58,10 @@ class ArmRun:
     def run(self) -> Arm:
         """All steps, up to the first that is not ok; what was patched is reverted in any case."""
         for name, step in self._all_steps():
-            if not self._take(name, step):
+            if not self.take(name, step):
                 break
         if self.survivor.path.exists() and self.steps[-1].name != "revert":
-            self._take("revert", self._revert)
+            self.take("revert", self._revert)
         return Arm(self.variant.name, tuple(self.steps))
 
     def _all_steps(self) -> list[tuple[str, Callable[[], str]]]:
@@ -79,14 +79,15 @@ class ArmRun:
             ("revert", self._revert),
         ]
 
-    def _take(self, name: str, step: Callable[[], str]) -> bool:
+    def take(self, name: str, step: Callable[[], str]) -> bool:
+        """Take a step; whether it is ok."""
         began = time.monotonic()
         try:
             state, said = State.OK, step()
-        except _REFUSALS as error:
+        except REFUSALS as error:
             state, said = State.REFUSED if name in ("inspect", "patch") else State.FAILED, str(error)
-        except (NanonapError, Unsound, _Failed, OSError, LookupError, ValueError, subprocess.TimeoutExpired) as error:
-            state, said = State.FAILED, f"{type(error).__name__.lstrip('_')}: {error}"
+        except (NanonapError, Unsound, Failed, OSError, LookupError, ValueError, subprocess.TimeoutExpired) as error:
+            state, said = State.FAILED, f"{type(error).__name__}: {error}"
         for path in (self.programs.sleepbench, self.programs.survive, self.sleepbench, self.survivor.path):
             said = said.replace(str(path), path.name)  # where this machine keeps it is no part of the result
         line = " ".join(said.split())[:_SHOWN]
@@ -100,7 +101,7 @@ class ArmRun:
             if not seen.strategies[name].applies:
                 raise ShapeMismatch(str(seen.strategies[name].reason))
         if seen.patched:
-            raise _Failed(f"an unpatched program is said to be patched: {seen.patched}")
+            raise Failed(f"an unpatched program is said to be patched: {seen.patched}")
         return ", ".join(f"{site.function} {site.address:#x}" for site in seen.strategies[wanted[0]].sites)
 
     def _patch(self) -> str:
@@ -121,34 +122,38 @@ class ArmRun:
     def _sleep(self) -> str:
         """sleepbench: no sleep is early, and the timer slack is what was asked for."""
         answer = subprocess.run(
-            [self.sleepbench, "-plan", _PLAN, "-sleepers", "2", "-warmup", "2"],
+            [self.sleepbench, "-plan", PLAN, "-sleepers", "2", "-warmup", "2"],
             capture_output=True,
             check=False,
             timeout=60,
             env=clean_environment({}),
         )
         if answer.returncode != 0:
-            raise _Failed(f"exit status {answer.returncode}: {answer.stderr.decode(errors='replace')}")
-        line, _, body = answer.stdout.partition(b"\n")
+            raise Failed(f"exit status {answer.returncode}: {answer.stderr.decode(errors='replace')}")
+        return self._slept(answer.stdout, _timer_slack_ns())
+
+    def _slept(self, stdout: bytes, inherited_ns: int) -> str:
+        """What sleepbench told holds; without an own timer slack it has the one that it inherited."""
+        line, _, body = stdout.partition(b"\n")
         header = json.loads(line)
         requested, actual = np.frombuffer(body, "<i8").reshape(len(header["columns"]), header["n"])[:2]
         if header["truncated"] or (early := int((actual < requested).sum())):
-            raise _Failed("a run cut short" if header["truncated"] else f"{early} of {header['n']} sleeps early")
-        wanted = self.variant.slack_ns or _timer_slack_ns()
+            raise Failed("a run cut short" if header["truncated"] else f"{early} of {header['n']} sleeps early")
+        wanted = self.variant.slack_ns or inherited_ns
         if header["timer_slack_ns"] != wanted:
-            raise _Failed(f"timer slack {header['timer_slack_ns']} ns, expected {wanted} ns")
+            raise Failed(f"timer slack {header['timer_slack_ns']} ns, expected {wanted} ns")
         return f"{header['n']} sleeps, none early"
 
     def _count(self) -> str:
         """What sleepbench's runtime waits in, as strace sees it."""
         log = self.folder / "waits"
-        command = [*tracing(log), str(self.sleepbench), "-plan", _PLAN, "-sleepers", "2", "-warmup", "2"]
+        command = [*tracing(log), str(self.sleepbench), "-plan", PLAN, "-sleepers", "2", "-warmup", "2"]
         answer = subprocess.run(command, capture_output=True, check=False, timeout=300, env=clean_environment({}))
         if answer.returncode:
-            raise _Failed(f"exit status {answer.returncode}: {answer.stderr.decode(errors='replace')}")
+            raise Failed(f"exit status {answer.returncode}: {answer.stderr.decode(errors='replace')}")
         made = waits_in(log)
         if made.milliseconds or not made.precise:
-            raise _Failed(f"{made.milliseconds} waits in whole milliseconds are left, {made.precise} are precise")
+            raise Failed(f"{made.milliseconds} waits in whole milliseconds are left, {made.precise} are precise")
         return f"{made.precise} waits, none in whole milliseconds"
 
     def _collect(self) -> str:
@@ -160,18 +165,18 @@ class ArmRun:
     def _profile(self) -> str:
         for length in _PROFILE_LENGTHS:
             seen = profiled(self.survivor, self.variant.name, self.folder, length)
-            _hold(seen.findings)
+            hold(seen.findings)
             if seen.met:
                 return f"{seen.met} samples in the new code, all unwound ({length})"
-        raise _Failed(f"no sample met the new code, not even in {_PROFILE_LENGTHS[-1]}")
+        raise Failed(f"no sample met the new code, not even in {_PROFILE_LENGTHS[-1]}")
 
     def _quit(self) -> str:
         ended = quit_asleep(self.survivor, self.variant.name)
-        _hold(quit_findings(ended, self.variant.name, self.programs.ended))
+        hold(quit_findings(ended, self.variant.name, self.programs.ended))
         return "every sleeper shown as in stock"
 
     def _crash(self) -> str:
-        _hold(crash_findings(self.survivor, self.variant.name))
+        hold(crash_findings(self.survivor, self.variant.name))
         return "every thread told its stack"
 
     def _revert(self) -> str:
@@ -179,7 +184,7 @@ class ArmRun:
             if out.exists():
                 patcher.revert(out)
                 if sha256(out) != sha256(program):
-                    raise _Failed(f"{program.name} reverted is not the original: its SHA-256 differs")
+                    raise Failed(f"{program.name} reverted is not the original: its SHA-256 differs")
                 out.unlink()
         return "SHA-256 is the original's"
 
@@ -190,9 +195,10 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _hold(findings: list[str]) -> None:
+def hold(findings: list[str]) -> None:
+    """Raises Failed for any."""
     if findings:
-        raise _Failed(f"{len(findings)} findings, the first: {findings[0]}")
+        raise Failed(f"{len(findings)} findings, the first: {findings[0]}")
 
 
 def _timer_slack_ns() -> int:

@@ -51,7 +51,11 @@ def crash_findings(survivor: Survivor, variant: str) -> list[str]:
     """GOTRACEBACK=crash, for which every thread tells its stack: those in the new code tell it whole."""
     if variant == "usleep":
         return _usleep_crash_findings(survivor)
-    ended = quit_asleep(survivor, variant, GOTRACEBACK="crash")
+    return crash_told(survivor, variant, quit_asleep(survivor, variant, GOTRACEBACK="crash"))
+
+
+def crash_told(survivor: Survivor, variant: str, ended: Ended) -> list[str]:
+    """The same of one that has ended, of any variant but usleep."""
     findings = _crash_signs(ended)
     met = [each.first for each in read_threads(ended.traceback) if survivor.in_stub(ended.code.linked(each.pc))]
     least = SLEEPERS + 1 if variant == "sleep" else 1 if variant.startswith("netpoll") else 0
@@ -100,7 +104,11 @@ def profiled(survivor: Survivor, variant: str, folder: Path, length: str) -> Pro
     """
     # With more Ps than processors, thieves find work that another P is about to run, and usleep before they take it.
     environment = {"GOMAXPROCS": "8"} if variant == "usleep" else {}
-    samples = profile_of(survivor, folder, length, **environment)
+    return profile_told(survivor, variant, profile_of(survivor, folder, length, **environment))
+
+
+def profile_told(survivor: Survivor, variant: str, samples: list[Sample]) -> Profiled:
+    """The same of a profile that was taken."""
     met = [each for each in samples if survivor.in_stub(each.pc)]
     if variant == "usleep":
         return _profiled_usleep(met)

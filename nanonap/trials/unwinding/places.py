@@ -22,12 +22,17 @@ class CodeMap:
 
 
 def code_map(pid: int, path: Path) -> CodeMap:
-    """Read /proc/pid/maps (proc_pid_maps(5)) of a process that runs ``path``. Raises LookupError without code."""
-    for line in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace").splitlines():
+    """That of a process which runs ``path``. Raises LookupError without code."""
+    return code_map_in(Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace"), path)
+
+
+def code_map_in(maps: str, path: Path) -> CodeMap:
+    """Read a process's maps (proc_pid_maps(5)), in which ``path`` is what it runs. Raises LookupError without code."""
+    for line in maps.splitlines():
         span, permissions, offset, _device, _inode, *name = line.split(maxsplit=5)
         if "x" in permissions and name and name[0] == str(path.resolve()):
             return CodeMap(path, int(span.partition("-")[0], 16), int(offset, 16))
-    raise LookupError(f"process {pid} maps no code of {path}")
+    raise LookupError(f"the process maps no code of {path}")
 
 
 @cache

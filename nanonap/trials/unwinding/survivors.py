@@ -78,14 +78,18 @@ class Survivor:
 
     def figures(self, *options: str | Path, **environment: str) -> dict[str, Any]:
         """The figures of a run. Raises Unsound unless all that holds for every mode does."""
-        answer = self.run(*options, **environment)
-        said = f"{' '.join(map(str, options))}: exit status {answer.returncode}: {(answer.stdout + answer.stderr)}"
-        if answer.returncode != 0:
-            raise Unsound(said[:_SHOWN])
-        figures: dict[str, Any] = json.loads(answer.stdout)
-        if not figures["ok"] or figures["sleeps"] == 0 or figures["early"] or figures["corrupted"]:
-            raise Unsound(said[:_SHOWN])
-        return figures
+        return sound(options, self.run(*options, **environment))
+
+
+def sound(options: Sequence[str | Path], answer: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
+    """The figures of a run that has ended. Raises Unsound unless all that holds for every mode does."""
+    said = f"{' '.join(map(str, options))}: exit status {answer.returncode}: {(answer.stdout + answer.stderr)}"
+    if answer.returncode != 0:
+        raise Unsound(said[:_SHOWN])
+    figures: dict[str, Any] = json.loads(answer.stdout)
+    if not figures["ok"] or figures["sleeps"] == 0 or figures["early"] or figures["corrupted"]:
+        raise Unsound(said[:_SHOWN])
+    return figures
 
 
 def process_of(command: Sequence[str | Path], own: dict[str, str]) -> subprocess.Popen[str]:

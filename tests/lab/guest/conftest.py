@@ -8,6 +8,7 @@ import pytest
 from nanonap.lab.ground.errors import QuotaUnavailable
 from nanonap.lab.guest.backend import GuestBackend, GuestDockerBackend, GuestSystemdBackend
 from nanonap.lab.guest.image import check_host
+from nanonap.lab.guest.other import GuestArm64Backend
 
 Kind = TypeVar("Kind", bound=GuestBackend)
 
@@ -19,6 +20,14 @@ def what_a_guest_needs() -> None:
         check_host("guest")
     except QuotaUnavailable as missing:
         pytest.skip(f"needs a guest: {missing}")
+
+
+@pytest.fixture(scope="session")
+def arm64_guest(what_an_arm64_guest_needs: None) -> GuestArm64Backend:
+    """The backend, ready: each of its commands is a boot."""
+    backend = GuestArm64Backend()
+    backend.prepare()
+    return backend
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import nanonap.lab.guest.machine
+import nanonap.lab.guest.qemu
 from nanonap.base.paths import PROJECT
 from nanonap.base.processes import started
 from nanonap.lab.ground.errors import QuotaUnavailable
@@ -57,7 +58,7 @@ def test_a_boot_that_fails_is_said_with_the_consoles_last_words_and_leaves_nothi
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setitem(nanonap.lab.guest.machine.INITS, "bare", "/no/such/init")
-    monkeypatch.setattr(nanonap.lab.guest.machine, "_LAST_CONSOLE", tmp_path / "console")
+    monkeypatch.setattr(nanonap.lab.guest.qemu, "_LAST_CONSOLE", tmp_path / "console")
     made = image("guest")
     guard.watch_path(tmp_path / "nothing")  # the watchdog is a child as well
     before = _children(os.getpid())
@@ -72,14 +73,14 @@ def test_a_boot_that_fails_is_said_with_the_consoles_last_words_and_leaves_nothi
 def test_a_boot_that_takes_too_long_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setitem(nanonap.lab.guest.machine.BOOT_PATIENCE_S, "tcg", 0.5)
-    monkeypatch.setattr(nanonap.lab.guest.machine, "_LAST_CONSOLE", tmp_path / "console")
+    monkeypatch.setattr(nanonap.lab.guest.qemu, "_LAST_CONSOLE", tmp_path / "console")
     with pytest.raises(QuotaUnavailable, match=r"did not boot within"):
         Machine(image("guest"), "bare", "guest", "tcg")
     assert not list(tmp_path.glob("nanonap-guest-*"))
 
 
 def test_a_closed_guest_does_not_answer_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(nanonap.lab.guest.machine, "_LAST_CONSOLE", tmp_path / "console")
+    monkeypatch.setattr(nanonap.lab.guest.qemu, "_LAST_CONSOLE", tmp_path / "console")
     machine = Machine(image("guest"), "bare", "guest", "tcg")
     machine.close()
     machine.close()

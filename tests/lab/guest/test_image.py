@@ -14,7 +14,7 @@ import nanonap.lab.guest.kinds
 from nanonap.base.paths import PROJECT
 from nanonap.lab.ground.errors import QuotaUnavailable
 from nanonap.lab.guest.image import check_host, image, recipe_key
-from nanonap.lab.guest.kinds import DOCKER, KINDS, PLAIN, RECIPE, Kind
+from nanonap.lab.guest.kinds import DOCKER, JOBS, KINDS, PLAIN, RECIPE, Kind
 from tests.patience import PATIENCE_S, wait_until
 
 
@@ -23,6 +23,23 @@ def test_what_is_missing_is_named_with_the_command_that_gives_it(monkeypatch: py
     with pytest.raises(QuotaUnavailable) as caught:
         check_host("guest")
     assert caught.value.remedy.startswith("apt-get install --no-install-recommends qemu-system-x86 mmdebstrap")
+
+
+def test_another_processors_guest_needs_another_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(QuotaUnavailable, match="not installed: qemu-system-arm") as caught:
+        check_host("guest-arm64", JOBS)
+    assert caught.value.remedy.startswith("apt-get install --no-install-recommends qemu-system-arm mmdebstrap")
+
+
+def test_a_whole_guest_is_of_this_processor_and_one_of_packages_that_are_only_unpacked_of_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    with pytest.raises(QuotaUnavailable, match="the guest is linux/amd64, this is riscv64"):
+        check_host("guest")
+    monkeypatch.setattr(nanonap.lab.guest.image, "_where", lambda command: command)
+    check_host("guest-arm64", JOBS)
 
 
 def test_another_recipe_is_another_image(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -35,6 +52,10 @@ def test_another_recipe_is_another_image(monkeypatch: pytest.MonkeyPatch, tmp_pa
         stream.write("\n")
     assert recipe_key(PLAIN) == before[0]
     assert recipe_key(DOCKER) != before[1]
+    with (recipe / "jobs/init.sh").open("a") as stream:
+        stream.write("\n")
+    assert recipe_key(PLAIN) == before[0]
+    assert recipe_key(JOBS) != before[2]
     with (recipe / "initramfs.sh").open("a") as stream:
         stream.write("# changed\n")
     assert recipe_key(PLAIN) != before[0]
@@ -46,7 +67,7 @@ def test_a_new_image_leaves_those_of_other_kinds_and_removes_what_no_recipe_make
     def make(backend: str, target: Path, kind: Kind) -> None:
         target.mkdir()
 
-    monkeypatch.setattr(nanonap.lab.guest.image, "check_host", lambda backend: None)
+    monkeypatch.setattr(nanonap.lab.guest.image, "check_host", lambda backend, kind: None)
     monkeypatch.setattr(nanonap.lab.guest.image, "_make", make)
     (tmp_path / "0123456789abcdef").mkdir()
     made = [image("guest", tmp_path, kind).folder for kind in KINDS]

@@ -14,15 +14,14 @@ from patcher.golang.image import read_image
 from patcher.golang.seccomp import find_filters
 from patcher.golang.waits import NETPOLL
 from patcher.wait import Wait
-from tests.patcher.arm64.builds import MODES, build
+from tests.patcher.arm64.builds import NAMES, build
 from tests.soon import soon
 
 RELEASES = installed_releases(say=False)
-BUILDS = [(go, mode) for go in RELEASES for mode in MODES]
-QUICK = [BUILDS.index((NEWEST, "arm64"))]
+BUILDS = [(go, mode) for go in RELEASES for mode in NAMES]
+QUICK = [BUILDS.index((NEWEST, "default"))]
 LONG = [
-    BUILDS.index(each)
-    for each in ((NEWEST, "arm64-pie"), (NEWEST, "arm64-noopt"), (RELEASES[0], "arm64"), (RELEASES[0], "arm64-pie"))
+    BUILDS.index(each) for each in ((NEWEST, "pie"), (NEWEST, "noopt"), (RELEASES[0], "default"), (RELEASES[0], "pie"))
 ]
 WAITS = {
     "precise": Wait(),

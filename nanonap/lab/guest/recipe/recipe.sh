@@ -13,17 +13,8 @@ mkdir "$root/out"
 # Where mmdebstrap was started another user may not be, and this may run as one (its mode unshare).
 cd "$work"
 
-# Fetched with the guest's own package lists, so that the host may be another release of another distribution.
-(
-    cd "$work"
-    export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
-    kernel=$(apt-cache depends --no-recommends --no-suggests linux-image-cloud-amd64 | sed -n 's/.*Depends: *//p' | head -n 1)
-    apt-get -q -o APT::Sandbox::User=root download "$kernel" busybox-static
-    for package in *.deb; do
-        dpkg-deb --field "$package" Package Version | sed 's/^[A-Za-z]*: //' | paste -d ' ' - - >> packages.txt
-        dpkg-deb --extract "$package" unpacked
-    done
-)
+. "$recipe/kernel.sh"
+unpack_kernel busybox-static
 cp "$work"/unpacked/boot/vmlinuz-* "$root/out/vmlinuz"
 chroot "$root" dpkg-query --show --showformat '${Package} ${Version}\n' | cat "$work/packages.txt" - > "$root/out/packages.txt"
 
