@@ -81,7 +81,7 @@ def arm(tmp_path: Path) -> ArmElsewhere:
     sleepbench, survive = (
         build(NEWEST, programs=(each,), out=TRIED, target=ARM64)[0].path for each in ("sleepbench", "survive")
     )
-    return ArmElsewhere(variant_of("netpoll+slack1"), sleepbench, survive, tmp_path, "arm64-default")
+    return ArmElsewhere(variant_of("netpoll+slack1"), sleepbench, survive, tmp_path)
 
 
 RIGHT = {each: FLOOR[each] + 9_000 for each in FLOOR}

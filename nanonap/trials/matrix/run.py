@@ -138,7 +138,7 @@ def _run_elsewhere(
     refuse = build_one(go, MODES["default"].on(mode.target), "refuse", built).path
     backend = guest_for(mode.target)
     backend.prepare()
-    return run_elsewhere(variants, sleepbench, survive, work, mode.name, Guest(backend, refuse))
+    return run_elsewhere(variants, sleepbench, survive, work, Guest(backend, refuse))
 
 
 def _result(

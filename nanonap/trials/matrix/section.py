@@ -14,8 +14,8 @@ _SECTION = """
 ## linux/{arch}
 `invoke matrix --arch {arch}`: {cells} cells, {counts}; {dates}. SHA-256 of `patcher/` without {aside} and other
 instruction sets: {patcher}…. The programs are built and patched on linux/amd64, and run in the [emulated
-machine](quota.md#the-guest-for-linux{arch}), whose clock
-counts instructions. **No real {arch} processor has run them.** The steps are those above, and besides:
+machine](quota.md#the-guest-for-linux{arch}), whose clock counts instructions. **No real {arch} processor has run
+them.** The steps are those above, and besides:
 
 | step | what must hold |
 |---|---|
@@ -23,8 +23,6 @@ counts instructions. **No real {arch} processor has run them.** The steps are th
 | refuse | each new system call is refused by a filter, with ENOSYS and with EPERM: no sleep is early, the slack stays |
 | preempt | sleepers beside a goroutine that computes on the only CPU and never yields |
 | strain | `survive` under signals at 1 kHz, growing stacks, child processes, and I/O |
-
-In the modes `noopt` and `race` the bound of `precise` is 60 µs: more instructions do the same.
 
 {table}
 {reasons}<!-- matrix {arch}: end -->
