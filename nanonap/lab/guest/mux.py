@@ -26,7 +26,8 @@ class Mux:
         """``descriptor`` is read and written until its end; ``on_open`` gets each channel the other end opens,
         in a thread of its own, and closes it.
         """
-        self._descriptor = descriptor
+        # One of its own, closed when no thread writes any more: the owner's number may soon be another file's.
+        self._descriptor = os.dup(descriptor)
         self._on_open = on_open
         self._writing = threading.Lock()
         self._numbers = itertools.count(1)
@@ -50,6 +51,7 @@ class Mux:
                 left = list(self._channels.values())
             for waiting in left:
                 waiting.put(None)
+            self._close_after_the_last()
 
     def open(self) -> socket.socket:
         """A new channel to the other end."""
@@ -60,22 +62,27 @@ class Mux:
     def attach(self, stream: socket.socket) -> None:
         """Make a channel of a socket, which belongs to this object from now on."""
         number = next(self._numbers)
+        waiting = self._waiting(number)
         with contextlib.suppress(OSError):  # with the descriptor ended, the channel ends at once
             self._send(number, _OPEN)
-        self._carry(number, stream)
+        self._carry(number, stream, waiting)
 
     def _opened(self, number: int) -> None:
         ours, theirs = socket.socketpair()
-        self._carry(number, theirs)
+        self._carry(number, theirs, self._waiting(number))
         if self._on_open is not None:
             threading.Thread(target=self._on_open, args=(ours,), daemon=True).start()
 
-    def _carry(self, number: int, stream: socket.socket) -> None:
+    def _waiting(self, number: int) -> "queue.SimpleQueue[bytes | None]":
+        """What the channel of that number is given."""
         waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         with self._lock:
             self._channels[number] = waiting
             if self._ended:
                 waiting.put(None)
+        return waiting
+
+    def _carry(self, number: int, stream: socket.socket, waiting: "queue.SimpleQueue[bytes | None]") -> None:
         threading.Thread(target=self._outward, args=(number, stream, waiting), daemon=True).start()
         threading.Thread(target=self._inward, args=(stream, waiting), daemon=True).start()
 
@@ -88,6 +95,7 @@ class Mux:
         with self._lock:
             self._channels.pop(number, None)
         waiting.put(None)
+        self._close_after_the_last()
 
     @staticmethod
     def _inward(stream: socket.socket, waiting: "queue.SimpleQueue[bytes | None]") -> None:
@@ -98,6 +106,12 @@ class Mux:
         with contextlib.suppress(OSError):
             stream.shutdown(socket.SHUT_RDWR)
         stream.close()
+
+    def _close_after_the_last(self) -> None:
+        with self._lock:
+            if self._ended and not self._channels and self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
 
     def _send(self, number: int, kind: int, data: bytes = b"") -> None:
         frame = memoryview(_FRAME.pack(number, kind, len(data)) + data)

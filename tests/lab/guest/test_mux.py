@@ -1,5 +1,6 @@
 """Many lines over one, both ends on this host."""
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from nanonap.lab.guest.wire import (
     limits_to_json,
 )
 from tests.lab.guest.inside import KINDS
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, wait_until
 
 
 def _echo(stream: socket.socket) -> None:
@@ -70,6 +71,27 @@ def test_a_channel_that_nobody_reads_stops_no_other(near: tuple[Mux, socket.sock
     assert len(stuck.receive()[1]) == 4_000_000
     stuck.close()
     other.close()
+
+
+def test_what_ends_late_is_never_written_to_a_file_that_has_got_the_lines_number() -> None:
+    here, there = socket.socketpair()
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    mux, number = Mux(here.fileno()), here.fileno()
+    carrying = threading.Thread(target=mux.run)
+    carrying.start()
+    channel = mux.open()
+    with mux._writing:  # what the channel still says waits for this
+        there.close()
+        carrying.join(PATIENCE_S)
+        here.close()
+        os.dup2(writing, number)
+    wait_until(lambda: not mux._channels)
+    with pytest.raises(BlockingIOError):
+        os.read(reading, 1)
+    channel.close()
+    for each in (reading, writing, number):
+        os.close(each)
 
 
 def test_when_the_line_is_cut_every_channel_ends_and_a_new_one_at_once(near: tuple[Mux, socket.socket]) -> None:
