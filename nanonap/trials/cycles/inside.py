@@ -1,4 +1,4 @@
-"""What runs in a machine for another processor: a cell's two processes, changed by scripts that come with them."""
+"""What runs in a machine for another processor: a cell's processes, changed by scripts that come with them."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import random
 import sys
 from pathlib import Path
 
-from nanonap.trials.cycles.part import STRAINS, run_part
+from nanonap.trials.cycles.part import SLOW_STRAINS, run_part
 from nanonap.trials.cycles.plans import Plans
 from patcher.answers import decode
 
@@ -17,7 +17,8 @@ def main() -> None:
     file, path, cycles, kills, seed = sys.argv[1:]
     plans = decode(Plans, json.loads(Path(file).read_bytes()))
     dice = random.Random(int(seed))  # noqa: S311 - moments, not secrets
-    parts = [run_part(Path(path), each, int(cycles) // 2, int(kills) // 2, dice, plans) for each in STRAINS]
+    share = [int(each) // len(SLOW_STRAINS) for each in (cycles, kills)]
+    parts = [run_part(Path(path), each, share[0], share[1], dice, plans) for each in SLOW_STRAINS]
     print(json.dumps({"on": f"Linux {platform.release()}, {os.cpu_count()} CPU, emulated", "parts": parts}))
 
 

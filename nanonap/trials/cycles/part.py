@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +21,52 @@ from patcher.live import agent
 
 _LIMIT_S = 0.2
 _QUANTILES = (0.5, 0.9, 0.99)
-_KILLED_WITHIN_S = 0.006  # of a try's begin
+_KILLED_S = (0.0, 0.006)  # behind a try's begin
+_APART_S = 0.01  # changes of a slow process, which else would do nothing but be changed
+
+
+@dataclass(frozen=True)
+class Strain:
+    """What a process is under: its strains, and how many goroutines sleep."""
+
+    names: str
+    sleepers: int = 200
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """For the program's command line."""
+        return "-strains", self.names, "-sleepers", str(self.sleepers)
 
 
 #: The strains of a cell's two processes: a collector that never pauses leaves few threads to wait, so one has none.
-STRAINS = ("exec,gc,http,prof,sleep,threads,urg", "exec,http,prof,sleep,threads,urg")
+STRAINS = (Strain("exec,gc,http,prof,sleep,threads,urg"), Strain("exec,http,prof,sleep,threads,urg"))
+#: An emulated processor has no time left for any to wait under these: two more processes have.
+SLOW_STRAINS = (*STRAINS, Strain("sleep", 4), Strain("sleep,urg", 4))
 
 
 def run_part(
-    path: Path, strains: str, cycles: int, kills: int, dice: random.Random, plans: Plans | None = None
+    path: Path, strain: Strain, cycles: int, kills: int, dice: random.Random, plans: Plans | None = None
 ) -> dict[str, Any]:
     """One process: what came of it, as JSON holds it. With ``plans`` nothing is planned here."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, 0)  # its processes' own
-    with tempfile.TemporaryDirectory() as folder, subject(path, Path(folder) / "record", strains, plans) as target:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subject(path, Path(folder) / "record", *strain.words, plans=plans) as target,
+    ):
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
         with contextlib.suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, 0, -20)
-        told: dict[str, Any] = {"strains": strains, **_cycle(target, cycles)}
-        # A try takes some milliseconds, on an emulated processor more.
-        within_s = _KILLED_WITHIN_S if plans is None else told["seconds"] / max(told["changes"], 1)
-        told["kills"] = _kill(target, kills, dice, within_s)
+        told: dict[str, Any] = {"strains": strain.names, **_cycle(target, cycles, 0 if plans is None else _APART_S)}
+        # On an emulated processor a try takes longer, and holds the process near its end.
+        try_s = told["seconds"] / max(told["changes"], 1) - _APART_S
+        told["kills"] = _kill(target, kills, dice, _KILLED_S if plans is None else (try_s / 2, try_s))
         told["process"] = target.end()
     return told
 
 
-def _cycle(target: Subject, cycles: int) -> dict[str, Any]:
+def _cycle(target: Subject, cycles: int, apart_s: float) -> dict[str, Any]:
     pauses: list[int] = []
     tries, moved, refused = 0, 0, None
     begun = time.monotonic()
@@ -59,6 +79,8 @@ def _cycle(target: Subject, cycles: int) -> dict[str, Any]:
         pauses.append(done["pause_ns"])
         tries += done["tries"] - 1
         moved += done["moved"]
+        if apart_s:
+            time.sleep(apart_s)
     pauses.sort()
     return {
         "changes": len(pauses),
@@ -71,14 +93,14 @@ def _cycle(target: Subject, cycles: int) -> dict[str, Any]:
     }
 
 
-def _kill(target: Subject, kills: int, dice: random.Random, within_s: float) -> dict[str, Any]:
+def _kill(target: Subject, kills: int, dice: random.Random, span_s: tuple[float, float]) -> dict[str, Any]:
     """Kill the agent's try at random moments, every other one in the write loop; recover by the next command."""
     states: Counter[str] = Counter()
     stopped = 0
     for number in range(kills):
         action = "eject" if target.state() == "injected" else "inject"
         request = target.request(action)
-        stopped += _killed(target, request, dice, within_s, in_writes=number % 2 == 1)
+        stopped += _killed(target, request, dice, span_s, in_writes=number % 2 == 1)
         if not target.alive:
             return {"made": number + 1, "dead": 1, "after": dict(states), "held": stopped, "unrecovered": 0}
         states[target.state()] += 1
@@ -88,7 +110,9 @@ def _kill(target: Subject, kills: int, dice: random.Random, within_s: float) -> 
     return {"made": kills, "dead": 0, "after": dict(states), "held": stopped, "unrecovered": 0}
 
 
-def _killed(target: Subject, request: agent.Request, dice: random.Random, within_s: float, *, in_writes: bool) -> int:
+def _killed(
+    target: Subject, request: agent.Request, dice: random.Random, span_s: tuple[float, float], *, in_writes: bool
+) -> int:
     """1 where the target stood when the try was killed."""
     writes = sum(len(each.writes) for each in request.script.sites)
     last = dice.randint(0, writes)
@@ -100,7 +124,7 @@ def _killed(target: Subject, request: agent.Request, dice: random.Random, within
             agent.attempt(request, _LIMIT_S)
         os._exit(0)
     if not in_writes:
-        time.sleep(dice.uniform(0, within_s))
+        time.sleep(dice.uniform(*span_s))
     else:
         time.sleep(0.001)
     standing = target.alive and _stands(target.pid)

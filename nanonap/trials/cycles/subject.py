@@ -97,9 +97,8 @@ def _at(data: bytes | int) -> bytes:
 
 
 @contextlib.contextmanager
-def subject(path: Path, record: Path, strains: str | None = None, plans: Plans | None = None) -> Iterator[Subject]:
+def subject(path: Path, record: Path, *words: str, plans: Plans | None = None) -> Iterator[Subject]:
     """A process of the program, under way; killed behind the block where it still runs. ``plans``: as ``foresee``."""
-    words = ["-strains", strains] if strains else []
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
             [path, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
