@@ -35,6 +35,10 @@ def test_a_wait_in_one_page_is_stock_or_injected_whenever_the_agent_dies() -> No
     assert {state for each in cell["parts"] for state in each["kills"]["after"]} <= {"stock", "injected"}
 
 
+#: Mode, changes there and back, kills.
+ON_ARM64 = [("default", 20, 8), ("default", 500, 60), ("crossing", 100, 60), ("pie", 100, 20)]
+
+
 @pytest.fixture(scope="module")
 def _an_arm64_guest() -> None:
     try:
@@ -44,11 +48,9 @@ def _an_arm64_guest() -> None:
 
 
 @pytest.mark.usefixtures("_an_arm64_guest")
-@pytest.mark.parametrize(
-    ("mode", "count", "kills"),
-    soon([("default", 20, 8), ("default", 500, 60), ("crossing", 100, 60), ("pie", 100, 20)], long=(0,)),
-)
-def test_on_another_processor_too(mode: str, count: int, kills: int) -> None:
+@pytest.mark.parametrize("case", soon(ON_ARM64, long=(0,)), ids=str)
+def test_on_another_processor_too(case: tuple[str, int, int]) -> None:
+    mode, count, kills = case
     (cell,) = run_cycles(NEWEST, mode, count, kills, 1, "arm64")
     assert problem(cell) is None
     assert cell["mode"] == f"arm64-{mode}"

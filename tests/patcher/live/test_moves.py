@@ -122,11 +122,15 @@ def _damaged(abi: Abi, table: Table, spot: Spot) -> dict[str, Table]:
     beside = replace(move, load={register: slot + 8 for register, slot in move.load.items()})
     wrong = {
         "the delay from a wrong slot": with_place(again, Place(always=beside)),
-        "the delay not loaded": with_place(again, Place(always=replace(move, load={}))),
         "the stack moved": with_place(again, Place(always=replace(move, pop=8))),
         "no events though none was asked for": with_place(again, Place(always=result(0))),
         "left where it stands": Table(table.ranges, [*table.stay, again], left, *others),
     }
+    # Where the descriptor has a register of its own, stock's conversion leaves the delay in its own, too.
+    kept = spot.site.descriptor is not None
+    if not kept or by_result is not None:
+        gone = max(at for at, each in table.places.items() if each.always and each.always.load) if kept else again
+        wrong["the delay not loaded"] = with_place(gone, Place(always=replace(move, load={})))
     if by_result is not None:
         place = table.places[by_result]
         wrong["events waited for again"] = with_place(by_result, Place(done=place.otherwise))
