@@ -43,6 +43,7 @@ def matrix(
         "count": "how often each process is injected and ejected (default 2000)",
         "kills": "how often the agent is killed while it changes a process (default 200)",
         "seed": "seed of the moments at which it is killed (default 1)",
+        "arch": "the programs' processor: amd64 (default), or arm64, in an emulated machine, a hundred times as slow",
         "markdown": "also write the table to this file, as a page",
         "json": JSON_HELP,
     }
@@ -55,6 +56,7 @@ def cycles(
     count: str = "2000",
     kills: str = "200",
     seed: str = "1",
+    arch: str = "amd64",
     markdown: str | None = None,
     json: bool = False,
 ) -> None:
@@ -64,7 +66,8 @@ def cycles(
 
     if markdown is not None:
         check_place(Path(markdown))
-    results = run_cycles(go, mode, whole("count", count) or 0, whole("kills", kills) or 0, whole("seed", seed) or 0)
+    numbers = (whole("count", count) or 0, whole("kills", kills) or 0, whole("seed", seed) or 0)
+    results = run_cycles(go, mode, *numbers, arch)
     show_json({"cells": results}) if json else show_cycles(results)
     if markdown is not None:
         write_page(Path(markdown), results)

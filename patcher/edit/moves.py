@@ -8,17 +8,21 @@ from dataclasses import dataclass, field
 from patcher.answers import Signed
 
 EINTR = 4
+INT = 4  # bytes that ``Move.read`` reads, with their sign
 WAYS = ("always", "done", "interrupted", "otherwise")
 
 
 @dataclass(frozen=True)
 class Move:
     """Where a thread is put: at ``go``, with ``pop`` bytes taken off its stack, then registers from ``load`` (how
-    far from the stack pointer) and by ``set`` (values). All others stay as they are.
+    far from the stack pointer a word lies), ``read`` (where an int of the program lies), by ``point`` (addresses) and
+    by ``set`` (values). All others stay as they are.
     """
 
     go: int
     load: dict[str, Signed] = field(default_factory=dict)
+    read: dict[str, int] = field(default_factory=dict)
+    point: dict[str, int] = field(default_factory=dict)
     set: dict[str, Signed] = field(default_factory=dict)
     pop: int = 0
 

@@ -10,6 +10,7 @@ from patcher.file.content import Content
 from patcher.isa.flow import Flow
 from patcher.isa.instruction import Instruction
 from patcher.isa.processor import Processor
+from patcher.isa.threads import Threads
 
 
 @dataclass(frozen=True)
@@ -45,26 +46,29 @@ class Abi:
 
 @dataclass(frozen=True)
 class Isa:
-    """An instruction set. ``name`` as GOARCH has it, ``machine`` as ELF has it (e_machine), ``relative`` the kind of an
-    ELF relocation that adds where the program lies.
+    """An instruction set. ``name`` as GOARCH has it, ``machine`` as ELF has it (e_machine), ``kernel`` as uname(2) has
+    it, ``relative`` the kind of an ELF relocation that adds where the program lies.
 
     ``page``: the bytes to which Go's linker aligns segments (cmd/link, FlagRound); ``quantum``: the bytes by which Go's
-    tables count PCs. ``trap`` fills where no code runs, ``nop`` where it runs on,
-    ``padding`` is what Go's linker puts between functions. ``used`` are the mnemonics that a stub
-    may hold. ``system_calls`` are the numbers of those that the patcher knows.
+    tables count PCs. ``trap`` fills where no code runs, ``nop`` where it runs on, ``padding`` is what Go's linker puts
+    between functions, ``breakpoints`` what debuggers and uprobes put over code, each of so many bytes. ``used`` are the
+    mnemonics that a stub may hold. ``system_calls`` are the numbers of those that the patcher knows.
     """
 
     name: str
     machine: int
+    kernel: str
     relative: int
     page: int
     quantum: int
     trap: bytes
     nop: bytes
     padding: bytes
+    breakpoints: tuple[bytes, ...]
     used: frozenset[str]
     system_calls: Mapping[str, int]
     abi: Abi
+    threads: Threads
 
     #: (code, address): the instructions of the code at the virtual address, up to the first byte that is none.
     decode: Callable[[bytes, int], Iterator[Instruction]]

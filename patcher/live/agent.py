@@ -169,7 +169,7 @@ def attempt(request: Request, limit_s: float) -> Done:
     with held(pid, limit_s, opened) as stops:
         _check_memory(request, memory)
         if not request.accept_seccomp:
-            filters.check(pid, list(stops), _asked(script, memory.bias))
+            _check_filters(request, list(stops), memory.bias)
         tables = [each.table for each in script.sites if each.writes]
         moves = moves_of(list(stops), tables, memory, scan_all=script.cgo)
         done.threads, done.moved = len(stops), len(moves)
@@ -200,7 +200,7 @@ def _rehearse(request: Request, limit_s: float) -> None:
         _check_identity(request)
         with held(child, limit_s) as stops:
             _check_memory(request, memory)
-            filters.check(request.pid, list(stops), _asked(request.script, bias))
+            _check_filters(request, list(stops), bias)
             tables = [each.table for each in request.script.sites]
             moves_of(list(stops), tables, memory, scan_all=False)
             with open(f"/proc/{child}/mem", "r+b", buffering=0) as stream:  # noqa: PTH123 - as above
@@ -232,8 +232,9 @@ def _check_memory(request: Request, memory: Memory) -> None:
             )
 
 
-def _asked(script: Script, bias: int) -> list[filters.Asked]:
-    return [filters.Asked(number, counter + bias) for number, counter in script.asks]
+def _check_filters(request: Request, tids: list[int], bias: int) -> None:
+    asked = [filters.Asked(number, counter + bias) for number, counter in request.script.asks]
+    filters.check(request.pid, tids, asked, request.script.calls)
 
 
 def _write(request: Request, memory: Memory) -> int:

@@ -3,11 +3,11 @@
 import operator
 import os
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from patcher.errors import InternalFault
-from patcher.isa.amd64.threads import AUDIT_ARCH
+from patcher.isa.table import HERE
 from patcher.live import ptrace
 from patcher.live.errors import SeccompKills, SeccompUnreadable
 from patcher.live.stopping import status_of
@@ -56,10 +56,11 @@ class Asked:
     number: int
     counter: int
     arguments: tuple[int, ...] = (0,) * 6
+    arch: int = HERE.threads.AUDIT_ARCH
 
     def packed(self) -> bytes:
         """The bytes that a filter may load from."""
-        return struct.pack("<IIQ6Q", self.number, AUDIT_ARCH, self.counter, *self.arguments)
+        return struct.pack("<IIQ6Q", self.number, self.arch, self.counter, *self.arguments)
 
 
 def verdict(programs: Iterable[bytes], asked: Asked) -> int:
@@ -152,9 +153,9 @@ class _Machine:
         return k  # BPF_IMM
 
 
-def check(pid: int, tids: Sequence[int], asked: Sequence[Asked]) -> None:
-    """No stopped thread may be killed by what it newly calls; filters are per thread. Raises SeccompKills,
-    SeccompUnreadable.
+def check(pid: int, tids: Sequence[int], asked: Sequence[Asked], calls: Mapping[str, int]) -> None:
+    """No stopped thread may be killed by what it newly calls; filters are per thread. ``calls``: the numbers of all
+    that a stub calls, by name. Raises SeccompKills, SeccompUnreadable.
     """
     if not asked:
         return
@@ -167,9 +168,10 @@ def check(pid: int, tids: Sequence[int], asked: Sequence[Asked]) -> None:
             harm = [(each, why) for each in asked if (why := harms(verdict(programs, each)))]
             known[programs] = f"{harm[0][1]} at system call {harm[0][0].number}" if harm else None
         if why := known[programs]:
+            names = " and ".join(f"{name} ({number})" for name, number in calls.items())
             raise SeccompKills(
-                f"process {pid}: its seccomp filter {why}, which it would newly make (thread {tid}): allow "
-                "epoll_pwait2 (441) and epoll_pwait (281) in the filter's profile and restart the process"
+                f"process {pid}: its seccomp filter {why}, which it would newly make (thread {tid}): allow {names} in "
+                "the filter's profile and restart the process"
             )
 
 

@@ -5,11 +5,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from patcher.edit.moves import Place, Table
-from patcher.isa.amd64 import threads
+from patcher.edit.moves import INT, Place, Table
+from patcher.isa.table import HERE
 from patcher.live import ptrace
 from patcher.live.stopping import Doubt
 
+_threads = HERE.threads
 _WORD = 8
 _SCANNED = 64 << 10  # bytes of a stack: a signal stack of Go's has 32 KiB (runtime/os_linux.go, mpreinit)
 _MINUS_ONE = (1 << 64) - 1
@@ -48,6 +49,13 @@ class Memory:
             raise Doubt(f"nothing can be read at {address:#x}")
         return int.from_bytes(data, "little")
 
+    def number(self, address: int) -> int:
+        """The int at an address as linked. Raises Doubt where there is none."""
+        data = self.linked(address, INT)
+        if len(data) < INT:
+            raise Doubt(f"nothing can be read at {address:#x}, as linked")
+        return int.from_bytes(data, "little", signed=True)
+
 
 def moves_of(
     tids: Sequence[int], tables: Sequence[Table], memory: Memory, *, scan_all: bool
@@ -60,8 +68,8 @@ def moves_of(
     moves: dict[int, dict[str, int]] = {}
     spans = [(*span, table) for table in tables for span in (*table.ranges, table.callee)]
     for tid in tids:
-        counter, selector, stack, blocked = ptrace.look(tid)
-        if selector != threads.CODE_SELECTOR:
+        counter, mode, stack, blocked = ptrace.look(tid)
+        if mode != _threads.MODE:
             raise Doubt(f"thread {tid} does not run 64-bit code")
         if scan_all or blocked:
             _check_frames(tid, stack, tables, memory)
@@ -86,19 +94,22 @@ def rehearse(tid: int, tables: Sequence[Table], memory: Memory) -> None:
 
 def _moved(tid: int, counter: int, stack: int, place: Place, memory: Memory) -> dict[str, int]:
     registers = ptrace.registers(tid)
-    result = registers[threads.RESULT] & 0xFFFFFFFF
+    result = registers[_threads.RESULT] & 0xFFFFFFFF
     _, move = place.chosen(result - (result >> 31 << 32))
     if move is None:
         raise Doubt(f"thread {tid} stands at {counter - memory.bias:#x}, in the wait's code")
     values = dict(registers)
     stack_pointer = stack + move.pop
-    values[threads.STACK_POINTER] = stack_pointer
+    values[_threads.STACK_POINTER] = stack_pointer
     for name, offset in move.load.items():
         values[name] = memory.word(stack_pointer + offset)
+    for name, address in move.read.items():
+        values[name] = memory.number(address)
+    for name, address in move.point.items():
+        values[name] = address + memory.bias
     values.update(move.set)
-    values[threads.PROGRAM_COUNTER] = move.go + memory.bias
-    # It is in no system call any more: the kernel must not begin one anew by moving the counter back.
-    values[threads.IN_SYSTEM_CALL] = _MINUS_ONE
+    values[_threads.PROGRAM_COUNTER] = move.go + memory.bias
+    values.update(_threads.OUT_OF_CALL)
     return {name: value & _MINUS_ONE for name, value in values.items()}
 
 
@@ -114,7 +125,7 @@ def _place(at: int, stack: int, table: Table, memory: Memory) -> Place | None:
 def _check_frames(tid: int, stack: int, tables: Sequence[Table], memory: Memory) -> None:
     """A thread in a signal handler comes back to where its frame says. Raises Doubt where that is in the code."""
     start = stack & -_WORD
-    for counter in threads.interrupted_at(memory.at(start, _SCANNED)):
+    for counter in _threads.interrupted_at(memory.at(start, _SCANNED)):
         at = counter - memory.bias
         for table in tables:
             ranges = [*table.ranges, table.callee]

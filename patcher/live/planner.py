@@ -34,7 +34,7 @@ from patcher.live.spots import (
 from patcher.planning import prove_plan, refuse_unfit
 from patcher.rewrite import check_edits
 from patcher.strategies.netpoll import NAME
-from patcher.strategies.netpoll.amd64_cave import laid
+from patcher.strategies.netpoll.cave import laid
 from patcher.strategies.netpoll.moves_proof import Code, prove_code, prove_moves
 from patcher.strategies.strategy import Options
 from patcher.wait import Wait, wait_of
@@ -47,10 +47,9 @@ _NEW_CALLS = ("epoll_pwait2", "epoll_pwait")  # what a stub asks the kernel for 
 Memory = list[tuple[int, str]]  # (address as linked, bytes in hex): what the process has there
 
 
-def spans(path: Path) -> Spans:
+def spans(path: Path, machine: str) -> Spans:
     """What of a process's memory must be known. Raises as ``planned`` for the program."""
-    functions = Functions(read_image(path))
-    refuse_unfit(functions)
+    functions = _functions(path, machine)
     found: list[tuple[int, int]] = []
     for spot in spots_of(functions):
         found.append((spot.low, spot.high - spot.low))
@@ -59,13 +58,26 @@ def spans(path: Path) -> Spans:
     return Spans(functions.image.entry, tuple(found))
 
 
-def planned(path: Path, memory: Memory, action: str, wait: dict[str, int | None] | None = None) -> Script:
-    """The script for an ``action``: "inject" with the options ``wait``, "eject", or "look", which proves nothing.
-
-    Raises what is wrong with the program, or why its memory is not to be changed.
-    """
+def _functions(path: Path, machine: str) -> Functions:
+    """Raises UnsupportedGo for a program that an emulator runs: its threads' registers are not the program's."""
     functions = Functions(read_image(path))
     refuse_unfit(functions)
+    isa = functions.image.isa
+    if isa.kernel != machine:
+        raise UnsupportedGo(
+            f"{path}: a program for linux/{isa.name}, run by an emulator on this machine ({machine}), which keeps the "
+            "program's registers elsewhere: patch the file and restart the program"
+        )
+    return functions
+
+
+def planned(path: Path, machine: str, memory: Memory, action: str, wait: dict[str, int | None] | None = None) -> Script:
+    """The script for an ``action``: "inject" with the options ``wait``, "eject", or "look", which proves nothing.
+
+    ``machine``: where the process runs, as uname(2) names it. Raises what is wrong with the program, or why its memory
+    is not to be changed.
+    """
+    functions = _functions(path, machine)
     image = functions.image
     read = _reader(memory)
     spots = spots_of(functions)
@@ -92,12 +104,13 @@ def planned(path: Path, memory: Memory, action: str, wait: dict[str, int | None]
         checks=_checks(functions, presents),
         sites=sites,
         new_syscalls=["epoll_pwait2"] if action == "inject" else [],
+        calls={name: image.isa.system_calls[name] for name in _NEW_CALLS},
         asks=[each for present, site in zip(presents, sites, strict=True) for each in _asks(functions, present, site)],
         proven=proven,
     )
 
 
-def looked(path: Path, memory: Memory) -> Looked:
+def looked(path: Path, machine: str, memory: Memory) -> Looked:
     """How a process's program stands, for ``status``: its release, then its waits, or why there is nothing to do.
 
     Without ``memory`` of what the program's own file says alone, and what of the memory must be known.
@@ -105,8 +118,8 @@ def looked(path: Path, memory: Memory) -> Looked:
     told = Looked(read_image(path).build.version, "unfit", None, {})
     try:
         if not memory:
-            return replace(told, spans=spans(path))
-        script = planned(path, memory, "look")
+            return replace(told, spans=spans(path, machine))
+        script = planned(path, machine, memory, "look")
     except AlreadyPatched:
         return replace(told, state="patched by file")
     except AlreadyPrecise:
@@ -194,7 +207,7 @@ def _asks(functions: Functions, present: Present, site: SiteScript) -> list[tupl
         return []
     edit = laid(present.spot.low, present.spot.stock, site.windows[0].after)
     behind = []
-    for run in present.spot.site.runs:
-        code = edit.new[run.start - edit.address : run.end - edit.address]
-        behind += [each.end for each in isa.decode(code, run.start) if each.kind is Kind.SYSTEM_CALL]
+    for low, high in present.spot.site.spans:
+        code = edit.new[low - edit.address : high - edit.address]
+        behind += [each.end for each in isa.decode(code, low) if each.kind is Kind.SYSTEM_CALL]
     return [(isa.system_calls[name], each) for name in _NEW_CALLS for each in behind]

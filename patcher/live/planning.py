@@ -19,6 +19,7 @@ T = TypeVar("T")
 #: change time, which nobody can set, and cannot be written while it runs (execve(2), ETXTBSY).
 _known: dict[tuple[int | str, ...], Any] = {}
 _MOST_KNOWN = 64
+_MACHINE = os.uname().machine
 
 _WANTED = {"inject": "injected", "eject": "stock"}
 _MOST_READ = 1 << 20  # bytes of a process's memory; its waits have some hundreds
@@ -51,7 +52,9 @@ def _asked(pid: int, job: str, kind: type[T], **arguments: Any) -> T:  # noqa: A
             if key not in _known:
                 if len(_known) >= _MOST_KNOWN:
                     _known.clear()
-                _known[key] = isolated(source.path, f"patcher.live.planner:{job}", kind, keep=source.keep, **arguments)
+                _known[key] = isolated(
+                    source.path, f"patcher.live.planner:{job}", kind, keep=source.keep, machine=_MACHINE, **arguments
+                )
             found: T = _known[key]
             return found
     except OSError as error:

@@ -10,10 +10,12 @@ import struct
 import time
 from dataclasses import dataclass
 
-from patcher.isa.amd64 import threads
+from patcher.isa.table import HERE
 
+_threads = HERE.threads
+(_READ, _READ_WHAT), (_WRITE, _WRITE_WHAT) = _threads.READ, _threads.WRITE
 # linux/ptrace.h
-_GETREGS, _SETREGS, _DETACH = 12, 13, 17
+_DETACH = 17
 _SEIZE, _INTERRUPT, _GETSIGMASK, _SECCOMP_GET_FILTER = 0x4206, 0x4207, 0x420A, 0x420C
 _WALL = 0x4000_0000  # linux/wait.h, __WALL: threads too
 _EVENT_STOP = 128 << 8  # PTRACE_EVENT_STOP in a status: stopped because it was asked to, or with its whole group
@@ -24,8 +26,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _ptrace = _libc.ptrace
 _ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
 _ptrace.restype = ctypes.c_long
-_registers = ctypes.create_string_buffer(threads.SIZE)  # once: the process stands still meanwhile
-_registers_at = ctypes.addressof(_registers)
+_registers = ctypes.create_string_buffer(_threads.SIZE)  # once: the process stands still meanwhile
+_registers_at = _threads.ready(_registers)
+_where = _threads.where
 _waitid = _libc.waitid
 _waitid.argtypes = (ctypes.c_int, ctypes.c_uint, ctypes.c_void_p, ctypes.c_int)
 _REPORTS = os.WSTOPPED | os.WEXITED | os.WNOWAIT | _WALL
@@ -67,26 +70,29 @@ def detach(tid: int, number: int = 0) -> None:
 
 
 def look(tid: int) -> tuple[int, int, int, int]:
-    """The program counter, the code selector and the stack pointer of a stopped thread, and the signals that it blocks:
+    """The program counter, the mode and the stack pointer of a stopped thread, and the signals that it blocks:
     not 0 in a signal handler of Go's, which blocks all. Asked for of every thread, so without a call to spare.
     """
-    if _ptrace(_GETREGS, tid, 0, _registers_at) == -1 or _ptrace(_GETSIGMASK, tid, _SIGSET, _mask_at) == -1:
+    if (
+        _ptrace(_READ, tid, _READ_WHAT, _registers_at) == -1
+        or _ptrace(_GETSIGMASK, tid, _SIGSET, _mask_at) == -1
+    ):
         raise _failed()
-    return *threads.where(_registers), _mask.value
+    return *_where(_registers), _mask.value
 
 
 def registers(tid: int) -> dict[str, int]:
     """The registers of a stopped thread: many, so not asked for of each."""
-    _call(_GETREGS, tid, data=_registers_at)
-    return threads.unpack(_registers)
+    _call(_READ, tid, _READ_WHAT, _registers_at)
+    return _threads.unpack(_registers)
 
 
 def set_registers(tid: int, values: dict[str, int]) -> None:
     """All registers of a stopped thread, at once: in the kernel this is one call, and a tracer's death cannot halve
     it.
     """
-    buffer = ctypes.create_string_buffer(threads.pack(values), threads.SIZE)
-    _call(_SETREGS, tid, data=ctypes.addressof(buffer))
+    buffer = ctypes.create_string_buffer(_threads.pack(values), _threads.SIZE)
+    _call(_WRITE, tid, _WRITE_WHAT, _threads.ready(buffer))
 
 
 def seccomp_filter(tid: int, index: int) -> bytes | None:

@@ -45,8 +45,9 @@ class SiteScript:
 
 @dataclass(frozen=True)
 class Script:
-    """All that the agent needs. ``checks``: bytes that tell this program from another; ``asks``: for each new system
-    call, its number, what ``syscall`` will have behind it, the arguments that are known.
+    """All that the agent needs. ``checks``: bytes that tell this program from another; ``calls``: the numbers of the
+    system calls that a stub makes, by the kernel's names; ``asks``: for each new one, its number, and the address
+    behind the instruction.
     """
 
     go: str
@@ -55,6 +56,7 @@ class Script:
     checks: list[tuple[int, bytes]]
     sites: list[SiteScript]
     new_syscalls: list[str]
+    calls: dict[str, int]
     asks: list[tuple[int, int]]
     proven: int
 

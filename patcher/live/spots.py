@@ -11,15 +11,13 @@ from patcher.errors import ShapeMismatch
 from patcher.golang.functions import Functions
 from patcher.live.errors import BreakpointSet, CannotStage, MemoryUnknown
 from patcher.live.script import PAGE, Write
-from patcher.strategies.netpoll import NAME, amd64
-from patcher.strategies.netpoll.amd64_cave import JUMP, Cave, cave_of, laid
-from patcher.strategies.netpoll.amd64_moves import table_of
-from patcher.strategies.netpoll.amd64_site import Site, locate
+from patcher.strategies.netpoll import NAME
+from patcher.strategies.netpoll.cave import Cave, laid
+from patcher.strategies.netpoll.live import LIVE
 from patcher.strategies.netpoll.moves_proof import Code
-from patcher.strategies.strategy import Codes
+from patcher.strategies.netpoll.site import Site
 from patcher.wait import Wait, check_wait
 
-_CODES = Codes(f"{NAME} in a running process", {"amd64": amd64})
 Read = Callable[[int, int], bytes]  # (address as linked, size): what the process has there
 
 
@@ -66,13 +64,13 @@ def overlay(spot: Spot, window: bytes, caved: bool) -> Iterator[Edit]:
 
 def spots_of(functions: Functions) -> list[Spot]:
     """Every wait of the program. Raises as ``locate``, and UnsupportedGo for an instruction set that is not known."""
-    _CODES.of(functions)
+    live = LIVE.of(functions)
     found: list[Spot] = []
     used = 0
-    for site in locate(functions):
-        low, high = min(each.start for each in site.runs), max(each.end for each in site.runs)
+    for site in live.code.locate(functions):
+        low, high = min(low for low, _ in site.spans), max(high for _, high in site.spans)
         spot = Spot(site, low, high, functions.image.read(low, high - low), None)
-        if spot.crosses and (cave := cave_of(functions, site, used)) is not None:
+        if spot.crosses and (cave := live.cave_of(functions, site, used)) is not None:
             spot = Spot(site, low, high, spot.stock, cave)
             padding = functions.image.padding
             used = cave.end - padding.address if padding else 0
@@ -85,8 +83,8 @@ def check_stageable(functions: Functions, spot: Spot) -> None:
     if not spot.crosses:
         return
     name, way_out = spot.site.call.name, "patch the file and restart the program"
-    for entry in (spot.site.start, spot.site.retry):
-        if entry // PAGE != (entry + JUMP - 1) // PAGE:
+    for entry, size in spot.site.entries:
+        if entry // PAGE != (entry + size - 1) // PAGE:
             raise CannotStage(
                 f"{functions.image.path}: the jump into {name} would cross a page boundary, at {entry:#x}: {way_out}"
             )
@@ -101,8 +99,8 @@ def check_stageable(functions: Functions, spot: Spot) -> None:
 def stub_of(functions: Functions, spot: Spot, wait: Wait) -> bytes:
     """The wait's bytes with the stub of these options. Raises ShapeMismatch where it does not fit."""
     window = bytearray(spot.stock)
-    starts = {each.start for each in spot.site.runs}
-    for edit in amd64.plan(functions, Room(functions.image), wait).edits:
+    starts = {start for start, _ in spot.site.spans}
+    for edit in LIVE.of(functions).code.plan(functions, Room(functions.image), wait).edits:
         if edit.address in starts:
             window[edit.address - spot.low : edit.end - spot.low] = edit.new
     return bytes(window)
@@ -130,13 +128,14 @@ def _state(functions: Functions, spot: Spot, window: bytes, caved: bool) -> tupl
     wait = _wait_in(functions, spot, window)
     if wait is not None and stub_of(functions, spot, wait) == window:
         return "injected", wait
-    if caved and spot.cave and window[:JUMP] == spot.cave.to_start:
+    if caved and spot.cave and window.startswith(spot.cave.entries[0][1], spot.site.start - spot.low):
         return "staged", None
     name = f"{functions.image.path}: {spot.site.call.name}"
-    trap = functions.image.isa.trap[0]
+    breakpoints = functions.image.isa.breakpoints
+    size = len(breakpoints[0])
     for known in (spot.stock, stub_of(functions, spot, Wait())):
-        differing = [at for at, (one, two) in enumerate(zip(window, known, strict=True)) if one != two]
-        if all(window[at] == trap for at in differing):
+        differing = [at for at in range(0, len(window), size) if window[at : at + size] != known[at : at + size]]
+        if all(window[at : at + size] in breakpoints for at in differing):
             raise BreakpointSet(
                 f"{name} has a breakpoint or a uprobe at {spot.low + differing[0]:#x} in memory: remove it (perf "
                 "probe, or the debugger), then try again"
@@ -150,9 +149,9 @@ def _state(functions: Functions, spot: Spot, window: bytes, caved: bool) -> tupl
 def _wait_in(functions: Functions, spot: Spot, window: bytes) -> Wait | None:
     """The options by the operands of what may be a stub; None for what cannot be one's."""
     instructions = []
-    for run in spot.site.runs:
-        instructions += list(functions.image.isa.decode(window[run.start - spot.low : run.end - spot.low], run.start))
-    wait = amd64.wait_in(instructions)
+    for low, high in spot.site.spans:
+        instructions += list(functions.image.isa.decode(window[low - spot.low : high - spot.low], low))
+    wait = LIVE.of(functions).code.wait_in(instructions)
     try:
         check_wait(NAME, wait)
         stub_of(functions, spot, wait)
@@ -163,18 +162,14 @@ def _wait_in(functions: Functions, spot: Spot, window: bytes) -> Wait | None:
 
 def _table(functions: Functions, present: Present) -> Table:
     spot = present.spot
-    at = spot.site.retry - spot.low
-    at_retry = present.bytes[at : at + JUMP]
-    stays = at_retry == spot.stock[at : at + JUMP] or (spot.cave is not None and at_retry == spot.cave.to_retry)
-    cave = (spot.cave.address, spot.cave.end) if spot.cave and present.caved else None
     edits = list(overlay(spot, present.bytes, present.caved))
-    return table_of(functions, spot.site, edits, stays_at_retry=stays, cave=cave)
+    return LIVE.of(functions).table_of(functions, spot.site, edits, spot.cave if present.caved else None)
 
 
 def writes_to(present: Present, target: bytes) -> list[Write]:
     """How memory comes to the target: each write lies in one page, and behind each the code is whole.
 
-    For that every thread must stand outside the code, or at S or R.
+    For that every thread must stand outside the code, or at an entry of it.
     """
     spot, cave = present.spot, present.spot.cave
     clear = [Write(cave.address, bytes(len(cave.code)))] if cave and present.caved else []
@@ -182,21 +177,21 @@ def writes_to(present: Present, target: bytes) -> list[Write]:
         return clear
     if cave is None or not spot.crosses:
         return [Write(spot.low, target)]
-    start, retry = spot.site.start, spot.site.retry
-    entries = [(start, cave.to_start), (retry, cave.to_retry)]
+    ends = [(at, target[at - spot.low :][: len(jump)]) for at, jump in reversed(cave.entries)]
     return [
         *([] if present.caved else [Write(cave.address, cave.code)]),
-        *(Write(at, jump) for at, jump in entries),
+        *(Write(at, jump) for at, jump in cave.entries),
         *_bodies(spot, target),
-        *(Write(at, target[at - spot.low : at - spot.low + JUMP]) for at in (retry, start)),
+        *(Write(at, new) for at, new in ends),
         Write(cave.address, bytes(len(cave.code))),
     ]
 
 
 def _bodies(spot: Spot, target: bytes) -> Iterator[Write]:
     """All but the entries' first bytes, cut at the pages' ends."""
-    first, second = sorted((spot.site.start, spot.site.retry))
-    for low, high in ((spot.low, first), (first + JUMP, second), (second + JUMP, spot.high)):
+    entries = sorted(spot.site.entries)
+    lows = (spot.low, *(at + size for at, size in entries))
+    for low, high in zip(lows, (*(at for at, _ in entries), spot.high), strict=True):
         at = low
         while at < high:
             end = min(high, (at // PAGE + 1) * PAGE)

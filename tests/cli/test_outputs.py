@@ -53,7 +53,7 @@ NAMES_NO_OUTPUT = {
     "revert": "path image platform",
     "matrix": "arch go mode",
     "corpus": "only strategy go",
-    "cycles": "go mode count kills seed",
+    "cycles": "go mode count kills seed arch",
     "inject": "pid match container slack_ns quantum dense spin for_",
     "eject": "pid match container",
     "status": "pid match container",

@@ -1,7 +1,7 @@
 """The kinds of image: one recipe makes all of them, and a kind says what it adds to it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nanonap.lab.guest.architecture import ARM, X86, Architecture
@@ -58,4 +58,6 @@ JOBS = Kind(
     architecture=ARM,
     whole=False,
 )
-KINDS = (PLAIN, DOCKER, JOBS)
+#: The same with Python, for what has to work on a program that runs there.
+PYTHON_JOBS = replace(JOBS, packages=(*JOBS.packages, "python3"))
+KINDS = (PLAIN, DOCKER, JOBS, PYTHON_JOBS)

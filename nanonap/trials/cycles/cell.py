@@ -1,28 +1,11 @@
-"""One release and mode: cycles of inject and eject, then kills of the agent. A process of its own, with one thread."""
+"""One release and mode, on this machine. A process of its own, with one thread."""
 
-import contextlib
 import json
-import os
 import random
-import signal
 import sys
-import tempfile
-import time
-from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
+from nanonap.trials.cycles.part import STRAINS, run_part
 from nanonap.trials.cycles.programs import program
-from nanonap.trials.cycles.subject import ACTIONS, Subject, subject
-from patcher.live import agent
-
-_LIMIT_S = 0.2
-_QUANTILES = (0.5, 0.9, 0.99)
-
-
-#: The strains of a cell's two processes: a collector that never pauses leaves few threads to wait, so one has none.
-STRAINS = ("exec,gc,http,prof,sleep,threads,urg", "exec,http,prof,sleep,threads,urg")
 
 
 def main() -> None:
@@ -32,112 +15,6 @@ def main() -> None:
     dice = random.Random(int(seed))  # noqa: S311 - moments, not secrets
     parts = [run_part(path, each, int(cycles) // 2, int(kills) // 2, dice) for each in STRAINS]
     print(json.dumps({"go": go, "mode": mode, "seed": int(seed), "parts": parts}))
-
-
-def run_part(path: Path, strains: str, cycles: int, kills: int, dice: random.Random) -> dict[str, Any]:
-    """One process: what came of it, as JSON holds it."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-    with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, 0)  # its processes' own
-    with tempfile.TemporaryDirectory() as folder, subject(path, Path(folder) / "record", strains) as target:
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
-        with contextlib.suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, 0, -20)
-        told: dict[str, Any] = {"strains": strains, **_cycle(target, cycles)}
-        told["kills"] = _kill(target, kills, dice)
-        told["process"] = target.end()
-    return told
-
-
-def _cycle(target: Subject, cycles: int) -> dict[str, Any]:
-    pauses: list[int] = []
-    tries, moved, refused = 0, 0, None
-    begun = time.monotonic()
-    for number in range(2 * cycles):
-        answer = agent.serve(target.request(ACTIONS[number % 2]))
-        if "done" not in answer or not target.alive:
-            refused = answer
-            break
-        done = answer["done"]
-        pauses.append(done["pause_ns"])
-        tries += done["tries"] - 1
-        moved += done["moved"]
-    pauses.sort()
-    return {
-        "changes": len(pauses),
-        "seconds": round(time.monotonic() - begun, 1),
-        "retries": tries,
-        "moved": moved,
-        "refused": refused,
-        "pause_ns": {f"p{100 * each:g}": pauses[int(each * len(pauses))] for each in _QUANTILES if pauses}
-        | {"max": pauses[-1] if pauses else None},
-    }
-
-
-def _kill(target: Subject, kills: int, dice: random.Random) -> dict[str, Any]:
-    """Kill the agent's try at random moments, every other one in the write loop; recover by the next command."""
-    states: Counter[str] = Counter()
-    stopped = 0
-    for number in range(kills):
-        action = "eject" if target.state() == "injected" else "inject"
-        request = target.request(action)
-        stopped += _killed(target, request, dice, in_writes=number % 2 == 1)
-        if not target.alive:
-            return {"made": number + 1, "dead": 1, "after": dict(states), "held": stopped, "unrecovered": 0}
-        states[target.state()] += 1
-        answer = agent.serve(target.request(dice.choice(ACTIONS)))
-        if "done" not in answer or target.state() == "staged":
-            return {"made": number + 1, "dead": 0, "after": dict(states), "held": stopped, "unrecovered": 1}
-    return {"made": kills, "dead": 0, "after": dict(states), "held": stopped, "unrecovered": 0}
-
-
-def _killed(target: Subject, request: agent.Request, dice: random.Random, *, in_writes: bool) -> int:
-    """1 where the target stood when the try was killed."""
-    writes = sum(len(each.writes) for each in request.script.sites)
-    last = dice.randint(0, writes)
-    worker = os.fork()
-    if not worker:
-        if in_writes:
-            agent.os = _Ending(last)  # type: ignore[attr-defined, assignment]
-        with contextlib.suppress(BaseException):
-            agent.attempt(request, _LIMIT_S)
-        os._exit(0)
-    if not in_writes:
-        time.sleep(dice.uniform(0, 0.006))
-    else:
-        time.sleep(0.001)
-    standing = target.alive and _stands(target.pid)
-    if not in_writes:
-        os.kill(worker, signal.SIGKILL)
-    os.waitpid(worker, 0)
-    return int(standing)
-
-
-def _stands(pid: int) -> bool:
-    """Whether its leader is held by a tracer at this moment (proc_pid_stat(5), state t)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "t"
-    except OSError:
-        return False
-
-
-class _Ending:
-    """The module ``os`` for a worker that is killed in the write loop: before its write of this number, from 0."""
-
-    def __init__(self, last: int) -> None:
-        self._left = last
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        """All else is as it is."""
-        found: Callable[..., Any] = getattr(os, name)
-        return found
-
-    def pwrite(self, descriptor: int, data: bytes, offset: int) -> int:
-        """Write, or end without a word."""
-        if not self._left:
-            os.kill(os.getpid(), signal.SIGKILL)
-        self._left -= 1
-        return os.pwrite(descriptor, data, offset)
 
 
 if __name__ == "__main__":

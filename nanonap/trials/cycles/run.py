@@ -16,6 +16,7 @@ from nanonap.base.terminal import say
 from nanonap.toolchain.modes import MODES
 from nanonap.toolchain.progress import progress_bar
 from nanonap.toolchain.releases import installed_releases, known_releases
+from nanonap.toolchain.targets import AMD64, Target, target_named
 from nanonap.trials.cycles.programs import CROSSING
 from nanonap.trials.errors import CyclesFailed
 
@@ -28,8 +29,12 @@ _PATIENCE_S = 3600.0
 Cell = dict[str, Any]
 
 
-def run_cycles(go: str, mode: str, count: int, kills: int, seed: int) -> list[Cell]:
-    """A result for each release and mode; one that fails is told in it, as ``error``. Raises UsageError."""
+def run_cycles(go: str, mode: str, count: int, kills: int, seed: int, arch: str = AMD64.name) -> list[Cell]:
+    """A result for each release and mode; one that fails is told in it, as ``error``. Raises UsageError.
+
+    Programs for another processor than this machine's run in a machine for it.
+    """
+    target = target_named(arch)
     if count < 1 or kills < 0:
         raise UsageError("--count must be at least 1, and --kills at least 0")
     releases = installed_releases() if go == "all" else [each.strip() for each in go.split(",")]
@@ -46,22 +51,23 @@ def run_cycles(go: str, mode: str, count: int, kills: int, seed: int) -> list[Ce
         task = bar.add_task("cycling", total=len(cells))
         for release, each in cells:
             bar.update(task, description=f"cycling Go {release}, {each}")
-            results.append(_cell(release, each, count, kills, seed))
+            results.append(_cell(target, release, each, (count, kills, seed)))
             bar.advance(task)
     return results
 
 
-def _cell(go: str, mode: str, count: int, kills: int, seed: int) -> Cell:
-    words = [sys.executable, "-m", "nanonap.trials.cycles.cell", go, mode, str(count), str(kills), str(seed)]
+def _cell(target: Target, go: str, mode: str, numbers: tuple[int, ...]) -> Cell:
+    module = ("cell",) if target.here else ("elsewhere", target.name)
+    words = [sys.executable, "-m", f"nanonap.trials.cycles.{module[0]}", *module[1:], go, mode, *map(str, numbers)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(each or str(Path.cwd()) for each in sys.path)}
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_PATIENCE_S, env=environment)
         document: Cell = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
-        return {"go": go, "mode": mode, "parts": [], "error": f"took more than {_PATIENCE_S:.0f} s"}
+        return {"go": go, "mode": f"{target.prefix}{mode}", "parts": [], "error": f"took more than {_PATIENCE_S:.0f} s"}
     except ValueError:
         said = done.stderr.strip().splitlines() or ["nothing was said"]
-        return {"go": go, "mode": mode, "parts": [], "error": said[-1]}
+        return {"go": go, "mode": f"{target.prefix}{mode}", "parts": [], "error": said[-1]}
     return document
 
 
@@ -134,6 +140,8 @@ def show_cycles(results: list[Cell]) -> None:
 def write_page(path: Path, results: list[Cell]) -> None:
     """The same as a page of the documentation."""
     lines = ["| " + " | ".join(each) + " |" for each in (_COLUMNS, ("---",) * len(_COLUMNS), *rows(results))]
+    elsewhere = sorted({each["on"] for each in results if "on" in each})
+    machine = "; ".join(elsewhere) or f"Linux {platform.release()},\n{os.cpu_count()} CPUs"
     strains = "the collector without a pause, SIGPROF at 1 kHz, a storm of SIGURG, an HTTP server under load"
     write_text(
         path,
@@ -141,5 +149,5 @@ def write_page(path: Path, results: list[Cell]) -> None:
         f"{strains}, programs\nand threads that come and go; half of the changes without the collector, so that more "
         "threads wait. Then the agent is\nkilled (SIGKILL) at random moments, every other time in its write loop, and "
         "the next command takes over. Mode\n`crossing` has its wait in two pages. Written by `invoke cycles --markdown "
-        f"docs/cycles.md`: Linux {platform.release()},\n{os.cpu_count()} CPUs.\n\n" + "\n".join(lines) + "\n",
+        f"docs/cycles.md`: {machine}.\n\n" + "\n".join(lines) + "\n",
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from nanonap.base.processes import started
+from nanonap.trials.cycles.plans import Plans
 from patcher.live.agent import Request
 from patcher.live.planning import plan
 from patcher.live.process import entry_of
@@ -43,6 +44,11 @@ class Subject:
     def alive(self) -> bool:
         """Whether it runs on."""
         return self.process.poll() is None
+
+    def foresee(self, plans: Plans) -> None:
+        """Plan nothing here: these are all the scripts that there are."""
+        self._spans, self._bias = plans.spans, entry_of(self.pid) - plans.entry
+        self._known = {(action, memory): script for action, memory, script in plans.scripts}
 
     def memory(self) -> bytes:
         """All bytes that a change may touch, as they are now."""
@@ -91,9 +97,8 @@ def _at(data: bytes | int) -> bytes:
 
 
 @contextlib.contextmanager
-def subject(path: Path, record: Path, strains: str | None = None) -> Iterator[Subject]:
-    """A process of the program, under way; killed behind the block where it still runs."""
-    words = ["-strains", strains] if strains else []
+def subject(path: Path, record: Path, *words: str, plans: Plans | None = None) -> Iterator[Subject]:
+    """A process of the program, under way; killed behind the block where it still runs. ``plans``: as ``foresee``."""
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
             [path, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
@@ -101,7 +106,10 @@ def subject(path: Path, record: Path, strains: str | None = None) -> Iterator[Su
         try:
             if process.stdout is None or process.stdout.readline() != f"{process.pid}\n":
                 raise AssertionError(f"{path} does not start")
-            yield Subject(process, record, stderr, started(process.pid) or 0)
+            target = Subject(process, record, stderr, started(process.pid) or 0)
+            if plans is not None:
+                target.foresee(plans)
+            yield target
         finally:
             process.kill()
             process.communicate()

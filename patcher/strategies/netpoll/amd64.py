@@ -55,11 +55,10 @@ def _laid_out(functions: Functions, site: Site, wait: Wait) -> tuple[tuple[Edit,
 def shapes(functions: Functions) -> Iterator[tuple[Function, int | None, str]]:
     """Each wait: its function, its address, what ``locate`` recognised in it, for a person. Raises as ``locate``."""
     for site in locate(functions):
-        delay = next((each.slot for each in site.spills if each.what == "delay"), None)
         yield (
             site.function,
             site.call.address,
-            shown(functions.image.isa.abi, site.call, delay, site.wait_slot, on_stack=site.errno is None),
+            shown(functions.image.isa.abi, site.call, site.delay_slot, site.wait_slot, on_stack=site.errno is None),
         )
 
 

@@ -13,7 +13,7 @@ from patcher.isa.amd64.code import decode
 
 _MOST_ROUNDS = 8  # a jump's length depends on where it goes; this settles in two or three
 _LEAST = 12  # bytes: a shorter run holds too little to be worth a jump there and back
-_JUMP = 5  # bytes of the longest jmp
+JUMP = 5  # bytes of the longest jmp
 _LABEL = re.compile(r"\s*(\w+):\s*(?:#.*)?")
 _TRIED_CUTS = 4
 

@@ -17,7 +17,7 @@ from patcher.isa.amd64.shape import Walk, family, is_imm, on_stack, take_frame
 from patcher.isa.flow import Block, Flow
 from patcher.isa.instruction import Imm, Instruction, Mem, Reg
 from patcher.strategies.netpoll import site
-from patcher.strategies.netpoll.amd64_layout import Run
+from patcher.strategies.netpoll.amd64_layout import JUMP, Run
 from patcher.strategies.netpoll.amd64_values import RESULT, Spill, Value, Values, call_arguments
 from patcher.strategies.netpoll.site import EVENTS
 from patcher.strategies.netpoll.waiting import check_closed, only, timed_waits
@@ -33,16 +33,20 @@ _CONVERSION = ((1_000_000, "1e6"), (10**15, "1e15"), (10**9, "1e9"), (1, "1"))
 class Site(site.Site):
     """The same with what the stub is made of; slots are offsets from rsp.
 
-    The stub is entered again at ``retry``; ``runs`` are where it may lie: the first begins at ``start``, another at
+    ``runs`` are where the stub may lie: the first begins at ``start``, another at
     ``retry``. On the way back to ``retry`` the register ``waited`` (its family) holds the milliseconds, and no other is
     written.
     """
 
-    retry: int
     runs: tuple[Run, ...]
     spills: tuple[Spill, ...]
     wait_slot: int
     waited: str
+
+    @property
+    def entries(self) -> tuple[tuple[int, int], ...]:
+        """A ``jmp`` that goes far has five bytes."""
+        return (self.start, JUMP), (self.retry, JUMP)
 
     @property
     def errno(self) -> str | None:
@@ -72,6 +76,7 @@ def _recognise(functions: Functions, call: EpollCall) -> Site:
     runs = _runs(call, flow, [*region, retry, block], first.start, retry.start, join)
     walk = Walk(call.function.name, functions.instructions(call.function))
     frame = take_frame(walk)
+    spills = tuple(_spills(call, values, arguments.milliseconds, arguments.events))
     return Site(
         call=call,
         body=walk.instructions[walk.index].address,
@@ -82,11 +87,14 @@ def _recognise(functions: Functions, call: EpollCall) -> Site:
         retry=retry.start,
         join=join,
         runs=runs,
+        spans=tuple((each.start, each.end) for each in runs),
         epfd=arguments.epfd,
         descriptor=None,
         known=(),
         delay=_tested(call, first),
-        spills=tuple(_spills(call, values, arguments.milliseconds, arguments.events)),
+        delays=tuple(each.slot for each in spills if each.what == "delay"),
+        kept=frozenset(each.slot for each in spills),
+        spills=spills,
         wait_slot=wait_slot,
         waited=waited,
         events=arguments.events,

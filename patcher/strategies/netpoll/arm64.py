@@ -40,7 +40,7 @@ def plan(functions: Functions, room: Room, wait: Wait = PRECISE) -> Plan:
                 site.function.name,
                 "wait in epoll_pwait2",
                 start=site.start,
-                end=site.end,
+                end=site.spans[0][1],
                 text=assembly(site, wait),
             )
         except ShapeMismatch as error:
@@ -54,11 +54,10 @@ def plan(functions: Functions, room: Room, wait: Wait = PRECISE) -> Plan:
 def shapes(functions: Functions) -> Iterator[tuple[Function, int | None, str]]:
     """Each wait: its function, its address, what ``locate`` recognised in it, for a person. Raises as ``locate``."""
     for site in locate(functions):
-        delay = next(iter(site.delays), None)
         yield (
             site.function,
             site.call.address,
-            shown(functions.image.isa.abi, site.call, delay, site.wait_slot, on_stack=site.error is None),
+            shown(functions.image.isa.abi, site.call, site.delay_slot, site.wait_slot, on_stack=site.error is None),
         )
 
 
@@ -94,8 +93,11 @@ def _sets(instruction: Instruction, register: str, value: int) -> bool:
     return (instruction.mnemonic, instruction.operands) == ("mov", (Reg(register), Imm(value)))
 
 
-def assembly(site: Site, options: Wait) -> str:
-    """From the test of the delay to the new call, and with its answer to the join, else to the retry."""
+def assembly(site: Site, options: Wait | None) -> str:
+    """From the test of the delay to the new call, and with its answer to the join, else to the retry.
+
+    With ``options`` None the new call is not made: what is left is stock's conversion.
+    """
     delay, waited = site.delay, site.waited
     free = [each for each in _FREE if each not in (delay, site.descriptor)]
     direct = waited in free  # else the register is in use up to the call
@@ -104,9 +106,7 @@ def assembly(site: Site, options: Wait) -> str:
     retry = f"{site.retry:#x}"
     back = "" if direct else f"\n      back:\n        mov   {waited}, {milliseconds}"
     kept = "\n".join(f"        str   {delay}, [sp, #{slot}]" for slot in site.delays)
-    timespec, _ = site.scratch
-    # The error's register; before Go 1.21 the result holds a negative error.
-    error = "" if site.error is None else f"\n        csneg {site.error}, xzr, x0, ge"
+    asking = "" if options is None else _asking(site, options, (most, other, rest), retry if direct else "back")
     return f"""
 {kept}
 {constant(other, 10**6)}
@@ -118,8 +118,18 @@ def assembly(site: Site, options: Wait) -> str:
         csinv {milliseconds}, {milliseconds}, xzr, ge   // -1 for an endless wait
         ccmp  {milliseconds}, #0, #8, gt        // of a delay that is not positive: negative
         cinc  {milliseconds}, {milliseconds}, eq        // at least 1
-        str   w{milliseconds[1:]}, [sp, #{site.wait_slot}]
-        b.mi  {retry if direct else "back"}
+        str   w{milliseconds[1:]}, [sp, #{site.wait_slot}]{asking}{back}
+        b     {retry}"""
+
+
+def _asking(site: Site, options: Wait, free: tuple[str, str, str], refused: str) -> str:
+    """For how long, in the timespec, and what becomes of the answer; 10**9 is in the first of the free registers."""
+    delay, (most, other, rest) = site.delay, free
+    timespec, _ = site.scratch
+    # The error's register; before Go 1.21 the result holds a negative error.
+    error = "" if site.error is None else f"\n        csneg {site.error}, xzr, x0, ge"
+    return f"""
+        b.mi  {refused}
 {_adjustment(options, delay, other)}
         udiv  {other}, {delay}, {most}
         msub  {rest}, {other}, {most}, {delay}
@@ -133,8 +143,7 @@ def assembly(site: Site, options: Wait) -> str:
         svc   #0
         cmp   x0, #0{error}
         ccmn  x0, #4, #4, lt            // EINTR means what it always meant
-        b.eq  {site.join:#x}{back}
-        b     {retry}"""
+        b.eq  {site.join:#x}"""
 
 
 def _adjustment(options: Wait, delay: str, free: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from patcher.errors import ShapeMismatch
 from patcher.golang.functions import Functions
 from patcher.golang.waits import EpollCall
+from patcher.isa.arm64.code import SIZE
 from patcher.isa.arm64.flow import whole
 from patcher.isa.flow import Block, Flow
 from patcher.isa.instruction import Imm, Instruction, Kind, Mem, Reg
@@ -33,15 +34,16 @@ _CONVERSION = ((1_000_000, "1e6"), (10**15, "1e15"), (10**9, "1e9"))
 class Site(site.Site):
     """The same with what the stub is made of; slots are offsets from sp.
 
-    The stub may take ``[start, end)``. It leaves the delay in the slots ``delays``, the milliseconds in ``wait_slot``
-    and, for ``retry``, in the register ``waited``.
+    The stub leaves the milliseconds in ``wait_slot`` and, for ``retry``, in the register ``waited``.
     """
 
-    end: int
-    retry: int
-    delays: tuple[int, ...]
     wait_slot: int
     waited: str
+
+    @property
+    def entries(self) -> tuple[tuple[int, int], ...]:
+        """The start alone: the retry lies behind."""
+        return ((self.start, SIZE),)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def _recognise(functions: Functions, call: EpollCall) -> Site:
         top=max(depth, *(each + 8 for each in delays)),
         before=tuple(_code(each)[-2].address for each in flow.predecessors(first.start)),
         start=first.start,
-        end=_end(conversion, flow),
+        spans=((first.start, _end(conversion, flow)),),
         retry=retry.start,
         join=join,
         epfd=epfd,
@@ -96,6 +98,7 @@ def _recognise(functions: Functions, call: EpollCall) -> Site:
         known=known,
         delay=delay,
         delays=delays,
+        kept=frozenset((*delays, wait_slot)),
         wait_slot=wait_slot,
         waited=waited,
         events=events,
@@ -268,11 +271,7 @@ def _join(call: EpollCall, block: Block) -> tuple[int, str | None]:
             found is not None
             and len(behind) > 1
             and found.mnemonic in ("ldr", "ldrsw")
-            and found.operands[0]
-            in (
-                Reg("w0"),
-                Reg("x0"),
-            )
+            and _register(found) == "x0"
             and in_frame(found.operands[1])
             and found.memory(1).displacement == _RESULT
         ):

@@ -17,17 +17,19 @@ from patcher.golang.functions import Functions
 from patcher.isa.instruction import Kind
 from patcher.proof.events import Answer, Run
 from patcher.proof.machine import TOP, Machine
-from patcher.strategies.netpoll.amd64_site import Site
 from patcher.strategies.netpoll.proof import (
+    DESCRIPTOR,
     EINTR,
     THOROUGH_NS,
     Case,
+    at_start,
     check_new_call,
     check_state,
     check_stock_calls,
     some_scripts,
     timeout_ns,
 )
+from patcher.strategies.netpoll.site import Site
 from patcher.wait import Wait
 
 _WORD = 8
@@ -94,7 +96,7 @@ class _Prover:
         self.functions, self.image, self.site, self.table = functions, functions.image, site, table
         self.abi = functions.image.isa.abi
         self.old_code, self.new_code = old, new
-        self.memory = {site.epfd: (5).to_bytes(4, "little")}
+        self.memory = {site.epfd: DESCRIPTOR.to_bytes(4, "little")}
         self.stock = Machine(functions.image, (), self.memory, [site.join])
         self.new = Machine(functions.image, new.edits, self.memory, [site.join])
         self.seen: Counter[tuple[int, str]] = Counter()
@@ -180,8 +182,7 @@ class _Prover:
         return found
 
     def _start(self, delay_ns: int) -> dict[str, int]:
-        abi = self.abi
-        return {self.site.delay: delay_ns, abi.stack_pointer: TOP - self.site.depth, abi.frame_pointer: TOP - 8}
+        return at_start(self.abi, self.site, delay_ns)
 
     def _stock(self, delay_ns: int, results: Sequence[int]) -> Run:
         script = [Answer(each) for each in results]
@@ -237,8 +238,14 @@ class _Prover:
         registers[self.abi.stack_pointer] = stack_pointer
         for name, offset in move.load.items():
             registers[name] = stopped.word(stack_pointer + offset)
+        for name, address in move.read.items():
+            if address not in self.memory:
+                raise ProofFailed(f"expected only epfd to be read anew, found {address:#x}")
+            registers[name] = int.from_bytes(self.memory[address], "little", signed=True)
+        registers |= move.point
         registers |= move.set
-        words = {each: stopped.word(each) for each in range(TOP - self.site.depth - _BELOW, TOP + _WORD, _WORD)}
+        bottom = TOP - self.site.depth
+        words = {each: stopped.word(each) for each in range(bottom - _BELOW, bottom + self.site.top + _WORD, _WORD)}
         return registers, words
 
     def _check(self, case: Case, found: Run, left: _Left) -> None:

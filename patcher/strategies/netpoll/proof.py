@@ -22,7 +22,7 @@ from patcher.wait import PRECISE, Wait
 
 EPERM, EINTR, EBADF, EINVAL, ENOSYS = 1, 4, 9, 22, 38
 _NS = 10**9
-_DESCRIPTOR = 5
+DESCRIPTOR = 5  # that epfd holds, in every case
 
 DELAYS_NS = (
     -(1 << 63), -1, 0, 1, 999, 999_999, 10**6, 10**6 + 1, 1_500_000, 2_000_000 - 1,
@@ -112,7 +112,7 @@ def prove(functions: Functions, sites: Iterable[Site], plan: Plan, wait: Wait = 
 
 
 def _prove_site(functions: Functions, site: Site, plan: Plan, wait: Wait) -> Iterator[Run]:
-    memory = {site.epfd: _DESCRIPTOR.to_bytes(4, "little")}  # netpollinit has run: epfd is a descriptor
+    memory = {site.epfd: DESCRIPTOR.to_bytes(4, "little")}  # netpollinit has run: epfd is a descriptor
     stock, patched = Machine(functions.image, (), memory, [site.join]), Machine(functions.image, plan.edits, memory)
     isa = functions.image.isa
     inside = tuple(each for each in plan.code if site.function.start <= each.start < site.function.end)
@@ -161,12 +161,17 @@ def _run(abi: Abi, machine: Machine, site: Site, delay_ns: int, answers: tuple[i
     """From the test of the delay to the join, with the last of the answers; those before it are interruptions."""
     # A refused epoll_pwait2 does not reach the join; each answer of epoll_pwait does.
     arrivals = len(answers) - (answers[0] in _REFUSALS and len(answers) > 1)
+    script = [Answer(each) for each in answers]
+    return machine.run(site.start, at_start(abi, site, delay_ns), script, {site.join: arrivals}, complement=complement)
+
+
+def at_start(abi: Abi, site: Site, delay_ns: int) -> dict[str, int]:
+    """What registers hold where a wait begins."""
     start = {site.delay: delay_ns, abi.stack_pointer: TOP - site.depth, abi.frame_pointer: abi.framed(TOP, site.depth)}
     start |= dict(site.known)
     if site.descriptor is not None:
-        start[site.descriptor] = _DESCRIPTOR
-    script = [Answer(each) for each in answers]
-    return machine.run(site.start, start, script, {site.join: arrivals}, complement=complement)
+        start[site.descriptor] = DESCRIPTOR
+    return start
 
 
 def check_new_call(isa: Isa, site: Site, call: SystemCall | None, asked_ns: int, stock: SystemCall) -> None:

@@ -76,7 +76,7 @@ def test_a_tracer_that_dies_in_a_single_step_kills() -> None:
                     os._exit(2)  # in the midst of it: the step before was taken, the next is due
         return False
 
-    with subject(program("1.27.3", "default"), Path("/nonexistent"), "gc,sleep") as target:
+    with subject(program("1.27.3", "default"), Path("/nonexistent"), "-strains", "gc,sleep") as target:
         wait_until(lambda: not target.alive or in_a_tracer(lambda: step(target.pid)) < 0)
 
 
@@ -162,7 +162,7 @@ def test_a_signal_frame_that_is_not_looked_for_kills(tmp_path: Path, monkeypatch
                 finally:
                     os.close(descriptor)
 
-    with subject(program("1.27.3", "default"), tmp_path / "record", "sleep") as target, storm(target.pid):
+    with subject(program("1.27.3", "default"), tmp_path / "record", "-strains", "sleep") as target, storm(target.pid):
         for _ in range(_TRIES):  # what the thread has in its registers may do no harm by chance
             assert "done" in agent.serve(target.request("inject"))
             assert in_a_tracer(partial(change_blindly, target.request("eject"))) == 2
@@ -193,7 +193,7 @@ def test_half_a_write_across_a_page_kills(tmp_path: Path) -> None:
             os.pwrite(memory.descriptor, window.after[:first], window.address + bias)
             os._exit(2)
 
-    with subject(program("1.27.3", "crossing"), tmp_path / "record", "sleep,http") as target:
+    with subject(program("1.27.3", "crossing"), tmp_path / "record", "-strains", "sleep,http") as target:
         request = target.request("inject")
         while in_a_tracer(lambda: write_half(request)) != 2:
             assert target.alive

@@ -27,7 +27,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 os.execv("/bin/sleep", ["sleep", "1000"])
 """
-_SCRIPT = Script("", 0, False, [], [], [], [], 0)
+_SCRIPT = Script("", 0, False, [], [], [], {}, [], 0)
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ import pytest
 
 import patcher
 from nanonap.base.paths import PROJECT
+from patcher.isa.table import ISAS
 from patcher.live import filters
 from patcher.live.errors import SeccompKills, SeccompUnreadable
 from tests.conftest import BuildProgram
@@ -93,6 +94,29 @@ def test_arguments_and_arithmetic_of_a_filter() -> None:
     assert filters.run(kept, filters.Asked(35, 0)) == 42
     counter = program((0x20, 0, 0, 8), (0x15, 0, 1, 0x1000), kill, allow)
     assert filters.run(counter, filters.Asked(1, 0x1000)) == filters.KILL_PROCESS
+
+
+def test_a_filter_is_told_the_processor() -> None:
+    """As libseccomp begins each filter; numbers are other calls' on another processor."""
+    names = {each.name: each for each in ISAS.values()}
+    code = b"".join(
+        struct.pack("<HBBI", *each)
+        for each in (
+            (0x20, 0, 0, 4),  # arch
+            (0x15, 1, 0, 0xC00000B7),  # AUDIT_ARCH_AARCH64 (linux/audit.h)
+            (0x06, 0, 0, filters.KILL_PROCESS),
+            (0x20, 0, 0, 0),  # nr
+            (0x15, 0, 1, names["arm64"].system_calls["epoll_pwait"]),
+            (0x06, 0, 0, filters.ERRNO | errno.EPERM),
+            (0x06, 0, 0, filters.ALLOW),
+        )
+    )
+    calls, arch = names["arm64"].system_calls, names["arm64"].threads.AUDIT_ARCH
+    assert (calls["epoll_pwait2"], calls["epoll_pwait"]) == (441, 22)
+    assert filters.run(code, filters.Asked(441, 0, arch=arch)) == filters.ALLOW
+    assert filters.run(code, filters.Asked(22, 0, arch=arch)) == filters.ERRNO | errno.EPERM
+    other = names["amd64"].threads.AUDIT_ARCH
+    assert filters.harms(filters.run(code, filters.Asked(441, 0, arch=other))) == filters.NAMES[filters.KILL_PROCESS]
 
 
 @pytest.mark.long
