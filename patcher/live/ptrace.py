@@ -73,10 +73,7 @@ def look(tid: int) -> tuple[int, int, int, int]:
     """The program counter, the mode and the stack pointer of a stopped thread, and the signals that it blocks:
     not 0 in a signal handler of Go's, which blocks all. Asked for of every thread, so without a call to spare.
     """
-    if (
-        _ptrace(_READ, tid, _READ_WHAT, _registers_at) == -1
-        or _ptrace(_GETSIGMASK, tid, _SIGSET, _mask_at) == -1
-    ):
+    if _ptrace(_READ, tid, _READ_WHAT, _registers_at) == -1 or _ptrace(_GETSIGMASK, tid, _SIGSET, _mask_at) == -1:
         raise _failed()
     return *_where(_registers), _mask.value
 
