@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from nanonap.base.errors import NanonapError
 from nanonap.base.paths import BUILD, PATCHED
@@ -15,7 +14,6 @@ from nanonap.toolchain.targets import Target
 from patcher import RECOMMENDED_DENSE_NS, RECOMMENDED_QUANTUM_NS, RECOMMENDED_SPIN_NS, Patched, Wait, patch
 from patcher.errors import UnsupportedGo
 from patcher.patching import check_options
-from patcher.strategies.strategy import Codes
 from patcher.strategies.table import STRATEGIES
 from patcher.wait import PRECISE
 
@@ -91,9 +89,7 @@ def built_programs() -> tuple[Path, ...]:
 
 def has_code(variant: Variant, target: Target) -> bool:
     """Whether its strategy has code for programs of that target."""
-    # Each strategy's module has the table of its codes.
-    codes: Codes[Any] = vars(import_module(type(STRATEGIES[variant.strategy]).__module__))["CODES"]
-    return target.name in codes.by_isa
+    return target.name in STRATEGIES[variant.strategy].isas
 
 
 def variant_of(name: str) -> Variant:

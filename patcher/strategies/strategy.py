@@ -56,13 +56,15 @@ class Codes(Generic[T]):
 class Strategy(ABC):
     """A way to change how a Go program sleeps.
 
-    ``name``: as the user types it. ``function``: the runtime's function that it patches, None for none of Go's.
-    ``told``: what a patched program does, behind "patched:" in a legend. ``cost``: what has to be accepted before a
-    patch, None for nothing; ``note``: what to mind after one. ``unwound``: whether its code runs while stacks may be
-    unwound, so that profiles and tracebacks meet it. ``waits``: whether timed waits go through its code alone.
+    ``name``: as the user types it. ``isas``: the instruction sets that it has code for, by GOARCH's names.
+    ``function``: the runtime's function that it patches, None for none of Go's. ``told``: what a patched program does,
+    behind "patched:" in a legend. ``cost``: what has to be accepted before a patch, None for nothing; ``note``: what to
+    mind after one. ``unwound``: whether its code runs while stacks may be unwound, so that profiles and tracebacks meet
+    it. ``waits``: whether timed waits go through its code alone.
     """
 
     name: ClassVar[str]
+    isas: ClassVar[tuple[str, ...]]
     function: ClassVar[str | None] = None
     told: ClassVar[str]
     cost: ClassVar[str | None] = None

@@ -31,6 +31,7 @@ class Toy(Strategy):
     """One system call before the runtime starts."""
 
     name: ClassVar[str] = "toy"
+    isas: ClassVar[tuple[str, ...]] = ("amd64",)
     told: ClassVar[str] = "the program asks for its own number"
     note: ClassVar[str | None] = "it is a toy"
 

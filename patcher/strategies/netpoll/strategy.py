@@ -52,6 +52,7 @@ class Netpoll(Strategy):
     """The scheduler's wait for events takes nanoseconds: epoll_pwait2 in place of epoll_pwait."""
 
     name: ClassVar[str] = NAME
+    isas: ClassVar[tuple[str, ...]] = tuple(CODES.by_isa)
     function: ClassVar[str | None] = NETPOLL
     told: ClassVar[str] = "the idle scheduler waits in epoll_pwait2, which counts nanoseconds"
     waits: ClassVar[bool] = True

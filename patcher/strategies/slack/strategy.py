@@ -28,6 +28,7 @@ class Slack(Strategy):
     """The process sets its timer slack as it starts. Every other strategy's patch may have this one's beside it."""
 
     name: ClassVar[str] = NAME
+    isas: ClassVar[tuple[str, ...]] = tuple(CODES.by_isa)
     told: ClassVar[str] = "the program sets its timer slack as it starts"
     unwound: ClassVar[bool] = False  # it runs once, before there is a runtime
 

@@ -34,6 +34,7 @@ class Sleep(Strategy):
     """time.Sleep is a system call of its own thread."""
 
     name: ClassVar[str] = NAME
+    isas: ClassVar[tuple[str, ...]] = tuple(CODES.by_isa)
     function: ClassVar[str | None] = SLEEP
     told: ClassVar[str] = "time.Sleep calls the kernel's clock_nanosleep, and holds a thread for it"
     cost: ClassVar[str | None] = "holds one OS thread for every sleeping goroutine"

@@ -37,6 +37,7 @@ class Usleep(Strategy):
     """runtime.usleep waits in clock_nanosleep."""
 
     name: ClassVar[str] = NAME
+    isas: ClassVar[tuple[str, ...]] = tuple(CODES.by_isa)
     function: ClassVar[str | None] = USLEEP
     told: ClassVar[str] = "runtime.usleep, which time.Sleep does not use"
 
