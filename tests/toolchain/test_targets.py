@@ -59,7 +59,7 @@ def test_a_program_for_another_processor_lies_beside_that_for_this_one() -> None
 
 @pytest.mark.parametrize("mode", soon(CROSS, long=(0,)))
 def test_c_is_linked_in_where_a_mode_has_it(mode: str, tmp_path: Path) -> None:
-    built = build_one(release_toolchain(NEWEST), MODES[mode].on(ARM64), "sleepbench", tmp_path)
+    built = build_one(release_toolchain(NEWEST), MODES[mode].on(ARM64), "survive", tmp_path)
     assert b"ld-linux-aarch64.so.1" in built.path.read_bytes()
 
 
