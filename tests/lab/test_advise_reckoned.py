@@ -13,7 +13,7 @@ CPU = 0.2
 
 def seen(waits: list[Wait], expiries: list[Expiry]) -> Seen:
     used = Used(LENGTH_NS, int(CPU * LENGTH_NS))
-    return Seen((Window(0, LENGTH_NS, tuple(waits), tuple(expiries)),), used, used, 0, 2 * LENGTH_NS)
+    return Seen((Window(0, LENGTH_NS, tuple(waits), tuple(expiries)),), used, 0, 0, 2 * LENGTH_NS)
 
 
 def wakeup() -> Wakeup:

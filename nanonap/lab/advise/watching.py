@@ -24,18 +24,19 @@ _MOST_COST = 0.006  # of a core, for the process and for reading; setting probes
 _HIT_NS = 12_000  # a breakpoint, stepping over what stood there, writing and reading its line; often half of it
 _LEAST_HIT_NS, _MOST_HIT_NS = 1_000, 12_000  # what a hit's CPU time, as measured, is believed to be
 _FEW_HITS = 500
+_MOST_SHARES = 2  # of the hits that are left, in one window
 _CYCLES, _CYCLE_S = 5, 10.0
 
 
 @dataclass(frozen=True)
 class Seen:
-    """All that was seen. ``plain`` is what the process used while no probe was set, ``probed`` while they were;
-    ``own_cpu_ns``: what watching took in this process.
+    """All that was seen. ``plain`` is what the process used while no probe was set. What watching took:
+    ``probes_cpu_ns`` in the process, ``own_cpu_ns`` in this one.
     """
 
     windows: tuple[Window, ...]
     plain: Used
-    probed: Used
+    probes_cpu_ns: int
     own_cpu_ns: int
     length_ns: int
 
@@ -47,8 +48,7 @@ class Seen:
     @property
     def cost(self) -> float:
         """What watching cost the process and this one, in parts of a core, on average over the whole time."""
-        more = self.probed.cpu_ns - self.probed.length_ns * self.plain.share
-        return max(0.0, more + self.own_cpu_ns) / max(1, self.length_ns)
+        return (self.probes_cpu_ns + self.own_cpu_ns) / max(1, self.length_ns)
 
 
 def watch(target: Target, probes: Probes, length_s: float, tick: Callable[[float], None]) -> Seen:
@@ -79,6 +79,7 @@ class _Watch:
         self._target, self._uprobes, self._length_s, self._tick = target, uprobes, length_s, tick
         self._begin = time.monotonic()
         self._budget = int(_MOST_COST * length_s * 1e9 / _HIT_NS)  # hits
+        self._most = _FEW_HITS  # in the next window
 
     def seen(self) -> Seen:
         """All of it."""
@@ -101,17 +102,22 @@ class _Watch:
         if not windows:
             raise NoSuchProcess(f"process {self._target.pid}: ended before anything was seen")
         own = time.process_time_ns() - own
+        # A program whose work comes in turns uses more or less while it is looked at by chance, too.
         more_ns = (probed.cpu_ns - probed.length_ns * plain.share) / hits if hits else 0.0
         hit_ns = int(min(max(more_ns, _LEAST_HIT_NS), _MOST_HIT_NS))
         whole = [each for each in windows if not each.lost] or windows
-        return Seen(tuple(replace(each, hit_ns=hit_ns) for each in whole), plain, probed, own, int(self._gone_s * 1e9))
+        used_ns, length_ns = hits * hit_ns, int(self._gone_s * 1e9)
+        return Seen(tuple(replace(each, hit_ns=hit_ns) for each in whole), plain, used_ns, own, length_ns)
 
     @property
     def _gone_s(self) -> float:
         return time.monotonic() - self._begin
 
     def _next(self, hit: int, window: Window) -> tuple[float, float]:
-        """How long to wait, and then to record, in seconds: the more the probes are hit, the rarer they are set."""
+        """How long to wait, and then to record, in seconds: the more the probes are hit, the rarer they are set.
+
+        No window may use up much more than its share of the hits that are left: calm turns come after busy ones.
+        """
         self._budget -= hit
         rate = hit / (window.end_ns - window.begin_ns) * 1e9
         part = min(_MOST_SHARE, _MOST_COST * 1e9 / (rate * _HIT_NS)) if rate else _MOST_SHARE
@@ -119,11 +125,12 @@ class _Watch:
         cycles = max(_CYCLES, int(left_s / _CYCLE_S))
         cycle_s = left_s / max(1, min(cycles, int(left_s * part / _GLANCE_S)))
         recorded_s = max(cycle_s * part, _GLANCE_S / 2)
+        self._most = max(_FEW_HITS, int(_MOST_SHARES * self._budget * cycle_s / left_s))
         return max(cycle_s - recorded_s, 0.01), recorded_s
 
     def _recorded(self, length_s: float, before: int) -> Window:
         """A window with probes; it ends early where they are hit more often than they were."""
-        most = before + max(_FEW_HITS, self._budget // 2)
+        most = before + self._most
         try:
             self._uprobes.switch(on=True)
             self._uprobes.start()
