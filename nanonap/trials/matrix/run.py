@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from datetime import UTC, datetime
 from functools import cache
+from importlib import import_module
 from multiprocessing import active_children, get_context
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from nanonap.trials.matrix.result import SCHEMA, Arm, Result
 from nanonap.trials.matrix.steps import ArmRun, Programs
 from nanonap.trials.unwinding.asleep import quit_asleep
 from nanonap.trials.unwinding.survivors import STOCK, Survivor, Unsound
+from patcher import isolation
 
 FOLDER = ARTIFACTS / "matrix"
 _AT_ONCE = 2
@@ -44,7 +46,7 @@ def run_matrix(cells: list[Cell], *, again: bool = False, folder: Path = FOLDER)
     """
     toolchains = {release: release_toolchain(release) for release in dict.fromkeys(cell.release for cell in cells)}
     results: dict[Cell, Result] = {}
-    with ProcessPoolExecutor(_AT_ONCE, get_context("spawn"), _can_be_interrupted) as pool, progress_bar() as bar:
+    with ProcessPoolExecutor(_AT_ONCE, get_context("spawn"), _begin_worker) as pool, progress_bar() as bar:
         task = bar.add_task("matrix", total=len(cells))
         running: dict[Future[Result], Cell] = {
             pool.submit(_run_in_worker, cell, toolchains[cell.release], again=again, folder=folder): cell
@@ -65,13 +67,17 @@ def run_matrix(cells: list[Cell], *, again: bool = False, folder: Path = FOLDER)
     return [results[cell] for cell in cells]
 
 
-def _can_be_interrupted() -> None:
-    """A command that a shell runs in the background has SIGINT ignored, and so would its workers.
+def _begin_worker() -> None:
+    """A command that a shell runs in the background has SIGINT ignored, and so would its workers. A closed terminal's
+    SIGHUP reaches them, too, and is as Ctrl-C.
 
-    A closed terminal's SIGHUP reaches them, too, and is as Ctrl-C.
+    A worker has the patcher do some hundred jobs, each in a child: one that imports nothing anew takes half as long.
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
+    isolation.forks_beside_threads = True  # the other threads are numpy's, which hold no lock while none computes
+    for library in ("lief", "capstone", "keystone", "unicorn"):
+        import_module(library)
 
 
 def _run_in_worker(cell: Cell, toolchain: Toolchain, *, again: bool, folder: Path) -> Result:
