@@ -75,7 +75,7 @@ class Engines(Experiment):
 
     def rows(self, setting: Setting) -> Iterator[Row]:
         """Every backend that works is tried in groups of its own; in a machine that is booted for it, its own alone."""
-        names = [name for name in BACKEND_NAMES if name not in ("auto", "none")]
+        names = [name for name in BACKEND_NAMES if name != "auto" and backend_class(name).limits]
         with patched_copies(setting, ARMS) as arms:
             for name in [setting.backend.name] if setting.backend.own_kernel else names:
                 setting.stop.check()
