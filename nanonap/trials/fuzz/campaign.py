@@ -9,7 +9,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -230,8 +229,4 @@ def _begin(target: Target) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    get_ready(_paths(target), arms(target))
-
-
-def _paths(target: Target) -> Sequence[Path]:
-    return [each.path for each in bases(target.name)]
+    get_ready(each.path for each in bases(target.name))

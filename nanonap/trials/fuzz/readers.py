@@ -9,7 +9,7 @@ import math
 import mmap
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,14 +39,13 @@ _ACCEPTED = (ReaderCrashed, NotEnoughMemory)  # of the patcher's child: an error
 _at = mmap.mmap(-1, 4)  # the number of the file that a child is at, which it shares with who forked it
 
 
-def get_ready(bases: Sequence[Path], arms: Sequence[str]) -> None:
-    """Load all modules, and read every base by every arm, so that forks of this process need not."""
+def get_ready(bases: Iterable[Path]) -> None:
+    """Load all modules and read every base, so that forks of this process need not."""
     for each in _NATIVE:
         importlib.import_module(each)
     remember_all()
     for path in bases:
-        for arm in arms:
-            timed(_reading(path, arm), [], _READ)
+        inspected(path)  # it plans by every strategy
 
 
 def read_all(folder: Path, arms: Sequence[str]) -> list[Verdict]:
