@@ -109,7 +109,7 @@ def corpus(
 
 @task(
     help={
-        "binary": "a Go binary to measure with (default: the measured program, small, and large and stripped)",
+        "binary": "a Go binary to measure with (default: the measured program, for either processor, and large)",
         "rounds": "runs of each command (default 15)",
         "images": "measure a container image of 300 MiB instead, in 3 rounds",
         "json": JSON_HELP,

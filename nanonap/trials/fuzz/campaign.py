@@ -5,6 +5,7 @@ All are read, a block of them in a process; one in fifty goes through the whole 
 
 import json
 import multiprocessing
+import os
 import signal
 import sys
 import tempfile
@@ -95,11 +96,12 @@ def judge_block(numbers: range, seed: int, target: Target = AMD64, keep: Path = 
     drawn = [mutant_of(number, seed, target) for number in numbers]
     tally = Tally(blocks=[numbers.start] if len(numbers) == BLOCK else [])
     with tempfile.TemporaryDirectory(prefix="nanonap-fuzz-") as folder:
-        begun = time.monotonic()
+        begun, used = time.monotonic(), sum(os.times()[:4])
         for index, (base, mutant, _) in enumerate(drawn):
             mutant.write(base, Path(folder) / str(index))
         verdicts = read_all(Path(folder), [arm for _, _, arm in drawn])
         tally.read, tally.read_seconds = len(numbers), time.monotonic() - begun
+        tally.read_cpu_s = sum(os.times()[:4]) - used
         for index, (number, (base, mutant, arm), verdict) in enumerate(zip(numbers, drawn, verdicts, strict=True)):
             read = Judged(number, base.name, mutant.kind, arm, verdict)
             _count(tally, read)

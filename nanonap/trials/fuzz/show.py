@@ -45,8 +45,9 @@ _SECTION = """
 <!-- fuzz {arch}: written by `invoke fuzz{option} --markdown` -->
 ## linux/{arch}
 {read:,} mutants read, {patched:,} of them patched too, seed {seed}; {findings} findings; {date}. The arms: {arms}. The
-slowest took {slowest:.2f} s of CPU time, the largest {peak} MiB of memory. {rate:.0f} mutants a second were read by
-{workers} workers. SHA-256 of `patcher/` without `live`, `images` and other instruction sets: {patcher}….
+slowest took {slowest:.2f} s of CPU time, the largest {peak} MiB of memory. To make and read one took {each:.1f} ms of CPU
+time, so {cores} cores that do nothing else read {rate:.0f} a second. SHA-256 of `patcher/` without `live`, `images` and
+other instruction sets: {patcher}….
 
 | damage | read | refused by the readers | patched in full: right | refused |
 |---|---|---|---|---|
@@ -55,9 +56,9 @@ slowest took {slowest:.2f} s of CPU time, the largest {peak} MiB of memory. {rat
 """
 
 
-def rate_of(tally: Tally) -> float:
-    """Mutants that were read in a second, by all workers."""
-    return WORKERS * tally.read / tally.read_seconds if tally.read_seconds else 0.0
+def _rate(count: int, seconds: float) -> float:
+    """What all workers do in a second."""
+    return round(WORKERS * count / seconds, 1) if seconds else 0.0
 
 
 def document_of(campaign: Campaign, tally: Tally) -> dict[str, Any]:
@@ -68,8 +69,9 @@ def document_of(campaign: Campaign, tally: Tally) -> dict[str, Any]:
         "mutants": max(tally.read, tally.patched),
         "read": tally.read,
         "patched": tally.patched,
-        "read_a_second": round(rate_of(tally), 1),
-        "patched_a_second": round(WORKERS * tally.patched / tally.patched_seconds, 1) if tally.patched_seconds else 0,
+        "read_a_second": _rate(tally.read, tally.read_seconds),
+        "read_a_second_of_cpu": _rate(tally.read, tally.read_cpu_s),
+        "patched_a_second": _rate(tally.patched, tally.patched_seconds),
         "cores": os.cpu_count(),
         "readings": _sorted(tally.readings),
         "patches": _sorted(tally.patches),
@@ -96,8 +98,8 @@ def show_fuzz(campaign: Campaign, tally: Tally) -> None:
     console = Console()
     console.print(table)
     console.print(
-        f"{document['mutants']} mutants, seed {campaign.seed}: {tally.read} read, {document['read_a_second']} a "
-        f"second; {tally.patched} through the whole patcher, {document['patched_a_second']} a second; slowest "
+        f"{document['mutants']} mutants, seed {campaign.seed}: {tally.read} read, {document['read_a_second']} a second "
+        f"({document['read_a_second_of_cpu']} where nothing else is at work); {tally.patched} through the whole patcher, {document['patched_a_second']} a second; slowest "
         f"{document['slowest_cpu_s']} s of CPU, largest {document['largest_peak_mib']} MiB, "
         f"{len(tally.findings)} findings",
         highlight=False,
@@ -124,8 +126,9 @@ def page_with(old: str, campaign: Campaign, tally: Tally) -> str:
         arms=", ".join(f"`{each.name}`" for each in variants_for(campaign.target)),
         slowest=tally.slowest_cpu_s,
         peak=tally.largest_peak >> 20,
-        rate=rate_of(tally),
-        workers=WORKERS,
+        each=1e3 * tally.read_cpu_s / tally.read if tally.read else 0,
+        cores=WORKERS,
+        rate=_rate(tally.read, tally.read_cpu_s),
         patcher=patcher_sha256(arch)[:16],
         rows="\n".join(_row(kind, tally) for kind in dict.fromkeys(_kinds(campaign))),
     )

@@ -29,13 +29,15 @@ class Finding:
 
 @dataclass
 class Tally:
-    """Mutants that the readers read, and those of them that went through the whole patcher; ``seconds`` of a worker.
+    """Mutants that the readers read, and those of them that went through the whole patcher; ``seconds`` of a worker,
+    ``read_cpu_s`` of CPU time.
 
     ``blocks`` are the first numbers of the blocks that are in it.
     """
 
     read: int = 0
     read_seconds: float = 0
+    read_cpu_s: float = 0
     patched: int = 0
     patched_seconds: float = 0
     slowest_cpu_s: float = 0
@@ -49,6 +51,7 @@ class Tally:
         """Count what another has, too."""
         self.read += other.read
         self.read_seconds += other.read_seconds
+        self.read_cpu_s += other.read_cpu_s
         self.patched += other.patched
         self.patched_seconds += other.patched_seconds
         self.slowest_cpu_s = max(self.slowest_cpu_s, other.slowest_cpu_s)
