@@ -45,9 +45,9 @@ _SECTION = """
 <!-- fuzz {arch}: written by `invoke fuzz{option} --markdown` -->
 ## linux/{arch}
 {read:,} mutants read, {patched:,} of them patched too, seed {seed}; {findings} findings; {date}. The arms: {arms}. The
-slowest took {slowest:.2f} s of CPU time, the largest {peak} MiB of memory. To make and read one took {each:.1f} ms of CPU
-time, so {cores} cores that do nothing else read {rate:.0f} a second. SHA-256 of `patcher/` without `live`, `images` and
-other instruction sets: {patcher}….
+slowest took {slowest:.2f} s of CPU time, the largest {peak} MiB of memory. To make and read one took {each:.1f} ms of
+CPU time, so {cores} cores that do nothing else read {rate:.0f} a second. SHA-256 of `patcher/` without `live`, `images`
+and other instruction sets: {patcher}….
 
 | damage | read | refused by the readers | patched in full: right | refused |
 |---|---|---|---|---|
@@ -97,10 +97,11 @@ def show_fuzz(campaign: Campaign, tally: Tally) -> None:
         table.add_row(kind, *(", ".join(f"{outcome} {count}" for outcome, count in each.items()) for each in told))
     console = Console()
     console.print(table)
+    idle, patches = document["read_a_second_of_cpu"], document["patched_a_second"]
     console.print(
         f"{document['mutants']} mutants, seed {campaign.seed}: {tally.read} read, {document['read_a_second']} a second "
-        f"({document['read_a_second_of_cpu']} where nothing else is at work); {tally.patched} through the whole patcher, {document['patched_a_second']} a second; slowest "
-        f"{document['slowest_cpu_s']} s of CPU, largest {document['largest_peak_mib']} MiB, "
+        f"({idle} where nothing else is at work); {tally.patched} through the whole patcher, {patches} a second; "
+        f"slowest {document['slowest_cpu_s']} s of CPU, largest {document['largest_peak_mib']} MiB, "
         f"{len(tally.findings)} findings",
         highlight=False,
     )
