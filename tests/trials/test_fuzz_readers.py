@@ -172,7 +172,7 @@ def test_a_call_that_begins_in_one_piece_and_ends_in_the_next_is_found_once(
 
 
 @pytest.mark.usefixtures("remembering")
-def test_other_bytes_at_the_same_address_are_read_anew(program: Path, tmp_path: Path) -> None:
+def test_other_bytes_or_another_address_are_read_anew(program: Path, tmp_path: Path) -> None:
     functions = Functions(read_image(program))
     netpoll = functions.one("runtime.netpoll")
     before = functions.instructions(netpoll)
@@ -183,3 +183,6 @@ def test_other_bytes_at_the_same_address_are_read_anew(program: Path, tmp_path: 
     (tmp_path / "damaged").write_bytes(damaged)
     after = Functions(read_image(tmp_path / "damaged")).instructions(netpoll)
     assert after[0].mnemonic == "nop" != before[0].mnemonic
+    isa, code = functions.image.isa, functions.image.read(netpoll.start, netpoll.end - netpoll.start)
+    for where in (0x1000, 0x2000):
+        assert next(isa.decode(code, where)).address == min(isa.starts(code, where)) == where
