@@ -46,8 +46,8 @@ _SECTION = """
 ## linux/{arch}
 {read:,} mutants read, {patched:,} of them patched too, seed {seed}; {findings} findings; {date}. The arms: {arms}. The
 slowest took {slowest:.2f} s of CPU time, the largest {peak} MiB of memory. To make and read one took {each:.1f} ms of
-CPU time, so {cores} cores that do nothing else read {rate:.0f} a second. SHA-256 of `patcher/` without `live`, `images`
-and other instruction sets: {patcher}….
+CPU time; by that, {cores} cores with nothing else to do read {rate:.0f} a second. SHA-256 of `patcher/`
+without `live`, `images` and other instruction sets: {patcher}….
 
 | damage | read | refused by the readers | patched in full: right | refused |
 |---|---|---|---|---|
