@@ -97,3 +97,18 @@ def test_registers_are_named_where_an_instruction_set_is_known_and_nowhere_else(
     assert named == []
     shown = ("at [rsp]", "eax", "r8", "r14d", "xmm15", "fs:[-8]", "x18", "wzr", "[sp+8]", 'flow.constants(at, "si")')
     assert all(map(REGISTERS.search, shown))
+
+
+def test_what_an_instruction_set_needs_is_told() -> None:
+    """Each file that both have, in the section of CONTRIBUTING.md for whoever adds a third."""
+    told = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## A new instruction set")[2]
+    told = told.partition("\n## ")[0]
+    own: list[set[str]] = []
+    for name in ("amd64", "arm64"):
+        found = (path.relative_to(PROJECT / "patcher").as_posix() for path in (PROJECT / "patcher").rglob("*.py"))
+        own.append({each.replace(name, "NAME") for each in found if name in each})
+    both, one = own[0] & own[1], own[0] ^ own[1]
+    assert {each for each in both if each.rpartition("/")[2] not in told} == {"isa/NAME/__init__.py"}
+    assert {each for each in one if each.replace("NAME", "amd64").rpartition("/")[2] not in told} == {
+        "strategies/sleep/NAME.py", "strategies/usleep/NAME.py",
+    }  # fmt: skip

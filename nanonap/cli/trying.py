@@ -109,7 +109,7 @@ def corpus(
 
 @task(
     help={
-        "binary": "a Go binary to measure with (default: the measured program, small, and large and stripped)",
+        "binary": "a Go binary to measure with (default: the measured program, for either processor, and large)",
         "rounds": "runs of each command (default 15)",
         "images": "measure a container image of 300 MiB instead, in 3 rounds",
         "json": JSON_HELP,
@@ -135,33 +135,48 @@ def bench_patcher(
 
 @task(
     help={
-        "mutants": "how many damaged files to try (default 10000)",
+        "mutants": "how many damaged files to try, those of earlier runs among them (default 100000)",
         "seed": "seed of the damage: the same seed gives the same files (default 1)",
-        "minutes": "stop after this many minutes",
+        "minutes": "stop after this many minutes; the next run goes on from there",
         "only": "try one damaged file again, by the number that a finding names",
+        "arch": "the processor that the programs are built for: amd64 (default), or arm64",
         "images": "damage container images instead of binaries",
+        "again": "also try again what was tried before with the same programs and patcher",
+        "markdown": "also write the counts to this file, as a page",
         "json": JSON_HELP,
     }
 )
 @front_door
 def fuzz(
     _: Context,
-    mutants: str = "10000",
+    mutants: str = "100000",
     seed: str = "1",
     minutes: str | None = None,
     only: str | None = None,
+    arch: str = "amd64",
     images: bool = False,
+    again: bool = False,
+    markdown: str | None = None,
     json: bool = False,
 ) -> None:
     """Try damaged binaries: each must end in one of our errors or in a correct patch."""
-    from nanonap.trials.fuzz.campaign import check_found, run_fuzz, show_fuzz
+    from nanonap.base.errors import UsageError
+    from nanonap.base.files import check_place, write_text
+    from nanonap.toolchain.targets import target_named
+    from nanonap.trials.fuzz.campaign import Campaign, run_fuzz
+    from nanonap.trials.fuzz.show import check_found, document_of, page_with, show_fuzz
 
-    document = run_fuzz(
-        whole("mutants", mutants) or 0,
-        whole("seed", seed) or 0,
-        whole("minutes", minutes),
-        whole("only", only),
-        images=images,
-    )
-    show_json(document) if json else show_fuzz(document)
-    check_found(document)
+    page, number = Path(markdown) if markdown else None, whole("only", only)
+    if page is not None:
+        check_place(page)
+        if images or number is not None:
+            raise UsageError("--markdown: the page is of a campaign of binaries; leave --images and --only out")
+    campaign = Campaign(whole("seed", seed) or 0, target_named(arch), images)
+    if number is None:
+        tally = run_fuzz(campaign, whole("mutants", mutants) or 0, whole("minutes", minutes), again=again)
+    else:
+        tally = campaign.one(number)
+    show_json(document_of(campaign, tally)) if json else show_fuzz(campaign, tally)
+    if page is not None:
+        write_text(page, page_with(page.read_text(encoding="utf-8") if page.is_file() else "", campaign, tally))
+    check_found(tally)

@@ -1,8 +1,9 @@
 """How fast the patcher is and how much memory it takes, against the least there is: the libraries and one parse.
 
 The base of every ratio is a process that imports LIEF, Capstone, Keystone and Unicorn and lets LIEF parse the file.
-Base, ``inspect`` and ``patch`` run as a user runs them, interleaved and shuffled, each a process of its own; times are
-from a process's start to its end (median over rounds, with an interval), memory is the largest process's peak.
+Base, ``inspect``, ``patch``, ``verify`` and ``revert`` run as a user runs them, interleaved and shuffled, each in a
+process of its own; times are from its start to its end (median over rounds, with an interval), memory is the largest
+process's peak. The files are the measured program for either processor, and a large one.
 """
 
 import os
@@ -20,6 +21,7 @@ import numpy as np
 
 from nanonap import INSTALLED
 from nanonap.base.dice import seeded
+from nanonap.base.durations import format_ns
 from nanonap.base.errors import UsageError
 from nanonap.base.paths import PROJECT, TRIED
 from nanonap.base.terminal import COMMAND, answers
@@ -27,11 +29,13 @@ from nanonap.lab.stats.resampling import interval, median_distribution
 from nanonap.toolchain.build import build
 from nanonap.toolchain.progress import progress_bar
 from nanonap.toolchain.releases import NEWEST
+from nanonap.toolchain.targets import AMD64, TARGETS
 from nanonap.trials.errors import TooSlow
 
 ROUNDS = 15
 MOST_TIME, MOST_MEMORY = 2.0, 2.0  # × the base's time, × the file's size: what large files are held to
-GOALS, GOAL_MEMORY = {"patch": 1.0, "inspect": 0.7}, 1.6  # the same: what a command should take
+GOALS, GOAL_MEMORY = {"patch": 1.0, "inspect": 0.7}, 1.6  # the same: what a command should take; others have no limit
+COMMANDS = ("inspect", "patch", "verify", "revert")
 LARGE = 64 << 20  # bytes; below, the libraries' own time and memory are most of it
 _BASE = "import lief, capstone, keystone, unicorn; assert lief.ELF.parse({path!r})"
 # A process begins with the peak of the one that it was forked from (fs/exec.c, exec_mmap): so a small one forks it.
@@ -49,13 +53,15 @@ sys.exit(process.returncode != 0)
 class Ratio:
     """A command on one file: its time over the base's, with a 95 % interval, and its memory over the file's size.
 
-    ``cpu``: its CPU time over the base's. ``held`` to the limits, and ``reached``, the goal for its time; None for a
-    small file.
+    ``wall_ns``: its time; ``cpu``: its CPU time over the base's; ``peak``: its memory in bytes. ``held`` to the limits,
+    and ``reached``, the goal for its time; None for a small file, and for a command without a goal.
     """
 
     file: str
     size: int
     command: str
+    wall_ns: int
+    peak: int
     time: float
     time_interval: list[float] | None
     cpu: float
@@ -75,20 +81,27 @@ class Run:
 
 
 def measure(files: list[Path], rounds: int) -> list[Ratio]:
-    """Both commands on every file. Raises UsageError for a file that cannot be patched at all."""
+    """All commands on every file. Raises UsageError for a file that cannot be patched at all."""
     found: dict[tuple[Path, str], list[Run]] = defaultdict(list)
-    with tempfile.TemporaryDirectory(prefix="nanonap-") as folder, progress_bar() as bar:
-        jobs = [(path, name) for _ in range(rounds + 1) for path in files for name in ("base", "inspect", "patch")]
-        task = bar.add_task("measuring", total=len(jobs))
-        for number, (path, name) in enumerate(_shuffled(jobs, len(files) * 3)):
-            bar.update(task, description=f"{name} of {path.name}")
-            done = run(_command(path, name, Path(folder, str(number))), path)
-            if number >= 3 * len(files):  # the first round warms the page cache
+    with (
+        tempfile.TemporaryDirectory(prefix="nanonap-") as folder,
+        tempfile.TemporaryDirectory(prefix="nanonap-") as kept,
+        progress_bar() as bar,
+    ):
+        patched = {path: Path(kept, str(number)) for number, path in enumerate(files)}
+        for path, out in patched.items():
+            run(_command(path, "patch", path, out), path)
+        block = [(path, name) for path in files for name in ("base", *COMMANDS)]
+        task = bar.add_task("measuring", total=len(block) * (rounds + 1))
+        for number, (path, name) in enumerate(_shuffled(block * (rounds + 1), len(block))):
+            bar.update(task, description=f"{name} of {shown(path)}")
+            done = run(_command(path, name, patched[path], Path(folder, str(number))), path)
+            if number >= len(block):  # the first round warms the page cache
                 found[path, name].append(done)
             for remains in Path(folder).iterdir():
                 remains.unlink()
             bar.advance(task)
-    return [_ratio(path, name, found) for path in files for name in ("inspect", "patch")]
+    return [_ratio(path, name, found) for path in files for name in COMMANDS]
 
 
 def _shuffled(jobs: list[tuple[Path, str]], block: int) -> Iterator[tuple[Path, str]]:
@@ -97,12 +110,14 @@ def _shuffled(jobs: list[tuple[Path, str]], block: int) -> Iterator[tuple[Path, 
         yield from dice.sample(jobs[at : at + block], block)
 
 
-def _command(path: Path, name: str, out: Path) -> list[str]:
+def _command(path: Path, name: str, patched: Path, out: Path) -> list[str]:
     front = [str(Path(sys.executable).with_name(COMMAND)), *([] if INSTALLED else ["--search-root", str(PROJECT)])]
     return {
         "base": [sys.executable, "-c", _BASE.format(path=str(path))],
         "inspect": [*front, "inspect", str(path), "--json"],
         "patch": [*front, "patch", "--binary", str(path), "--out", str(out), "--json"],
+        "verify": [*front, "verify", str(patched), "--json"],
+        "revert": [*front, "revert", str(patched), "--out", str(out), "--json"],
     }[name]
 
 
@@ -124,29 +139,34 @@ def _ratio(path: Path, name: str, found: dict[tuple[Path, str], list[Run]]) -> R
         median_distribution([np.array([each.wall_ns]) for each in runs], seed) for seed, runs in enumerate((own, base))
     )
     ratio = median(each.wall_ns for each in own) / median(each.wall_ns for each in base)
-    size = path.stat().st_size
-    memory = max(each.peak for each in own) / size
+    size, peak = path.stat().st_size, max(each.peak for each in own)
+    memory, held = peak / size, size >= LARGE and name in GOALS
     return Ratio(
         file=str(path),
         size=size,
         command=name,
+        wall_ns=round(median(each.wall_ns for each in own)),
+        peak=peak,
         time=ratio,
         time_interval=None if above is None or below is None else interval(above / below),
         cpu=median(each.cpu_ns for each in own) / median(each.cpu_ns for each in base),
         memory=memory,
         base_memory=max(each.peak for each in base) / size,
-        held=ratio <= MOST_TIME and memory <= MOST_MEMORY if size >= LARGE else None,
-        reached=ratio <= GOALS[name] if size >= LARGE else None,
+        held=ratio <= MOST_TIME and memory <= MOST_MEMORY if held else None,
+        reached=ratio <= GOALS[name] if held else None,
     )
 
 
 def run_speed(binary: Path | None, rounds: int = ROUNDS) -> dict[str, Any]:
-    """Measure a binary, or the small and the large measured program, and show the table.
-
-    Gives the document for --json. Raises TooSlow where a large file takes more than MOST_TIME or MOST_MEMORY.
-    """
-    files = [binary] if binary else [build(NEWEST, mode, out=TRIED)[0].path for mode in ("default", "big-stripped")]
+    """Measure a binary, or the measured program for each processor, and a large one: the document for --json."""
+    wanted = [(target, "default") for target in TARGETS.values()] + [(AMD64, "big-stripped")]
+    files = [binary] if binary else [build(NEWEST, mode, target=each, out=TRIED)[0].path for each, mode in wanted]
     return {"rounds": rounds, "ratios": [asdict(each) for each in measure(files, rounds)]}
+
+
+def shown(path: Path) -> str:
+    """A file's name; of a program that was built here behind its mode's."""
+    return f"{path.parent.name}/{path.name}" if path.is_relative_to(TRIED) else path.name
 
 
 def show_speed(document: dict[str, Any]) -> None:
@@ -154,16 +174,20 @@ def show_speed(document: dict[str, Any]) -> None:
     from rich.table import Table  # noqa: PLC0415 - starting must be quick
 
     table = Table(title="against importing the libraries and one parse by LIEF")
-    for name in ("file", "MiB", "command", "time", "CPU time", "memory / file", "the base's", "within the limits"):
+    for name in (
+        "file", "MiB", "command", "time", "/ base", "CPU / base", "memory", "/ file", "the base's", "within the limits",
+    ):  # fmt: skip
         table.add_column(name, justify="left" if name in ("file", "command") else "right")
     for each in document["ratios"]:
         bounds = each["time_interval"]
         table.add_row(
-            Path(each["file"]).name,
+            shown(Path(each["file"])),
             f"{each['size'] / 2**20:.0f}",
             each["command"],
+            format_ns(each["wall_ns"]),
             f"{each['time']:.2f} ×" + (f" [{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds else ""),
             f"{each['cpu']:.2f} ×",
+            f"{each['peak'] >> 20} MiB",
             f"{each['memory']:.2f}",
             f"{each['base_memory']:.2f}",
             {True: "yes", False: "no", None: "–"}[each["held"]],
@@ -171,7 +195,7 @@ def show_speed(document: dict[str, Any]) -> None:
     answers().print(table)
     answers().print(
         "\n".join(
-            f"{each['command']} of {Path(each['file']).name}, {each['size'] >> 20} MiB: {_beside_goals(each)}"
+            f"{each['command']} of {shown(Path(each['file']))}, {each['size'] >> 20} MiB: {_beside_goals(each)}"
             for each in document["ratios"]
             if each["held"] is not None
         ),

@@ -32,6 +32,7 @@ WRITING = {
     Option("matrix", "markdown"): ("--go", "0.0"),
     Option("corpus", "markdown"): ("--only", "nosuch"),
     Option("cycles", "markdown"): ("--go", "0.0"),
+    Option("fuzz", "markdown"): ("--arch", "none"),
 }
 #: Those that write streams: a device takes what they have to say. The campaigns end at their wrong options.
 STREAMS = {"plot": 0, "markdown": 2}
@@ -58,7 +59,7 @@ NAMES_NO_OUTPUT = {
     "eject": "pid match container",
     "status": "pid match container",
     "bench-patcher": "binary rounds",
-    "fuzz": "mutants seed minutes only",
+    "fuzz": "mutants seed minutes only arch",
     "test": "only",
 }
 

@@ -7,21 +7,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nanonap.toolchain.targets import AMD64, ARM64, TARGETS, Target
 from nanonap.trials.errors import FuzzFound
 from nanonap.trials.fuzz import campaign
-from nanonap.trials.fuzz.campaign import bases, check_found, judge_number, mutant_of
+from nanonap.trials.fuzz.campaign import BLOCK, Campaign, arms, bases, judge_block, judge_number, mutant_of, run_fuzz
 from nanonap.trials.fuzz.judge import Verdict, judge
 from nanonap.trials.fuzz.mutants import Mutant, kinds
+from nanonap.trials.fuzz.show import check_found, page_with
+from nanonap.trials.fuzz.tally import Finding, Tally, keep_tally, kept_tally
+from nanonap.trials.matrix.cells import variants_for
 from tests.soon import soon
 
 SEED = 20
-SHARDS, MUTANTS_A_SHARD = 6, 15  # `invoke fuzz` has thousands
+SHARDS = [(target.name, shard) for shard in range(6) for target in (AMD64, ARM64)]
+MUTANTS_A_SHARD = 15  # `invoke fuzz` has thousands
 
 
-@pytest.mark.parametrize("shard", soon(range(SHARDS), 0, long=(1,)))
-def test_every_mutant_ends_in_an_error_of_ours_or_a_right_patch(shard: int, tmp_path: Path) -> None:
-    numbers = range(shard * MUTANTS_A_SHARD, (shard + 1) * MUTANTS_A_SHARD)
-    judged = [judge_number(number, SEED, tmp_path) for number in numbers]
+@pytest.mark.parametrize("shard", soon(SHARDS, 0, long=(1, 2)), ids=lambda each: f"{each[0]}-{each[1]}")
+def test_every_mutant_ends_in_an_error_of_ours_or_a_right_patch(shard: tuple[str, int], tmp_path: Path) -> None:
+    arch, part = shard
+    numbers = range(part * MUTANTS_A_SHARD, (part + 1) * MUTANTS_A_SHARD)
+    judged = [judge_number(number, SEED, tmp_path, TARGETS[arch]) for number in numbers]
     assert [(each.number, each.verdict.finding) for each in judged if each.verdict.finding] == []
 
 
@@ -41,30 +47,75 @@ def mutants(draw: st.DrawFn) -> Mutant:
 
 @pytest.mark.long
 @settings(max_examples=30, derandomize=True)
-@given(mutant=mutants(), strategy=st.sampled_from(["netpoll", "sleep", "usleep", "slack"]))
+@given(mutant=mutants(), arm=st.sampled_from(arms(AMD64)[1:]))
 def test_any_fields_set_to_anything_do_no_harm(
-    mutant: Mutant, strategy: str, tmp_path_factory: pytest.TempPathFactory
+    mutant: Mutant, arm: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("mutant") / "mutant"
     mutant.write(next(each for each in bases() if each.name == mutant.base), path)
-    assert judge(path, strategy).finding is None
+    assert judge(path, arm).finding is None
 
 
-def test_a_number_and_a_seed_give_the_same_mutant_and_every_kind_and_strategy_comes_round() -> None:
-    assert mutant_of(17, 3)[1:] == mutant_of(17, 3)[1:]
-    assert mutant_of(17, 3)[1] != mutant_of(17, 4)[1]
-    drawn = [mutant_of(number, 1) for number in range(400)]
+@pytest.mark.parametrize("target", [AMD64, ARM64], ids=lambda each: each.name)
+def test_a_number_and_a_seed_give_the_same_mutant_and_every_kind_and_arm_comes_round(target: Target) -> None:
+    assert mutant_of(17, 3, target)[1:] == mutant_of(17, 3, target)[1:]
+    assert mutant_of(17, 3, target)[1] != mutant_of(17, 4, target)[1]
+    drawn = [mutant_of(number, 1, target) for number in range(600)]
     assert {(base.name, mutant.kind) for base, mutant, _ in drawn} == {
-        (base.name, kind) for base in bases() for kind in kinds(base)
+        (base.name, kind) for base in bases(target.name) for kind in kinds(base)
     }
-    assert {strategy for _, _, strategy in drawn} == {"netpoll", "sleep", "usleep", "slack"}
+    assert {arm for _, _, arm in drawn} == {"inspect", *(each.name for each in variants_for(target))}
 
 
-def test_a_finding_is_kept_with_how_to_repeat_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_is_damaged_by_whole_instructions_where_all_have_one_length() -> None:
+    widths = {target: {each.fields for each in bases(target.name)[0].places["code"]} for target in (AMD64, ARM64)}
+    assert widths == {AMD64: {(1,)}, ARM64: {(4,)}}
+
+
+@pytest.mark.parametrize(("target", "option"), [(AMD64, ""), (ARM64, "--arch arm64 ")], ids=["amd64", "arm64"])
+def test_a_finding_is_kept_with_how_to_repeat_it(
+    target: Target, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(campaign, "judge", lambda *_: Verdict("a traceback", "KeyError: 1", 0.1, 1))
-    judged = judge_number(7, 5, tmp_path)
-    kept = json.loads((tmp_path / "5-7" / "finding.json").read_text())
-    assert kept["again"] == "invoke fuzz --seed 5 --only 7"
-    assert (tmp_path / "5-7" / "mutant").stat().st_size == mutant_of(7, 5)[1].size
-    with pytest.raises(FuzzFound, match="1 of 1 damaged files"):
-        check_found(campaign._document([judged], 5, 1.0))
+    judged = judge_number(9, 5, tmp_path, target)
+    kept = json.loads((tmp_path / f"{target.prefix}5-9" / "finding.json").read_text())
+    assert kept["again"] == f"invoke fuzz {option}--seed 5 --only 9"
+    assert (tmp_path / f"{target.prefix}5-9" / "mutant").stat().st_size == mutant_of(9, 5, target)[1].size
+    assert judged.verdict.finding
+
+
+def test_some_of_a_block_go_through_the_whole_patcher_and_all_findings_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaign, "judge", lambda *_: Verdict("a traceback", "KeyError: 1", 0.1, 1))
+    monkeypatch.setattr(campaign, "_IN_FULL", 0.3)
+    tally = judge_block(range(BLOCK), 1, keep=tmp_path)
+    assert tally.read == sum(sum(each.values()) for each in tally.readings.values()) == BLOCK
+    assert 0 < tally.patched == len(tally.findings) == len(list(tmp_path.iterdir())) < BLOCK
+    with pytest.raises(FuzzFound, match=f"{tally.patched} of {BLOCK} damaged files"):
+        check_found(tally)
+
+
+def test_what_was_judged_is_counted_and_not_judged_again_until_something_changes(tmp_path: Path) -> None:
+    work, path = Campaign(1), tmp_path / "amd64-1.json"
+    assert run_fuzz(work, BLOCK + 1, folder=tmp_path).read == BLOCK + 1
+    kept = json.loads(path.read_text())
+    assert (kept["tally"]["read"], kept["tally"]["blocks"]) == (BLOCK, [0])  # the rest of a block is judged anew
+    keep_tally(path, kept["key"], Tally(read=1000, blocks=[0]))
+    assert run_fuzz(work, 2 * BLOCK, folder=tmp_path).read == 1000 + BLOCK
+    assert run_fuzz(work, BLOCK, folder=tmp_path, again=True).read == BLOCK
+    assert kept_tally(path, kept["key"]).read == BLOCK
+    assert kept_tally(path, "another").read == 0
+
+
+def test_a_page_has_a_section_for_each_processor() -> None:
+    tally = Tally(read=30, read_seconds=3, patched=2, readings={"code": {"read": 20, "NoRoom": 10}})
+    tally.patches = {"code": {"patched": 1, "NoRoom": 1}}
+    page = page_with("", Campaign(1), tally)
+    assert "30 mutants read, 2 of them patched too, seed 1; no findings" in page
+    assert "| code | 30 | 10 | 1 | 1 |" in page
+    tally.findings.append(Finding(1, "base", "code", "netpoll", "a traceback", "KeyError"))
+    both = page_with(page, Campaign(2, ARM64), tally)
+    assert both.startswith(page)
+    assert "## linux/arm64\n30 mutants read, 2 of them patched too, seed 2; 1 findings" in both
+    assert page_with(both, Campaign(1), Tally(read=31)).count("## linux/") == 2

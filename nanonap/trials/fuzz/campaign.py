@@ -1,37 +1,44 @@
-"""``invoke fuzz``: mutants by the thousand, each judged in a process that may crash; what is found is kept."""
+"""``invoke fuzz``: mutants by the thousand, each judged in a process that may crash; what is found is kept.
+
+All are read, a block of them in a process; one in fifty goes through the whole patcher besides.
+"""
 
 import json
 import multiprocessing
-import multiprocessing.pool
 import os
 import signal
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import patcher
+from nanonap.base.dice import seeded
+from nanonap.base.errors import UsageError
 from nanonap.base.paths import ARTIFACTS, TRIED
-from nanonap.base.terminal import COMMAND, command
+from nanonap.base.terminal import COMMAND
 from nanonap.toolchain.build import build
 from nanonap.toolchain.modes import MODES
 from nanonap.toolchain.progress import progress_bar
+from nanonap.toolchain.targets import AMD64, TARGETS, Target
 from nanonap.toolchain.wheels import DEFAULT_GO, WHEELS
-from nanonap.trials.errors import FuzzFound
 from nanonap.trials.fuzz.images import KINDS, draw_image
 from nanonap.trials.fuzz.judge import Verdict, judge, judge_image
 from nanonap.trials.fuzz.mutants import Mutant, draw, kinds
 from nanonap.trials.fuzz.places import Base, read_base
+from nanonap.trials.fuzz.readers import INSPECT, get_ready, read_all
+from nanonap.trials.fuzz.tally import Finding, Tally, count, keep_tally, kept_tally, key_of
+from nanonap.trials.matrix.cells import variants_for
 
-FINDINGS = ARTIFACTS / "fuzz" / "findings"
+FOLDER = ARTIFACTS / "fuzz"
+FINDINGS = FOLDER / "findings"
+IMAGE = "image"
+WORKERS = 2
+BLOCK = 25
+_IN_FULL = 1 / 50
+_INSPECTED_AS = "netpoll+slack1"  # where what `inspect` reads goes through the whole patcher
 _MODES = ("default", "stripped", "pie", "external")
-_WORKERS = 2
-_STRATEGIES = tuple(patcher.STRATEGIES)
 
 
 @dataclass(frozen=True)
@@ -41,46 +48,104 @@ class Judged:
     number: int
     base: str
     kind: str
-    strategy: str
+    arm: str
     verdict: Verdict
 
 
 @cache
-def bases() -> tuple[Base, ...]:
+def bases(arch: str = AMD64.name) -> tuple[Base, ...]:
     """The binaries that are damaged: the newest Go's in several modes, and the oldest's."""
-    wanted = [(DEFAULT_GO, mode) for mode in _MODES if not MODES[mode].missing()]
+    target = TARGETS[arch]
+    wanted = [(DEFAULT_GO, mode) for mode in _MODES if not MODES[mode].on(target).missing()]
     wanted.append((min(WHEELS, key=lambda each: tuple(map(int, each.split(".")))), "default"))
-    return tuple(read_base(f"{go}-{mode}", build(go, mode, out=TRIED)[0].path) for go, mode in wanted)
+    return tuple(
+        read_base(f"{go}-{target.prefix}{mode}", build(go, mode, target=target, out=TRIED)[0].path)
+        for go, mode in wanted
+    )
 
 
-def mutant_of(number: int, seed: int) -> tuple[Base, Mutant, str]:
-    """The base, the mutant and the strategy that a number of a campaign stands for: all come round in turn."""
-    chosen = bases()[number % len(bases())]
+@cache
+def arms(target: Target) -> tuple[str, ...]:
+    """What is done with mutants, in turn."""
+    return INSPECT, *(each.name for each in variants_for(target))
+
+
+def mutant_of(number: int, seed: int, target: Target = AMD64) -> tuple[Base, Mutant, str]:
+    """The base, the mutant and the arm that a number of a campaign stands for: all come round in turn."""
+    every = bases(target.name)
+    chosen, turn = every[number % len(every)], number // len(every)
     names = kinds(chosen)
-    turn = number // len(bases())
     mutant = draw(chosen, names[turn % len(names)], (seed << 32) + number)
-    return chosen, mutant, _STRATEGIES[turn // len(names) % len(_STRATEGIES)]
+    return chosen, mutant, arms(target)[turn // len(names) % len(arms(target))]
 
 
-def judge_number(number: int, seed: int, keep: Path = FINDINGS) -> Judged:
-    """Make one mutant, judge it, and keep it under ``keep`` if it is a finding."""
-    base, mutant, strategy = mutant_of(number, seed)
+def judge_number(number: int, seed: int, keep: Path = FINDINGS, target: Target = AMD64) -> Judged:
+    """Make one mutant, have it read, patch it, and keep it under ``keep`` if either is a finding."""
+    base, mutant, arm = mutant_of(number, seed, target)
     with tempfile.TemporaryDirectory(prefix="nanonap-fuzz-") as folder:
-        path = Path(folder) / "mutant"
-        mutant.write(base, path)
-        verdict = judge(path, strategy)
+        mutant.write(base, Path(folder) / "0")
+        (verdict,) = read_all(Path(folder), [arm])
+        if verdict.finding is None:
+            verdict = judge(Path(folder) / "0", _in_full(arm))
+    _keep(Judged(number, base.name, mutant.kind, arm, verdict), base, mutant, seed, keep, target)
+    return Judged(number, base.name, mutant.kind, arm, verdict)
+
+
+def judge_block(numbers: range, seed: int, target: Target = AMD64, keep: Path = FINDINGS) -> Tally:
+    """Some mutants: all are read, and some patched."""
+    drawn = [mutant_of(number, seed, target) for number in numbers]
+    tally = Tally(blocks=[numbers.start] if len(numbers) == BLOCK else [])
+    with tempfile.TemporaryDirectory(prefix="nanonap-fuzz-") as folder:
+        begun, used = time.monotonic(), sum(os.times()[:4])
+        for index, (base, mutant, _) in enumerate(drawn):
+            mutant.write(base, Path(folder) / str(index))
+        verdicts = read_all(Path(folder), [arm for _, _, arm in drawn])
+        tally.read, tally.read_seconds = len(numbers), time.monotonic() - begun
+        tally.read_cpu_s = sum(os.times()[:4]) - used
+        for index, (number, (base, mutant, arm), verdict) in enumerate(zip(numbers, drawn, verdicts, strict=True)):
+            read = Judged(number, base.name, mutant.kind, arm, verdict)
+            _count(tally, read)
+            _keep(read, base, mutant, seed, keep, target)
+            if seeded(f"in full {seed} {number}").random() < _IN_FULL:
+                begun = time.monotonic()
+                patched = Judged(
+                    number, base.name, mutant.kind, _in_full(arm), judge(Path(folder) / str(index), _in_full(arm))
+                )
+                tally.patched_seconds += time.monotonic() - begun
+                _count(tally, patched, in_full=True)
+                _keep(patched, base, mutant, seed, keep, target)
+    return tally
+
+
+def _in_full(arm: str) -> str:
+    return _INSPECTED_AS if arm == INSPECT else arm
+
+
+def _count(tally: Tally, judged: Judged, *, in_full: bool = False) -> None:
+    verdict = judged.verdict
+    tally.patched += in_full
+    count(tally.patches if in_full else tally.readings, judged.kind, verdict.outcome)
+    tally.slowest_cpu_s = max(tally.slowest_cpu_s, verdict.cpu_s)
+    tally.largest_peak = max(tally.largest_peak, verdict.peak_bytes)
     if verdict.finding is not None:
-        folder_kept = keep / f"{seed}-{number}"
-        folder_kept.mkdir(parents=True, exist_ok=True)
-        mutant.write(base, folder_kept / "mutant")
-        again = f"{COMMAND} fuzz --seed {seed} --only {number}"
-        document = {"again": again, "strategy": strategy, "base": base.name, "kind": mutant.kind, **asdict(verdict)}
-        (folder_kept / "finding.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return Judged(number, base.name, mutant.kind, strategy, verdict)
+        place = judged.number, judged.base, judged.kind, judged.arm
+        tally.findings.append(Finding(*place, verdict.outcome, verdict.finding))
+
+
+def _keep(judged: Judged, base: Base, mutant: Mutant, seed: int, keep: Path, target: Target) -> None:
+    if judged.verdict.finding is None:
+        return
+    folder = keep / f"{target.prefix}{seed}-{judged.number}"
+    folder.mkdir(parents=True, exist_ok=True)
+    mutant.write(base, folder / "mutant")
+    arch = "" if target == AMD64 else f"--arch {target.name} "
+    again = f"{COMMAND} fuzz {arch}--seed {seed} --only {judged.number}"
+    document = {"again": again, "arm": judged.arm, "base": base.name, "kind": mutant.kind, **asdict(judged.verdict)}
+    (folder / "finding.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def judge_image_number(number: int, seed: int, keep: Path = FINDINGS) -> Judged:
-    """The same of a damaged container image."""
+    """The same of a damaged container image, which is patched."""
     mutant = draw_image(f"{seed} {number}", KINDS[number % len(KINDS)])
     with tempfile.TemporaryDirectory(prefix="nanonap-fuzz-") as folder:
         path = Path(folder) / "image.tar"
@@ -93,98 +158,77 @@ def judge_image_number(number: int, seed: int, keep: Path = FINDINGS) -> Judged:
         again = f"{COMMAND} fuzz --images --seed {seed} --only {number}"
         document = {"again": again, "kind": mutant.kind, **asdict(verdict)}
         (folder_kept / "finding.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return Judged(number, "image", mutant.kind, "netpoll", verdict)
+    return Judged(number, IMAGE, mutant.kind, "netpoll", verdict)
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What is damaged, and the seed of the damage."""
+
+    seed: int
+    target: Target = AMD64
+    images: bool = False
+
+    @property
+    def name(self) -> str:
+        """``amd64-1``."""
+        return f"{'images' if self.images else self.target.name}-{self.seed}"
+
+    def one(self, number: int) -> Tally:
+        """One mutant, in full."""
+        tally, begun = Tally(), time.monotonic()
+        judged = (
+            judge_image_number(number, self.seed)
+            if self.images
+            else judge_number(number, self.seed, target=self.target)
+        )
+        _count(tally, judged, in_full=True)
+        tally.patched_seconds = time.monotonic() - begun
+        return tally
+
+    def __call__(self, numbers: range) -> Tally:
+        """A block of mutants: a worker's work."""
+        if not self.images:
+            return judge_block(numbers, self.seed, self.target)
+        tally = Tally(blocks=[numbers.start] if len(numbers) == BLOCK else [])
+        for each in numbers:
+            tally.add(self.one(each))
+        return tally
 
 
 def run_fuzz(
-    mutants: int, seed: int, minutes: float | None, only: int | None = None, *, images: bool = False
-) -> dict[str, Any]:
-    """Judge that many mutants, or as many as the minutes allow; the document of what they came to."""
-    bases()  # before the workers are forked: they share them
+    campaign: Campaign, mutants: int, minutes: float | None = None, *, again: bool = False, folder: Path = FOLDER
+) -> Tally:
+    """Judge that many mutants, or as many as the minutes allow; what was judged before counts, and is not judged again.
+
+    With ``again`` it is. Raises UsageError for images of another processor, and what building can raise.
+    """
+    if campaign.images and campaign.target != AMD64:
+        raise UsageError(f"--images: its programs are {AMD64.name}'s; leave --arch out")
     begun = time.monotonic()
-    numbers = range(mutants) if only is None else [only]
-    judged: list[Judged] = []
-    with multiprocessing.get_context("fork").Pool(_WORKERS, _end_quietly) as pool, progress_bar() as bar:
-        task = bar.add_task("damaged files", total=len(numbers))
-        for each in _answers(pool, numbers, seed, images=images):
-            judged.append(each)
-            found = sum(one.verdict.finding is not None for one in judged)
+    key = key_of(each.data for each in bases(campaign.target.name))  # before the workers are forked: they share them
+    path = folder / f"{campaign.name}.json"
+    tally = Tally() if again else kept_tally(path, key)
+    blocks = [range(first, min(first + BLOCK, mutants)) for first in range(0, mutants, BLOCK)]
+    left = [each for each in blocks if each.start not in {*tally.blocks}]
+    rest = Tally()  # of a block that is not whole, which is not kept
+    with multiprocessing.get_context("fork").Pool(WORKERS, _begin, (campaign.target,)) as pool, progress_bar() as bar:
+        task = bar.add_task("damaged files", total=len(blocks), completed=len(blocks) - len(left))
+        for each in pool.imap_unordered(campaign, left):
+            (tally if each.blocks else rest).add(each)
+            keep_tally(path, key, tally)
+            found = len(tally.findings) + len(rest.findings)
             bar.update(task, advance=1, description=f"damaged files, {found} findings")
             if minutes is not None and time.monotonic() - begun > 60 * minutes:
                 pool.terminate()
                 break
-    return _document(judged, seed, time.monotonic() - begun)
+    tally.add(rest)
+    return tally
 
 
-def _end_quietly() -> None:
+def _begin(target: Target) -> None:
     """In a worker: Ctrl-C and a closed terminal are its parent's matter; its word to end cleans up, saying nothing."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-
-
-def _answers(
-    pool: multiprocessing.pool.Pool, numbers: range | list[int], seed: int, *, images: bool
-) -> Iterator[Judged]:
-    yield from pool.imap_unordered(_Work(seed, images), numbers, chunksize=4 if len(numbers) > 100 else 1)
-
-
-@dataclass(frozen=True)
-class _Work:
-    seed: int
-    images: bool
-
-    def __call__(self, number: int) -> Judged:
-        return (judge_image_number if self.images else judge_number)(number, self.seed)
-
-
-def _document(judged: list[Judged], seed: int, seconds: float) -> dict[str, Any]:
-    outcomes: dict[str, Counter[str]] = {}
-    for each in judged:
-        outcomes.setdefault(each.kind, Counter())[each.verdict.outcome] += 1
-    found = sorted((each for each in judged if each.verdict.finding), key=lambda each: each.number)
-    return {
-        "mutants": len(judged),
-        "seed": seed,
-        "seconds": round(seconds, 1),
-        "cores": os.cpu_count(),
-        "outcomes": {kind: dict(each.most_common()) for kind, each in sorted(outcomes.items())},
-        "slowest_cpu_s": round(max((each.verdict.cpu_s for each in judged), default=0), 2),
-        "largest_peak_mib": max((each.verdict.peak_bytes for each in judged), default=0) >> 20,
-        "findings": [
-            {"number": each.number, "base": each.base, "kind": each.kind, "strategy": each.strategy}
-            | {"outcome": each.verdict.outcome, "finding": each.verdict.finding}
-            for each in found
-        ],
-    }
-
-
-def show_fuzz(document: dict[str, Any]) -> None:
-    """Outcomes by kind of damage, the extremes, the findings."""
-    from rich.console import Console  # noqa: PLC0415 - rich is imported on first use: starting must be quick
-    from rich.table import Table  # noqa: PLC0415 - for a person alone
-
-    table = Table("damage", "outcomes")
-    for kind, outcomes in document["outcomes"].items():
-        table.add_row(kind, ", ".join(f"{outcome} {count}" for outcome, count in outcomes.items()))
-    console = Console()
-    console.print(table)
-    console.print(
-        f"{document['mutants']} mutants, seed {document['seed']}, {document['seconds']} s; slowest "
-        f"{document['slowest_cpu_s']} s of CPU, largest {document['largest_peak_mib']} MiB, "
-        f"{len(document['findings'])} findings",
-        highlight=False,
-    )
-    for each in document["findings"]:
-        images = ["--images"] if each["base"] == "image" else []
-        again = command("fuzz", *images, "--seed", str(document["seed"]), "--only", str(each["number"]))
-        console.print(f"{again}: {each['base']}, {each['kind']}: {each['finding']}", highlight=False, markup=False)
-
-
-def check_found(document: dict[str, Any]) -> None:
-    """Raises FuzzFound where there is a finding."""
-    if document["findings"]:
-        raise FuzzFound(
-            f"{len(document['findings'])} of {document['mutants']} damaged files ended in something else than an error "
-            f"of ours or a correct patch; they are kept in {FINDINGS}"
-        )
+    get_ready(each.path for each in bases(target.name))

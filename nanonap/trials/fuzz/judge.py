@@ -10,6 +10,8 @@ from pathlib import Path
 
 import patcher
 from nanonap.base.errors import NanonapError
+from nanonap.toolchain.patched import variant_of
+from nanonap.trials.fuzz.remembered import forget_all
 from patcher.child import Limits
 from patcher.errors import InternalFault
 from patcher.file.content import LARGEST
@@ -24,40 +26,44 @@ _LIMITS = Limits(cpu_seconds=120, memory=32 << 30, address_space=64 << 30, file_
 
 @dataclass(frozen=True)
 class Verdict:
-    """``outcome``: an error's class or "patched"; ``finding``: what is wrong with it, None if nothing is."""
+    """``outcome``: an error's class, "patched" or "read"; ``finding``: what is wrong with it, None if nothing is;
+    ``ended``: whether it ended its process.
+    """
 
     outcome: str
     finding: str | None
     cpu_s: float
     peak_bytes: int
+    ended: bool = False
 
 
-def judge(path: Path, strategy: str) -> Verdict:
+def judge(path: Path, arm: str) -> Verdict:
     """Inspect and patch a file in a process of its own; whatever gets through to that is a finding."""
     try:
-        return isolated(path, f"{__name__}:judged", Verdict, _LIMITS, strategy=strategy)
+        return isolated(path, f"{__name__}:judged", Verdict, _LIMITS, arm=arm)
     except NanonapError as error:
         return Verdict("the command itself ended", str(error), 0, 0)
 
 
-def judged(path: Path, strategy: str) -> Verdict:
+def judged(path: Path, arm: str) -> Verdict:
     """The job of ``judge`` in its process."""
+    forget_all()
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(_HANGS_AFTER_S)
     # A child begins with its parent's pages: what this process has beyond the libraries is not the patcher's.
-    inherited = max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - _LIBRARIES)
+    inherited = max(0, peak_of(resource.RUSAGE_SELF) - _LIBRARIES)
     out = path.with_name(path.name + ".out")
-    slack_ns = 1 if strategy == "slack" else None
+    variant = variant_of(arm)
     findings: list[str] = []
-    _, seconds = _timed(lambda: patcher.inspect(path), findings)
-    outcome, cpu_s = _timed(
-        lambda: patcher.patch(path, out, strategy, slack_ns=slack_ns, accept_thread_cost=True), findings
+    _, seconds = timed(lambda: patcher.inspect(path), findings)
+    outcome, cpu_s = timed(
+        lambda: patcher.patch(path, out, variant.strategy, **variant.options, accept_thread_cost=True), findings
     )
-    peak = max(0, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 - inherited)
+    peak = max(0, peak_of(resource.RUSAGE_CHILDREN) - inherited)
     size = path.stat().st_size
     if max(seconds, cpu_s) > MOST_CPU_S:
         findings.append(f"{max(seconds, cpu_s):.1f} s of CPU time")
-    if peak > 4 * min(size, LARGEST) + _MEMORY:
+    if peak > most_memory(size):
         findings.append(f"{peak >> 20} MiB of memory for a file of {size >> 20} MiB")
     if outcome == "patched":
         _check_patch(path, out, findings)
@@ -78,12 +84,11 @@ def judged_image(path: Path) -> Verdict:
     """The job of ``judge_image`` in its process."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(_HANGS_AFTER_S)
-    inherited = max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - _LIBRARIES)
+    inherited = max(0, peak_of(resource.RUSAGE_SELF) - _LIBRARIES)
     out, back = path.with_name("out.tar"), path.with_name("back.tar")
     findings: list[str] = []
-    outcome, cpu_s = _timed(lambda: patcher.patch_image(path, out, force=True), findings)
-    usages = [resource.getrusage(each) for each in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    peak = max(0, max(each.ru_maxrss for each in usages) * 1024 - inherited)
+    outcome, cpu_s = timed(lambda: patcher.patch_image(path, out, force=True), findings)
+    peak = max(0, *(peak_of(each) - inherited for each in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
     if cpu_s > 2 * MOST_CPU_S:
         findings.append(f"{cpu_s:.1f} s of CPU time")
     if peak > 3 * path.stat().st_size + _MEMORY:
@@ -100,15 +105,25 @@ def judged_image(path: Path) -> Verdict:
     return Verdict(outcome, "; ".join(findings) or None, cpu_s, peak)
 
 
+def peak_of(who: int) -> int:
+    """The most memory, in bytes, of this process or of the largest that it started (getrusage(2))."""
+    return resource.getrusage(who).ru_maxrss * 1024
+
+
+def most_memory(size: int) -> int:
+    """What a file of that size may take, in bytes."""
+    return 4 * min(size, LARGEST) + _MEMORY
+
+
 def patcher_manifest(out: Path) -> Path:
     """Where the manifest lies."""
     return out.with_name(out.name + ".patch.json")
 
 
-def _timed(work: Callable[[], object], findings: list[str]) -> tuple[str, float]:
+def timed(work: Callable[[], object], findings: list[str], good: str = "patched") -> tuple[str, float]:
     """The outcome of some work, and its CPU time, that of the processes that it started included."""
     before, begun = sum(os.times()[:4]), time.monotonic()
-    outcome = "patched"
+    outcome = good
     try:
         work()
     except InternalFault as error:

@@ -37,12 +37,13 @@ class Mutant:
 
     def write(self, base: Base, path: Path) -> None:
         """The file; what lies behind the base's end is a hole."""
-        content = bytearray(base.data[: self.size])
-        for offset, new in self.edits:
-            if offset < len(content):
-                content[offset : offset + len(new)] = new[: len(content) - offset]
+        content = memoryview(base.data)[: self.size]
         with path.open("wb") as stream:
             stream.write(content)
+            for offset, new in self.edits:
+                if offset < len(content):
+                    stream.seek(offset)
+                    stream.write(new[: len(content) - offset])
             stream.truncate(self.size)
 
 

@@ -1,4 +1,4 @@
-"""Where the things lie in a real binary that a mutant damages: headers, tables, the code of the sleep functions."""
+"""Where the things lie in a real binary that a mutant damages: headers, tables, the code that waits or begins."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ class Base:
     """A real binary and its places, by kind of damage."""
 
     name: str
+    path: Path
     data: bytes
     places: dict[str, tuple[Place, ...]]
 
@@ -44,7 +45,9 @@ def read_base(name: str, path: Path) -> Base:
     start = image.offset_of(table.address)
     names, pctab, entries = (int.from_bytes(data[start + at : start + at + 8], "little") for at in (32, 56, 64))
     found = [functions.all(each) for each in _CODE]
-    code = tuple(Place(image.offset_of(f.start), f.end - f.start) for each in found for f in each)
+    entry = functions.table.at(image.entry)
+    changed = [*(f for each in found for f in each), *([entry] if entry else [])]
+    code = tuple(Place(image.offset_of(f.start), f.end - f.start, (image.isa.quantum,)) for f in changed)
     records = tuple(Place(start + entries + f.record, _RECORD, (4,)) for each in found for f in each)
     info = data.find(b"\xff Go buildinf:")
     places = {
@@ -68,4 +71,4 @@ def read_base(name: str, path: Path) -> Base:
             and each.name in (".dynamic", ".symtab", ".strtab", ".rela.dyn", ".rela", ".shstrtab", ".interp")
         ),
     }
-    return Base(name, data, {kind: each for kind, each in places.items() if each})
+    return Base(name, path, data, {kind: each for kind, each in places.items() if each})
