@@ -79,7 +79,6 @@ ARM64_PROGRAMS = (
         "usr/bin/prometheus-node-exporter",
         servers.node_exporter,
         "serves the machine's figures",
-        counted=True,
     ),
     _arm64(
         "etcd",

@@ -19,7 +19,8 @@ def main() -> None:
     """
     module, name, counted, *programs = sys.argv[1:]
     job = getattr(import_module(module), name)
-    log = Path("waits").absolute()
+    log = Path("log").absolute() / "waits"  # in a folder: what lies here itself is told, at length
+    log.parent.mkdir()
     try:
         evidence = job(_place("work", programs))
         if counted:
