@@ -1,6 +1,7 @@
 """Other people's programs for linux/arm64: changed here, at work in a machine for it; what does not work is told."""
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,20 @@ def test_a_program_whose_new_code_does_not_run_is_found(nats: Program, tmp_path:
     done.out.write_bytes(content)
     with pytest.raises(WorkFailed, match="the server ended by itself"):
         tried._work("netpoll", (done.out,), [folder])
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="Debian's packages need apt-get")
+def test_debian_packages_of_another_processor_leave_the_systems_lists_alone(tmp_path: Path) -> None:
+    before = sorted(Path("/var/lib/apt/lists").glob("*"))
+    obtained = Obtainer(Processes(), tmp_path).get("debian-arm64:age")
+    assert elf_machine(obtained.folder / "usr/bin/age") == ARM64.machine
+    assert sorted(Path("/var/lib/apt/lists").glob("*")) == before
+
+
+def elf_machine(path: Path) -> str:
+    """As the kernel names it (elf(5): e_machine)."""
+    return {183: "aarch64", 62: "x86_64"}[int.from_bytes(path.read_bytes()[18:20], "little")]
 
 
 def test_work_that_never_waits_by_the_new_code_is_no_proof(nats: Program, tmp_path: Path) -> None:
