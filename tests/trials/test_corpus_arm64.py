@@ -71,7 +71,7 @@ def test_a_program_whose_new_code_does_not_run_is_found(nats: Program, tmp_path:
     content[wait.offset : wait.offset + len(wait.new)] = BRK * (len(wait.new) // len(BRK))
     done.out.write_bytes(content)
     with pytest.raises(WorkFailed, match="the server ended by itself"):
-        tried._work("netpoll", (done.out,), [folder])
+        tried._work("netpoll", (done.out,))
 
 
 @pytest.mark.long

@@ -15,7 +15,6 @@ from nanonap.lab.guest.other import GuestArm64Backend, JobGroup
 from nanonap.lab.guest.packed import packed
 from nanonap.toolchain.patched import Variant
 from nanonap.trials.corpus.counting import Waits
-from nanonap.trials.corpus.living import Living
 from nanonap.trials.corpus.working import ProgramTrial
 from nanonap.trials.corpus.workplace import WorkFailed, user_environment
 
@@ -35,14 +34,7 @@ class TrialElsewhere(ProgramTrial):
 
     waits: dict[str, Waits] = field(default_factory=dict)
 
-    def _work(
-        self,
-        arm: str,
-        programs: tuple[Path, ...],
-        folders: list[Path],
-        before: tuple[str, ...] = (),
-        living: Living | None = None,
-    ) -> dict[str, str]:
+    def _work(self, arm: str, programs: tuple[Path, ...], *_: object, **__: object) -> dict[str, str]:
         """Raises WorkFailed, also where the machine fails, and QuotaUnavailable where none can be made."""
         work, counted = self.program.work, self.program.counted and arm != "stock"
         self.folder.mkdir(parents=True, exist_ok=True)
