@@ -62,6 +62,7 @@ def run_corpus(
     """
     target = target_named(arch)
     arms = chosen_arms(strategy, target)
+    of_files = tuple(each for each in arms if each is not LIVE)
     (toolchain, *more) = chosen_toolchains(go, None)
     if more:
         raise UsageError(f"--go {go}: one release at a time")
@@ -76,7 +77,6 @@ def run_corpus(
         if target == AMD64:
             standard = Standard(toolchain, processes, corpus / STANDARD.name)
             packages, reasons = standard.packages(every)
-            of_files = tuple(each for each in arms if each is not LIVE)
             tests = [
                 Trial(each.path, PackageTrial(standard, each, of_files, not nightly, Path(work) / "std"))
                 for each in packages
@@ -85,6 +85,7 @@ def run_corpus(
             make, programs = ProgramTrial, PROGRAMS
         else:
             tests, reasons, make, programs = [], {}, TrialElsewhere, ARM64_PROGRAMS
+            arms = of_files
         trials = tests + [
             Trial(each.name, make(each, arms, obtainer, processes, Path(work) / "programs"))
             for each in programs
