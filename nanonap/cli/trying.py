@@ -80,6 +80,7 @@ def cycles(
         "only": "only these packages and programs, comma-separated, from either list",
         "strategy": "arms, comma-separated: netpoll+slack1 and live (default), netpoll, usleep, sleep, slack, or `all`",
         "go": "the Go release whose test binaries run (default 1.27.3)",
+        "arch": "the programs' processor: amd64 (default), or arm64: other programs, and no tests, in a guest",
         "markdown": "also write the table to this file, as a page",
         "json": JSON_HELP,
     }
@@ -91,6 +92,7 @@ def corpus(
     only: str | None = None,
     strategy: str = "netpoll+slack1,live",
     go: str = "1.27.3",
+    arch: str = "amd64",
     markdown: str | None = None,
     json: bool = False,
 ) -> None:
@@ -102,6 +104,7 @@ def corpus(
         only=only,
         strategy=strategy,
         go=go,
+        arch=arch,
         markdown=Path(markdown) if markdown else None,
         as_json=json,
     )

@@ -53,7 +53,7 @@ NAMES_NO_OUTPUT = {
     "verify": "path image platform",
     "revert": "path image platform",
     "matrix": "arch go mode",
-    "corpus": "only strategy go",
+    "corpus": "only strategy go arch",
     "cycles": "go mode count kills seed arch",
     "inject": "pid match container slack_ns quantum dense spin for_",
     "eject": "pid match container",

@@ -125,7 +125,7 @@ def test_a_package_that_debian_does_not_have_is_told_with_the_remedy_and_leaves_
     ]
 
 
-@pytest.mark.parametrize("source", ["debian:age", "npm:lefthook-linux-x64@2.2.2"])
+@pytest.mark.parametrize("source", ["debian:age", "debian-arm64:age", "npm:lefthook-linux-x64@2.2.2"])
 def test_a_machine_without_the_client_is_told_the_remedy(
     source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

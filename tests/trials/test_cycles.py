@@ -11,7 +11,7 @@ from nanonap.lab.ground.errors import QuotaUnavailable
 from nanonap.lab.guest.image import check_host
 from nanonap.lab.guest.kinds import PYTHON_JOBS
 from nanonap.toolchain.releases import NEWEST
-from nanonap.trials.cycles.elsewhere import packed
+from nanonap.trials.cycles.elsewhere import sent
 from nanonap.trials.cycles.programs import CROSSING
 from nanonap.trials.cycles.run import Cell, check_failed, problem, rows, run_cycles
 from nanonap.trials.errors import CyclesFailed
@@ -63,7 +63,7 @@ def test_on_another_processor_too(case: tuple[str, int, int]) -> None:
 
 def test_what_is_sent_there_needs_nothing_beside_it(tmp_path: Path) -> None:
     """No package but Python's own library, as where it goes."""
-    (tmp_path / "sent.zip").write_bytes(packed())
+    (tmp_path / "sent.zip").write_bytes(sent())
     source = (
         "import sys; sys.path.insert(0, sys.argv[1]); import nanonap.trials.cycles.inside as it; print(it.__file__)"
     )

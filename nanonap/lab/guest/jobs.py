@@ -17,7 +17,7 @@ from nanonap.lab.guest.image import Image
 from nanonap.lab.guest.qemu import Qemu
 
 CPUS = 1
-PATIENCE_S = 300.0
+PATIENCE_S = 900.0
 """How long all jobs of one boot may take, on a machine that does other things too."""
 EXACT, FAST = 0, 2
 """``shift`` of a boot: each instruction takes 1 ns, for figures; 4 ns, for strain: a third of this machine's time."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from nanonap.toolchain.go import wheel_toolchain
 from nanonap.toolchain.wheels import DEFAULT_GO
+from nanonap.trials.corpus import work
 from nanonap.trials.corpus.work import Evidence, digest_of
 from nanonap.trials.corpus.workplace import Workplace, digest, expect
 
@@ -32,9 +33,7 @@ def gofmt(at: Workplace) -> Evidence:
     """Find the files of Go's own package net that are not formatted, and format 3,000 lines."""
     source = wheel_toolchain(DEFAULT_GO).root() / "src" / "net"
     unformatted = sorted(at.run("-l", source).decode().splitlines())
-    made = at.run(stdin=b"package  made\n" + b"func  f ( ) { if true {  return  } }\n" * 3000)
-    expect("a line", made.splitlines()[2], b"func f() {")
-    return {"formatted": digest_of(made), "unformatted": digest_of("\n".join(unformatted))}
+    return work.gofmt(at) | {"unformatted": digest_of("\n".join(unformatted))}
 
 
 def _overlaid(original: Path, copy: Path, replaced: dict[str, Path]) -> None:

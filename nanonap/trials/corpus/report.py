@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from nanonap import __version__
+from nanonap.toolchain.targets import AMD64, target_named
 from nanonap.trials.corpus.row import Result, Row
 from nanonap.trials.errors import CorpusChanged, CorpusIncomplete
 
@@ -29,12 +30,20 @@ class Report:
     rows: list[Row]
     tool: str = __version__
     schema: int = SCHEMA
+    arch: str = AMD64.name
 
     @classmethod
-    def made(cls, started: datetime, go: str, arms: list[str], nightly: bool, rows: Sequence[Row]) -> "Report":
-        """A report of this machine's campaign."""
-        cpus = len(os.sched_getaffinity(0))
-        return cls(started.isoformat(timespec="seconds"), go, arms, nightly, platform.release(), cpus, list(rows))
+    def made(
+        cls, started: datetime, go: str, arms: list[str], nightly: bool, rows: Sequence[Row], arch: str
+    ) -> "Report":
+        """A report of this machine's campaign, of programs for ``arch``."""
+        cpus, at = len(os.sched_getaffinity(0)), started.isoformat(timespec="seconds")
+        return cls(at, go, arms, nightly, platform.release(), cpus, list(rows), arch=arch)
+
+    @property
+    def emulated(self) -> bool:
+        """Whether the programs ran in a machine for another processor."""
+        return not target_named(self.arch).here
 
     def counts(self) -> dict[str, int]:
         """{result: rows}."""

@@ -14,10 +14,13 @@ from nanonap.base.paths import ARTIFACTS
 from nanonap.base.terminal import messages
 from nanonap.toolchain.build import chosen_toolchains
 from nanonap.toolchain.progress import progress_bar
+from nanonap.toolchain.targets import AMD64, target_named
 from nanonap.toolchain.wheels import DEFAULT_GO
 from nanonap.trials.corpus.arms import DEFAULT_ARMS, LIVE, chosen_arms
+from nanonap.trials.corpus.elsewhere import TrialElsewhere
+from nanonap.trials.corpus.foreign import ARM64_PROGRAMS
 from nanonap.trials.corpus.obtain import OBTAINED, Obtainer
-from nanonap.trials.corpus.page import markdown_of
+from nanonap.trials.corpus.page import page_with
 from nanonap.trials.corpus.processes import Processes, heard_signals
 from nanonap.trials.corpus.programs import PROGRAMS
 from nanonap.trials.corpus.report import Report
@@ -45,6 +48,7 @@ def run_corpus(
     only: str | None = None,
     strategy: str = DEFAULT_ARMS,
     go: str = DEFAULT_GO,
+    arch: str = AMD64.name,
     as_json: bool = False,
     markdown: Path | None = None,
     corpus: Path = CORPUS,
@@ -52,9 +56,12 @@ def run_corpus(
     """Run the campaign; show its table; write ``latest.json`` under ``corpus``, and ``markdown`` where asked.
 
     ``only``: names of packages and programs from either list; ``strategy``: arms, or "all". Both comma-separated.
-    Raises UsageError, what fetching a toolchain can raise, CorpusChanged or CorpusIncomplete (after the table).
+    ``arch``: the programs' processor; for another than this machine's there are programs alone.
+    Raises UsageError, what fetching a toolchain can raise, CorpusChanged or CorpusIncomplete (after the table), and
+    where a machine for another processor cannot be made QuotaUnavailable.
     """
-    arms = chosen_arms(strategy)
+    target = target_named(arch)
+    arms = chosen_arms(strategy, target)
     of_files = tuple(each for each in arms if each is not LIVE)
     (toolchain, *more) = chosen_toolchains(go, None)
     if more:
@@ -65,28 +72,35 @@ def run_corpus(
     started = datetime.now(UTC)
     processes = Processes()
     with tempfile.TemporaryDirectory(prefix="run-", dir=corpus, ignore_cleanup_errors=True) as work:
-        standard = Standard(toolchain, processes, corpus / STANDARD.name)
         obtainer = Obtainer(processes, corpus / OBTAINED.name)
-        packages, reasons = standard.packages(nightly or only is not None)
-        tests = [
-            Trial(each.path, PackageTrial(standard, each, of_files, not nightly, Path(work) / "std"))
-            for each in packages
-            if of_files
+        every = nightly or only is not None
+        if target == AMD64:
+            standard = Standard(toolchain, processes, corpus / STANDARD.name)
+            packages, reasons = standard.packages(every)
+            tests = [
+                Trial(each.path, PackageTrial(standard, each, of_files, not nightly, Path(work) / "std"))
+                for each in packages
+                if of_files
+            ]
+            make, programs = ProgramTrial, PROGRAMS
+        else:
+            tests, reasons, make, programs = [], {}, TrialElsewhere, ARM64_PROGRAMS
+            arms = of_files
+        trials = tests + [
+            Trial(each.name, make(each, arms, obtainer, processes, Path(work) / "programs"))
+            for each in programs
+            if every or not each.nightly
         ]
-        programs = [
-            Trial(each.name, ProgramTrial(each, arms, obtainer, processes, Path(work) / "programs"))
-            for each in PROGRAMS
-            if nightly or only is not None or not each.nightly
-        ]
-        trials = _chosen(tests + programs, only)
+        trials = _chosen(trials, only)
         rows = [] if only else left_out_rows(toolchain.version, reasons)
         with heard_signals():
             rows = _run(trials, processes) + rows
-    report = Report.made(started, toolchain.version, [arm.name for arm in arms], nightly, rows)
+    report = Report.made(started, toolchain.version, [arm.name for arm in arms], nightly, rows, arch)
     text = json.dumps(report.to_json(), indent=1) + "\n"
-    write_text(corpus / "latest.json", text)
+    write_text(corpus / f"{target.prefix}latest.json", text)
     if markdown is not None:
-        write_text(markdown, markdown_of(report))
+        old = markdown.read_text(encoding="utf-8") if markdown.is_file() else ""
+        write_text(markdown, page_with(old, report))
     if as_json:
         print(text, end="")
     else:

@@ -102,7 +102,12 @@ def _check_lease(at: Workplace) -> None:
     expect("the leased key in the end", key, "")
 
 
-def nats(at: Workplace) -> Evidence:
+def newer_nats(at: Workplace) -> Evidence:
+    """The same as ``nats``, by a release that, asked to end, ends well."""
+    return nats(at, 0)
+
+
+def nats(at: Workplace, end: int = 1) -> Evidence:
     """Carry 5,000 messages from a publisher to a subscriber."""
     port = free_port()
     messages = 5000
@@ -113,7 +118,7 @@ def nats(at: Workplace) -> Evidence:
         _read_until(line, b"PONG\r\n")
         return line
 
-    with at.serving("-a", LOOPBACK, "-p", str(port), ready=lambda: connect().close(), end=1) as rounds:
+    with at.serving("-a", LOOPBACK, "-p", str(port), ready=lambda: connect().close(), end=end) as rounds:
         for _ in rounds:
             subscriber, publisher = connect(), connect()
             with subscriber, publisher:

@@ -39,6 +39,7 @@ def summary(report: Report) -> str:
 def parts(report: Report) -> list[tuple[str, list[Row]]]:
     """The rows of the test binaries and those of the programs, each with a title."""
     titles = {"std": f"test binaries of Go {report.go}'s standard library", "program": "programs"}
+    titles["program"] += f" for linux/{report.arch}, emulated" * report.emulated
     parts = [(title, [row for row in report.rows if row.kind == kind]) for kind, title in titles.items()]
     return [(title, rows) for title, rows in parts if rows]
 

@@ -8,6 +8,7 @@ import ssl
 from nanonap.trials.corpus.workplace import LOOPBACK, WorkFailed, Workplace, digest, expect, material
 
 Evidence = dict[str, str]
+_MODULES, _BUNDLE = range(200), "out/app.js"
 
 
 def restic(at: Workplace) -> Evidence:
@@ -105,16 +106,23 @@ def hugo(at: Workplace) -> Evidence:
 
 def esbuild(at: Workplace) -> Evidence:
     """Bundle and minify 200 modules; the bundle runs and says what it must."""
-    modules = range(200)
-    for number in modules:
+    evidence = bundles(at)
+    expect("the bundle's word", _by_node(at, _BUNDLE), f"sum {sum(_MODULES)}\n")
+    return evidence
+
+
+def bundles(at: Workplace) -> Evidence:
+    """The same where no node is: what is not used is not in the bundle."""
+    for number in _MODULES:
         text = f"export const value{number}: number = {number};\nexport const unused{number} = 'nothing';\n"
         (at.folder / f"module{number}.ts").write_text(text, encoding="ascii")
-    imports = "".join(f"import {{ value{number} }} from './module{number}';\n" for number in modules)
-    total = " + ".join(f"value{number}" for number in modules)
+    imports = "".join(f"import {{ value{number} }} from './module{number}';\n" for number in _MODULES)
+    total = " + ".join(f"value{number}" for number in _MODULES)
     (at.folder / "app.ts").write_text(f"{imports}console.log('sum', {total});\n", encoding="ascii")
     options = ["--bundle", "--minify", "--sourcemap", "--platform=node", "--log-level=error"]
-    at.run("app.ts", *options, "--outfile=out/app.js")
-    expect("the bundle's word", _by_node(at, "out/app.js"), f"sum {sum(modules)}\n")
+    at.run("app.ts", *options, f"--outfile={_BUNDLE}")
+    text = (at.folder / _BUNDLE).read_text(encoding="ascii")
+    expect("words of the bundle", ("'sum'" in text.replace('"', "'"), "nothing" in text), (True, False))
     return {"bundle": digest(at.folder / "out")}
 
 
@@ -202,6 +210,38 @@ def buildifier(at: Workplace) -> Evidence:
     at.run("-type=build", "-mode=check", stdin=text.encode(), status=4)
     at.run("-type=build", "-mode=check", stdin=made)
     return {"formatted": digest_of(made)}
+
+
+def gofmt(at: Workplace) -> Evidence:
+    """Format 3,000 lines of Go."""
+    made = at.run(stdin=b"package  made\n" + b"func  f ( ) { if true {  return  } }\n" * 3000)
+    expect("a line", made.splitlines()[2], b"func f() {")
+    return {"formatted": digest_of(made)}
+
+
+def shfmt(at: Workplace) -> Evidence:
+    """Format a shell script of 4,000 lines, and find that it was not formatted."""
+    made = at.run(stdin=b"if true;then\necho   $( date );fi\n" * 2000)
+    expect("the first lines", made.splitlines()[:2], [b"if true; then", b"\techo $(date)"])
+    at.run("-d", stdin=b"echo   one\n", status=1)
+    at.run("-d", stdin=made)
+    return {"formatted": digest_of(made)}
+
+
+def dbmate(at: Workplace) -> Evidence:
+    """Bring a database up by two migrations and back by one."""
+    folder = at.folder / "db" / "migrations"
+    folder.mkdir(parents=True)
+    for number, table in enumerate(("first", "second")):
+        text = f"-- migrate:up\ncreate table {table} (id integer);\n-- migrate:down\ndrop table {table};\n"
+        (folder / f"2020010100000{number}_{table}.sql").write_text(text, encoding="ascii")
+    options = ("--url", f"sqlite:{at.folder}/made.sqlite3", "--no-dump-schema")
+    at.run(*options, "up")
+    both = at.run(*options, "status").decode()
+    at.run(*options, "down")
+    one = at.run(*options, "status").decode()
+    expect("applied, then and in the end", (both.count("[X]"), one.count("[X]")), (2, 1))
+    return {"status": both + one}
 
 
 def says_version(at: Workplace) -> Evidence:

@@ -1,17 +1,13 @@
 """The matrix of another processor as a section of docs/matrix.md, which the page of this one's keeps."""
 
-import re
-
 from nanonap.toolchain.targets import Target
 from nanonap.trials.matrix.page import as_markdown, as_table, aside, dates, why_not
 from nanonap.trials.matrix.result import Result
 from nanonap.trials.matrix.run import patcher_sha256
 from nanonap.trials.matrix.show import counted, target_of
+from nanonap.trials.sections import Sections
 
-_MARK = re.compile(r"\n<!-- matrix (\w+): written by .*? -->\n.*?<!-- matrix \1: end -->\n", re.DOTALL)
-_SECTION = """
-<!-- matrix {arch}: written by `invoke matrix --arch {arch} --markdown` -->
-## linux/{arch}
+_SECTION = """## linux/{arch}
 `invoke matrix --arch {arch}`: {cells} cells, {counts}; {dates}. SHA-256 of `patcher/` without {aside} and other
 instruction sets: {patcher}…. The programs are built and patched on linux/amd64, and run in the [emulated
 machine](quota.md#the-guest-for-linux{arch}), whose clock counts instructions. **No real {arch} processor has run
@@ -25,22 +21,19 @@ them.** The steps are those above, and besides:
 | strain | `survive` under signals at 1 kHz, growing stacks, child processes, and I/O |
 
 {table}
-{reasons}<!-- matrix {arch}: end -->
-"""
+{reasons}"""
 
 
 def page_with(old: str, results: list[Result]) -> str:
     """The page with these results in their place; ``old`` is the page as it was, "" for none."""
-    target = target_of(results)
-    sections = {match[1]: match[0] for match in _MARK.finditer(old)}
+    target, sections = target_of(results), Sections("matrix", old)
     if target.here:
-        return as_markdown(results) + "".join(sections.values())
-    sections[target.name] = as_section(results, target)
-    return _MARK.sub("", old) + "".join(sections.values())
+        return sections.below(as_markdown(results))
+    return sections.with_one(target.name, as_section(results, target))
 
 
 def as_section(results: list[Result], target: Target) -> str:
-    """With the marks around it."""
+    """The section."""
     return _SECTION.format(
         arch=target.name,
         cells=len(results),
