@@ -12,7 +12,7 @@ from nanonap.base.errors import UsageError
 from nanonap.lab.guest.image import image
 from nanonap.lab.guest.jobs import FAST, Job, run_jobs
 from nanonap.lab.guest.kinds import PYTHON_JOBS
-from nanonap.lab.guest.other import GuestArm64Backend
+from nanonap.lab.guest.other import guest_for
 from nanonap.lab.guest.packed import packed
 from nanonap.toolchain.targets import target_named
 from nanonap.trials.cycles.foreseeing import foreseen
@@ -30,7 +30,7 @@ def main() -> None:
     target = target_named(arch)
     if target != PYTHON_JOBS.architecture.target:
         raise UsageError(f"--arch {arch}: no machine runs such programs here")
-    machine = GuestArm64Backend.name
+    machine = guest_for(target).name
     path = program(go, mode, target)
     made = image(machine, kind=PYTHON_JOBS)
     with tempfile.TemporaryDirectory() as folder:

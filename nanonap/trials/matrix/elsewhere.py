@@ -22,6 +22,7 @@ from nanonap.trials.unwinding.checks import crash_told, profile_told, quit_findi
 from nanonap.trials.unwinding.places import CodeMap
 from nanonap.trials.unwinding.profiles import read_profile
 from nanonap.trials.unwinding.survivors import STOCK
+from patcher.isa.table import ISAS
 from patcher.strategies.table import STRATEGIES
 
 US = 1_000
@@ -34,8 +35,8 @@ _BURNT = ("-plan", "2ms*10", "-burn", "1", "-warmup", "2", "-gomaxprocs", "1")
 _TICKS = ("-mode", "ticks", "-for", "1s", "-requested", "200us", "-sleepers", "20")
 _STRAINS = ("signals", "grow", "exec", "io")
 _REFUSALS = (errno.ENOSYS, errno.EPERM)
-#: The system calls that patched programs newly make, as the program `refuse` takes them.
-_REFUSED = {"epoll_pwait2": "441", "prctl": "167/29"}
+#: Of the system calls that patched programs newly make, the first argument of those that alone are to be refused.
+_REFUSED_WITH = {"prctl": "/29"}  # PR_SET_TIMERSLACK (linux/prctl.h)
 
 
 class Guest:
@@ -44,6 +45,7 @@ class Guest:
     def __init__(self, backend: OtherBackend, refuse: Path) -> None:
         """The backend is prepared; ``refuse`` is built for its target."""
         self._backend, self.refuse = backend, refuse
+        self.isa = next(each for each in ISAS.values() if each.name == backend.target.name)
 
     def run(self, jobs: Mapping[str, Job], shift: int) -> dict[str, Outcome]:
         """All of them in one boot. Raises QuotaUnavailable."""
@@ -70,13 +72,14 @@ class ArmElsewhere(ArmRun):
         sleepbench = str(self.sleepbench)
         return {"sleep": Job((sleepbench, *_SLEPT)), "precise": Job((sleepbench, *_PRECISE))}
 
-    def strain(self, refuse: Path) -> dict[str, Job]:
+    def strain(self, guest: Guest) -> dict[str, Job]:
         """Jobs for the other boot."""
         sleepbench, survive, own = str(self.sleepbench), str(self.survivor.path), self.survivor.manifest
         jobs = {"preempt": Job((sleepbench, *_BURNT))}
         for name in own.new_syscalls if own else ():
             for refusal in _REFUSALS:
-                words = (str(refuse), _REFUSED[name], str(refusal), sleepbench, *_SLEPT)
+                call = f"{guest.isa.system_calls[name]}{_REFUSED_WITH.get(name, '')}"
+                words = (str(guest.refuse), call, str(refusal), sleepbench, *_SLEPT)
                 jobs[f"refused {name} {refusal}"] = Job(words)
         if STRATEGIES[self.variant.strategy].waits:
             jobs["count"] = Job(("strace", "-qq", "-ff", *TRACED, "-o", "waits", sleepbench, *_SLEPT))
@@ -88,8 +91,8 @@ class ArmElsewhere(ArmRun):
             # Beside the collector one CPU is never idle, and no sample would meet the wait.
             jobs["profile"] = Job((survive, *_TICKS, "-profile", "cpu.pprof"))
         return jobs | {
-            "quit": quit_job(survive, self.variant.name),
-            "crash": quit_job(survive, self.variant.name, "crash"),
+            "quit": quit_job(guest.isa, survive, self.variant.name),
+            "crash": quit_job(guest.isa, survive, self.variant.name, "crash"),
         }
 
     def end(self, outcomes: Mapping[str, Outcome], controls: Mapping[str, Outcome]) -> Arm:
@@ -193,8 +196,8 @@ def run_elsewhere(
         if each.variant.slack_ns:
             controls["floor+slack1"] = Job((str(each.sleepbench), "-method", "floor", *_PRECISE))
     exact = guest.run(controls | _named({each: each.exact() for each in ready}), EXACT)
-    quit_stock = {"quit": quit_job(str(survive), STOCK)}
-    outcomes = exact | guest.run(quit_stock | _named({each: each.strain(guest.refuse) for each in ready}), FAST)
+    quit_stock = {"quit": quit_job(guest.isa, str(survive), STOCK)}
+    outcomes = exact | guest.run(quit_stock | _named({each: each.strain(guest) for each in ready}), FAST)
     return tuple(each.end(_of(each, outcomes), outcomes) for each in arms)
 
 

@@ -12,7 +12,7 @@ from nanonap.trials.matrix.steps import Failed
 from nanonap.trials.unwinding.asleep import EPOLL_PWAIT2, SLEEPERS, WAITS_IN, Ended
 from nanonap.trials.unwinding.places import code_map_in
 from nanonap.trials.unwinding.survivors import Unsound, sound
-from patcher.isa.arm64.isa import ARM64
+from patcher.isa.isa import Isa
 
 # Runs $1 with the other options until all its threads are in a system call, one of them in the number $N; then quits.
 _QUIT = """
@@ -28,11 +28,11 @@ wait $!
 """
 
 
-def quit_job(survive: str, variant: str, traceback: str = "all") -> Job:
+def quit_job(isa: Isa, survive: str, variant: str, traceback: str = "all") -> Job:
     """SIGQUIT while all sleep where the variant makes them."""
     name = "epoll_pwait2" if WAITS_IN[variant] == EPOLL_PWAIT2 else "epoll_pwait"
     options = ("-mode", "wait", "-requested", "1h", "-for", "1h", "-sleepers", str(SLEEPERS))
-    own = {"N": str(ARM64.system_calls[name]), "GOTRACEBACK": traceback}
+    own = {"N": str(isa.system_calls[name]), "GOTRACEBACK": traceback}
     return Job(("sh", "-c", _QUIT, "sh", survive, *options), own)
 
 
