@@ -14,7 +14,7 @@ from nanonap.lab.attribution.tracefs import KPROBES, TRACEPOINTS
 
 TRACED = (KPROBES, TRACEPOINTS)
 #: From the best to the worst: what they can tell is in ``nanonap.lab.attribution.attribute``.
-_STOP_S = 60.0
+_STOP_S = 120.0
 RECORDER = "nanonap.lab.attribution.recorder"
 
 

@@ -36,8 +36,8 @@ _WITH_ME = ["setpriv", "--pdeathsig", "KILL"]
 _TOOLS = {"bpftrace": "bpftrace", "setpriv": "util-linux", "unshare": "util-linux"}
 _AS_ROOT = "run as root, on a kernel with BPF and FTRACE"
 _READY = b"ready"
-_START_S = 30.0
-_STOP_S = 30.0
+_START_S = 90.0
+_STOP_S, _ASK_S = 100.0, 5.0
 _TAIL = 300
 
 
@@ -78,8 +78,15 @@ class Bpftrace:
 
     def stop(self) -> bytes:
         """End it; returns what it wrote, its losses included. Raises subprocess.TimeoutExpired."""
-        self._process.send_signal(signal.SIGINT)  # it writes out what it has, and ends
-        self._process.wait(_STOP_S)
+        until = time.monotonic() + _STOP_S
+        while True:  # releases that print while they are asked to end do not hear it
+            self._process.send_signal(signal.SIGINT)  # it writes out what it has, and ends
+            try:
+                self._process.wait(_ASK_S)
+                break
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > until:
+                    raise
         # ``Lost N events`` goes to either stream, by version.
         return _text(self._output) + b"\n" + _text(self._errors)
 
