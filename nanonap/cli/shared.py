@@ -48,16 +48,18 @@ def front_door(body: Callable[P, None]) -> Callable[P, None]:
 
 @contextlib.contextmanager
 def _lab_needed(task: str) -> Iterator[None]:
-    """A package that is not there is one of the extra ``lab``: the core's are installed with this one."""
+    """A package that is not there is one of an extra: the core's are installed with this one."""
     try:
         yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in _OURS:
             raise
+        extra = "fleet" if task.startswith("fleet") else "lab"
         own = f", or patch a program of your own: {command('patch', '--binary', 'FILE')}" if task in _OF_OURS else ""
         raise LabMissing(
-            f"{task}: needs the lab, whose packages are not installed ({package}): pip install 'nanonap[lab]'{own}"
+            f"{task}: needs the {extra}, whose packages are not installed ({package}): "
+            f"pip install 'nanonap[{extra}]'{own}"
         ) from error
 
 
