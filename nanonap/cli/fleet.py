@@ -5,6 +5,7 @@ worker`.
 import inspect
 import platform
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def _with_bench_options(body: Callable[..., None]) -> Callable[..., None]:
         **{name.replace("_", "-"): _BENCH.help[name.replace("_", "-")] for name in _BENCH_OPTIONS},
         "scheduler": SCHEDULER_HELP,
         "hosts": "instead of --scheduler: hosts to reach by SSH, comma-separated, as in a,user@b,c:2222",
-        "only": "with --scheduler: only these hosts, by their workers' names, comma-separated",
+        "nanonap-there": "with --hosts: the command that runs nanonap on them (default: nanonap)",
+        "only": "only these hosts, by their workers' names, comma-separated",
         "keys": KEYS_HELP,
         "away": "how many seconds a lost host may be away before it counts as missing (default 300)",
         "out": "folder for the result (default: artifacts/results/fleet/<UTC>-<id>)",
@@ -54,6 +56,7 @@ def fleet_bench(
     _: Context,
     scheduler: str | None = None,
     hosts: str | None = None,
+    nanonap_there: str = "nanonap",
     only: str | None = None,
     keys: str | None = None,
     away: str = "300",
@@ -72,15 +75,20 @@ def fleet_bench(
     from nanonap.lab.fleet.bench import as_json, check_hosts, check_missing, run_fleet_bench
     from nanonap.lab.fleet.client import Fleet
     from nanonap.lab.fleet.report import print_report
+    from nanonap.lab.fleet.ssh import fleet_over_ssh, remotes
 
     bench = {name: options[name] for name in ("arms", "requested", "quota", "load", "gomaxprocs", "backend", "go")}
     bench |= {name: options[name] for name in ("cpu_weight", "memory_max", "inside_limit")}
     bench |= {"size": "quick" if options["quick"] else "full" if options["full"] else "default"}
     bench |= {"named": options["conditions"], "seed": whole("seed", options["seed"])}
-    fleet = Fleet(scheduler or "", Path(keys) if keys else None)
-    report, folder = run_fleet_bench(
-        fleet, bench, Path(out) if out else None, hosts=check_hosts(only), away_s=float(whole("away", away) or 0)
-    )
+    with (
+        fleet_over_ssh(remotes(hosts), nanonap_there)
+        if hosts is not None
+        else nullcontext(Fleet(scheduler or "", Path(keys) if keys else None))
+    ) as fleet:
+        report, folder = run_fleet_bench(
+            fleet, bench, Path(out) if out else None, hosts=check_hosts(only), away_s=float(whole("away", away) or 0)
+        )
     show_json(as_json(report, folder)) if json else print_report(report, folder)
     check_missing(report)
 

@@ -42,8 +42,8 @@ NAMES_NO_OUTPUT = {
     "folder",
     "advise": "pid for_",
     "bench": "arms requested quota load gomaxprocs conditions backend cpu_weight memory_max seed go",
-    "fleet-bench": "scheduler hosts only keys away arms requested quota load gomaxprocs conditions backend cpu_weight "
-    "memory_max seed go",
+    "fleet-bench": "scheduler hosts nanonap_there only keys away arms requested quota load gomaxprocs conditions "
+    "backend cpu_weight memory_max seed go",
     "fleet-report": "folder",
     "fleet-hosts": "scheduler keys",
     "fleet-keys": "folder",

@@ -19,14 +19,15 @@ _CONNECT_S, _ASK_S = 10.0, 30.0
 
 @dataclass(frozen=True)
 class Fleet:
-    """A connection; ``keys``: the folder of the certificates."""
+    """A scheduler; ``keys``: the folder of the certificates; ``private``: none are needed on the way there."""
 
     address: str
     keys: Path | None = None
+    private: bool = False
 
     def connect(self, timeout_s: float = _CONNECT_S) -> Client:
         """A client of the scheduler. Raises FleetUnreachable."""
-        trusted = security(self.keys, "client")
+        trusted = security(self.keys, "client", private=self.private)
         try:
             return Client(self.address, security=trusted, timeout=timeout_s, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:

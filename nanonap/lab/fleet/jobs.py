@@ -5,6 +5,7 @@ them and leaves the result in the job's folder, where a later task of the same j
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -20,7 +21,7 @@ from typing import Any
 
 from nanonap.base.files import write_text
 from nanonap.base.paths import PROJECT
-from nanonap.base.processes import identity, is_alive
+from nanonap.base.processes import identity
 
 BUNDLE = "bundle.zip"
 #: A job that nobody has followed for so long is ended by its keeper.
@@ -28,7 +29,7 @@ LEASE_S = 600.0
 _TOUCH_S = 20.0
 #: A keeper makes itself known before it imports anything.
 _BORN_S, _POLL_S = 20.0, 0.02
-_ENDED_S, _KILLED_S = 3.0, 5.0
+_ENDED_S, _KILLED_S, _FAR_S = 3.0, 5.0, 0.2
 _FILE_MODE = 0o755
 _lock = threading.Lock()
 
@@ -102,15 +103,29 @@ class Job:
         )
 
     def keep(self) -> None:
-        """In the keeper: say who it is."""
-        write_text(self._keeper, identity())
+        """In the keeper: say who it is, in a file that it holds locked as long as it lives."""
+        temporary = self._keeper.with_suffix(".part")
+        descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.write(descriptor, identity().encode())
+        temporary.rename(self._keeper)
 
-    def keeper(self) -> int | None:
-        """The keeper's number while it lives."""
-        with contextlib.suppress(OSError, ValueError):
-            text = self._keeper.read_text(encoding="ascii")
-            if is_alive(text):
-                return int(text.partition("-")[0])
+    def lives(self) -> bool:
+        """Whether the keeper does, in whatever PID namespace."""
+        try:
+            with self._keeper.open("rb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def _number(self) -> int | None:
+        """The number of a keeper that lives here, and not in another PID namespace."""
+        number, _, birth = self._keeper.read_text(encoding="ascii").partition("-")
+        with contextlib.suppress(OSError):
+            return int(number) if birth == identity(int(number)).partition("-")[2] else None
         return None
 
     def follow(self) -> None:
@@ -118,10 +133,10 @@ class Job:
         until = time.monotonic() + _BORN_S
         while not self._keeper.exists() and not self.status.exists() and time.monotonic() < until:
             time.sleep(_POLL_S)
-        while (number := self.keeper()) is not None:
+        while self.lives():
             with contextlib.suppress(OSError):
                 os.utime(self.lease)
-            _wait(number, _TOUCH_S)
+            self._wait(_TOUCH_S)
 
     def end(self) -> None:
         """Stop the job if it runs, and remove all of it."""
@@ -132,23 +147,24 @@ class Job:
             while self.asked.exists() and not self._keeper.exists() and time.monotonic() < until:
                 time.sleep(_POLL_S)
         for number, patience_s in ((signal.SIGTERM, _ENDED_S), (signal.SIGKILL, _KILLED_S)):
-            if (keeper := self.keeper()) is not None:
+            if self.lives() and (keeper := self._number()) is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(keeper, number)
-                _wait(keeper, patience_s)
+                self._wait(patience_s)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-
-def _wait(process: int, timeout_s: float) -> None:
-    """Until a process has ended, or for so long."""
-    with contextlib.suppress(ProcessLookupError):
-        descriptor = os.pidfd_open(process)
+    def _wait(self, timeout_s: float) -> None:
+        """Until the keeper has ended, or for so long."""
         try:
-            select.select([descriptor], [], [], timeout_s)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(process, os.WNOHANG)  # it may be this process's own child, which waits to be buried
-        finally:
-            os.close(descriptor)
+            number = self._number() or 0
+            descriptor = os.pidfd_open(number)
+        except OSError:
+            time.sleep(_FAR_S)  # in another namespace, or just ended
+            return
+        select.select([descriptor], [], [], timeout_s)
+        os.close(descriptor)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(number, os.WNOHANG)  # it may be this process's own child, which waits to be buried
 
 
 class Host:
@@ -197,7 +213,7 @@ class Host:
         """Remove what jobs of former times left that nobody has fetched."""
         for folder in (self.room / "jobs").glob("*"):
             with contextlib.suppress(OSError):
-                if time.time() - folder.stat().st_mtime > older_s and Job(self.room, folder.name).keeper() is None:
+                if time.time() - folder.stat().st_mtime > older_s and not Job(self.room, folder.name).lives():
                     shutil.rmtree(folder, ignore_errors=True)
 
 

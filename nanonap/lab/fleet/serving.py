@@ -110,8 +110,9 @@ def serve_worker(
 
     try:
         asyncio.run(run())
-    except (OSError, TimeoutError, ValueError) as error:
-        raise FleetUnreachable(f"{scheduler}: no scheduler took this worker ({error}); is it there?") from error
+    except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+        why = error.__cause__ or error
+        raise FleetUnreachable(f"{scheduler}: no scheduler took this worker ({why}); is it there?") from error
     finally:
         if with_scheduler:
             here.end_all()

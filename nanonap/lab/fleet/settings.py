@@ -48,8 +48,13 @@ def settle() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def security(keys: Path | None, role: str) -> "Security | None":
-    """TLS 1.3 with the certificates of ``keys``; None, and a warning, without. Raises UsageError."""
+def security(keys: Path | None, role: str, *, private: bool = False) -> "Security | None":
+    """TLS 1.3 with the certificates of ``keys``; None without, and a warning unless the way is ``private``.
+
+    Raises UsageError.
+    """
+    if keys is None and private:
+        return None
     if keys is None:
         messages().print(
             "[yellow]warning[/] without --keys nothing is encrypted, and whoever reaches the port runs code here: keep "

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,20 @@ def main() -> int:
     settle()
     from nanonap.lab.fleet.bench import as_json, check_missing, run_fleet_bench
     from nanonap.lab.fleet.client import Fleet
+    from nanonap.lab.fleet.ssh import fleet_over_ssh, remotes
 
     asked = json.loads(sys.argv[1])
-    keys = asked.pop("keys", None)
-    fleet = Fleet(asked.pop("address"), None if keys is None else Path(keys))
+    keys, hosts, there = (asked.pop(each, None) for each in ("keys", "hosts_by_ssh", "there"))
     paths: dict[str, Any] = {name: Path(asked.pop(name)) for name in ("out", "build_root", "patched_root")}
+    options = {**OPTIONS, **asked.pop("options", {})}
     try:
-        with raised():
-            report, folder = run_fleet_bench(fleet, OPTIONS, **paths, **asked)
+        with (
+            raised(),
+            fleet_over_ssh(remotes(hosts), there)
+            if hosts
+            else nullcontext(Fleet(asked.pop("address"), Path(keys) if keys else None)) as fleet,
+        ):
+            report, folder = run_fleet_bench(fleet, options, **paths, **asked)
             print(json.dumps(as_json(report, folder)))
             check_missing(report)
     except NanonapError as error:

@@ -163,7 +163,12 @@ class Machines:
 def _serve(words: list[str], code: Path) -> "subprocess.Popen[str]":
     """Start what serves, and wait for its address."""
     process = subprocess.Popen(
-        words, env={**ENVIRONMENT, "PYTHONPATH": str(code)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        words,
+        cwd=code,
+        env={**ENVIRONMENT, "PYTHONPATH": str(code)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     line = process.stdout.readline()
