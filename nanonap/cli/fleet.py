@@ -174,6 +174,7 @@ def fleet_scheduler(_: Context, host: str = "127.0.0.1", port: str = "8786", key
         "keys": KEYS_HELP,
         "room": "folder for jobs that run here (default: artifacts/fleet)",
         "contact": "the address at which the scheduler reaches it, where that is another",
+        "no-bench": "work for campaigns alone: one of several workers on this host",
         "with-scheduler": "end what is measured here when the scheduler is lost, too",
     },
 )
@@ -188,6 +189,7 @@ def fleet_worker(
     room: str | None = None,
     contact: str | None = None,
     with_scheduler: bool = False,
+    no_bench: bool = False,
 ) -> None:
     """Have this host measure for a fleet, one thing at a time, until the scheduler is lost or Ctrl-C."""
     from nanonap.lab.fleet.settings import settle
@@ -205,6 +207,7 @@ def fleet_worker(
         keys=Path(keys) if keys else None,
         contact=contact,
         with_scheduler=with_scheduler,
+        no_bench=no_bench,
         told=_listening,
     )
     end_process()

@@ -5,7 +5,7 @@ from pathlib import Path
 from invoke.context import Context
 from invoke.tasks import task
 
-from nanonap.cli.shared import JSON_HELP, front_door, show_json, whole
+from nanonap.cli.shared import FLEET_HELP, FLEET_KEYS_HELP, JSON_HELP, fleet_of, front_door, show_json, whole
 
 
 @task(
@@ -15,6 +15,8 @@ from nanonap.cli.shared import JSON_HELP, front_door, show_json, whole
         "arch": "the processor that the programs are built for: amd64 (default), or arm64, whose cells run in a guest",
         "again": "also run again what ran before with the same program and patcher",
         "markdown": "also write the table to this file, as a page",
+        "fleet": FLEET_HELP,
+        "keys": FLEET_KEYS_HELP,
         "json": JSON_HELP,
     }
 )
@@ -27,13 +29,16 @@ def matrix(
     again: bool = False,
     markdown: str | None = None,
     json: bool = False,
+    fleet: str | None = None,
+    keys: str | None = None,
 ) -> None:
     """Patch, prove, run and revert in every Go release and build mode (half an hour)."""
     from nanonap.toolchain.targets import target_named
     from nanonap.trials.matrix.main import matrix as run_matrix
 
     page = Path(markdown) if markdown else None
-    run_matrix(go, mode, again=again, as_json=json, markdown=page, target=target_named(arch))
+    target, spread = target_named(arch), fleet_of(fleet, keys)
+    run_matrix(go, mode, again=again, as_json=json, markdown=page, target=target, fleet=spread)
 
 
 @task(
@@ -82,6 +87,8 @@ def cycles(
         "go": "the Go release whose test binaries run (default 1.27.3)",
         "arch": "the programs' processor: amd64 (default), or arm64: other programs, and no tests, in a guest",
         "markdown": "also write the table to this file, as a page",
+        "fleet": FLEET_HELP,
+        "keys": FLEET_KEYS_HELP,
         "json": JSON_HELP,
     }
 )
@@ -95,6 +102,8 @@ def corpus(
     arch: str = "amd64",
     markdown: str | None = None,
     json: bool = False,
+    fleet: str | None = None,
+    keys: str | None = None,
 ) -> None:
     """Run Go's own tests and other people's programs, stock and patched."""
     from nanonap.trials.corpus.run import run_corpus
@@ -107,6 +116,7 @@ def corpus(
         arch=arch,
         markdown=Path(markdown) if markdown else None,
         as_json=json,
+        fleet=fleet_of(fleet, keys),
     )
 
 

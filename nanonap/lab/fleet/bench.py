@@ -18,7 +18,7 @@ from nanonap.base.files import as_ours, write_text
 from nanonap.base.paths import BUILD, PATCHED, RESULTS
 from nanonap.base.terminal import COMMAND, messages
 from nanonap.lab.fleet import hosted
-from nanonap.lab.fleet.client import Fleet, addresses, ask, back, check_same, close, described
+from nanonap.lab.fleet.client import Fleet, addresses, ask, back, check_same, close, described, measuring
 from nanonap.lab.fleet.errors import HostsMissing
 from nanonap.lab.fleet.hosted import Described
 from nanonap.lab.fleet.jobs import Answer, Asked
@@ -72,6 +72,8 @@ def run_fleet_bench(
     campaign = None
     try:
         there = described(client)
+        able = measuring(client)
+        there = [each for each in there if each.name in able]
         if hosts is not None:
             there = [each for each in there if each.name in hosts]
         check_same(there)

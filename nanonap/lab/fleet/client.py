@@ -12,7 +12,7 @@ from distributed import Client, Scheduler
 from nanonap.lab.fleet import hosted
 from nanonap.lab.fleet.errors import FleetDiffers, FleetUnreachable
 from nanonap.lab.fleet.hosted import Described
-from nanonap.lab.fleet.settings import security
+from nanonap.lab.fleet.settings import RESOURCE, security
 
 _CONNECT_S, _ASK_S = 10.0, 30.0
 
@@ -53,12 +53,17 @@ def close(client: Client) -> None:
 
 def addresses(client: Client) -> dict[str, str]:
     """The workers' names → their addresses."""
-    return dict(client.run_on_scheduler(_workers))
+    return {name: address for name, address, _ in client.run_on_scheduler(_workers)}
 
 
-def _workers(dask_scheduler: Scheduler) -> dict[str, str]:
+def measuring(client: Client) -> dict[str, str]:
+    """The same of those that measure."""
+    return {name: address for name, address, measures in client.run_on_scheduler(_workers) if measures}
+
+
+def _workers(dask_scheduler: Scheduler) -> list[tuple[str, str, bool]]:
     """On the scheduler, under the name that Dask gives it."""
-    return {str(each.name): address for address, each in dask_scheduler.workers.items()}
+    return [(str(each.name), where, RESOURCE in each.resources) for where, each in dask_scheduler.workers.items()]
 
 
 def ask(client: Client, function: Any, *words: Any, workers: list[str]) -> dict[str, Any]:  # noqa: ANN401 - any task

@@ -5,7 +5,9 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from nanonap import __version__
 from nanonap.base.code import code_sha256
 from nanonap.base.paths import ARTIFACTS, PROJECT
+from nanonap.lab.fleet.hand import Done, Hand
 from nanonap.lab.fleet.jobs import Answer, Asked, Host
 from nanonap.lab.ground.host import Facts, facts
 
@@ -28,6 +31,8 @@ with Recording("nothing") as recording:
 print(json.dumps({**msgspec.to_builtins(survey()), "no_tracing": None if no is None else no.reason}))
 """
 _hosts: list[Host] = []
+#: This process's own.
+hand = Hand()
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ def settle(room: Path) -> Host:
     (room / "files").mkdir(exist_ok=True)
     host = Host(room)
     host.tidy()
+    versions()  # of the code that is loaded now, not of what lies there later
     _hosts[:] = [host]
     return host
 
@@ -55,6 +61,7 @@ def host() -> Host:
     return _hosts[0]
 
 
+@cache
 def versions() -> dict[str, str]:
     """What must be the same on all machines of a fleet: by name."""
     own = {"python": ".".join(platform.python_version_tuple()[:2]), "nanonap": __version__}
@@ -101,6 +108,11 @@ def _is_whole(path: Path) -> bool:
 def measure(asked: Asked) -> Answer:
     """A task: see ``Host.measure``."""
     return host().measure(asked)
+
+
+def work(batch: str, function: Callable[[Any], Any], items: list[Any]) -> list[Done]:
+    """A task of a campaign: see ``Hand.work``."""
+    return hand.work(batch, function, items)
 
 
 def end(number: str) -> None:

@@ -16,12 +16,13 @@ from tornado.ioloop import PeriodicCallback
 
 from nanonap.base.interrupts import ENDING
 from nanonap.lab.fleet.errors import FleetUnreachable
-from nanonap.lab.fleet.hosted import settle
+from nanonap.lab.fleet.hosted import hand, settle
 from nanonap.lab.fleet.jobs import Host
 from nanonap.lab.fleet.settings import RESOURCE, security
 
 #: The name of a task's key begins with it, and then has the job's number up to the next blank.
 KEY = "nanonap-bench "
+BATCH = "nanonap-batch "
 _HEARTBEAT_S = 15.0
 _JOIN_S = 60
 _AGREE_S = 0.2
@@ -45,13 +46,12 @@ class Ends(WorkerPlugin):
 
     def transition(self, key: Key, start: str, finish: str, **_: Any) -> None:  # noqa: ANN401 - as Dask calls it
         """A task was let go: its job goes, unless this worker is found to go itself."""
-        if (
-            isinstance(key, str)
-            and key.startswith(KEY)
-            and finish in ("cancelled", "released", "forgotten")
-            and start != "forgotten"
-        ):
+        if not isinstance(key, str) or finish not in _LET_GO:
+            return
+        if key.startswith(KEY):
             self._worker.loop.call_later(_AGREE_S, self._end, key.split(" ")[1])
+        elif key.startswith(BATCH) and finish == "cancelled":
+            threading.Thread(target=hand.stop, args=(key,), daemon=True).start()
 
     def _end(self, number: str) -> None:
         if self._worker.status == Status.running:
@@ -85,18 +85,21 @@ def serve_worker(
     keys: Path | None,
     contact: str | None = None,
     with_scheduler: bool = False,
+    no_bench: bool = False,
     told: Callable[[str], None],
 ) -> None:
     """Run this host's worker until the scheduler is lost or it is told to end; its jobs go on without it.
 
-    ``with_scheduler``: they end when it does, for a scheduler that lives no longer than its client.
+    ``with_scheduler``: they end when it does, for a scheduler that lives no longer than its client. ``no_bench``: it
+    works for campaigns alone, as one of several on a host may.
     Raises FleetUnreachable.
     """
     here = settle(room)
 
     async def run() -> None:
         worker = Worker(
-            scheduler, nthreads=1, name=name, resources={RESOURCE: 1}, memory_limit=0, host=host, port=port,
+            scheduler, nthreads=1, name=name, resources={} if no_bench else {RESOURCE: 1}, memory_limit=0,
+            host=host, port=port,
             local_directory=str(room), dashboard_address=_NO_HTTP, dashboard=False, death_timeout=_JOIN_S,
             security=security(keys, "worker"), contact_address=contact, plugins=(Ends(here),), extensions={},
         )  # fmt: skip
@@ -114,6 +117,7 @@ def serve_worker(
         why = error.__cause__ or error
         raise FleetUnreachable(f"{scheduler}: no scheduler took this worker ({why}); is it there?") from error
     finally:
+        hand.close()
         if with_scheduler:
             here.end_all()
 
