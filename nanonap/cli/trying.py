@@ -156,6 +156,8 @@ def bench_patcher(
         "images": "damage container images instead of binaries",
         "again": "also try again what was tried before with the same programs and patcher",
         "markdown": "also write the counts to this file, as a page",
+        "fleet": FLEET_HELP,
+        "keys": FLEET_KEYS_HELP,
         "json": JSON_HELP,
     }
 )
@@ -171,6 +173,8 @@ def fuzz(
     again: bool = False,
     markdown: str | None = None,
     json: bool = False,
+    fleet: str | None = None,
+    keys: str | None = None,
 ) -> None:
     """Try damaged binaries: each must end in one of our errors or in a correct patch."""
     from nanonap.base.errors import UsageError
@@ -186,7 +190,8 @@ def fuzz(
             raise UsageError("--markdown: the page is of a campaign of binaries; leave --images and --only out")
     campaign = Campaign(whole("seed", seed) or 0, target_named(arch), images)
     if number is None:
-        tally = run_fuzz(campaign, whole("mutants", mutants) or 0, whole("minutes", minutes), again=again)
+        spread = fleet_of(fleet, keys)
+        tally = run_fuzz(campaign, whole("mutants", mutants) or 0, whole("minutes", minutes), again=again, fleet=spread)
     else:
         tally = campaign.one(number)
     show_json(document_of(campaign, tally)) if json else show_fuzz(campaign, tally)

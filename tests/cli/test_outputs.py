@@ -67,7 +67,7 @@ NAMES_NO_OUTPUT = {
     "eject": "pid match container",
     "status": "pid match container",
     "bench-patcher": "binary rounds",
-    "fuzz": "mutants seed minutes only arch",
+    "fuzz": "mutants seed minutes only arch fleet keys",
     "test": "only",
 }
 

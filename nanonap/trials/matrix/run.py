@@ -94,6 +94,7 @@ def _run_there(cells: list[Cell], fleet: "Fleet", *, again: bool, folder: Path) 
 def run_order(order: tuple[Cell, Result | None, bool]) -> Result:
     """On a worker: a cell, the client's kept result of it, and whether it is to be run again whatever is kept."""
     cell, kept, again = order
+    _begin_worker()
     if kept is not None and last_result(FOLDER, cell) is None:
         keep_result(FOLDER, cell, kept)
     return run_cell(cell, release_toolchain(cell.release), again=again)
