@@ -1,5 +1,6 @@
 """The tasks that try the patcher: matrix, corpus, bench-patcher, fuzz."""
 
+from functools import partial
 from pathlib import Path
 
 from invoke.context import Context
@@ -190,8 +191,13 @@ def fuzz(
             raise UsageError("--markdown: the page is of a campaign of binaries; leave --images and --only out")
     campaign = Campaign(whole("seed", seed) or 0, target_named(arch), images)
     if number is None:
-        spread = fleet_of(fleet, keys)
-        tally = run_fuzz(campaign, whole("mutants", mutants) or 0, whole("minutes", minutes), again=again, fleet=spread)
+        elsewhere = None
+        if (spread := fleet_of(fleet, keys)) is not None:
+            from nanonap.trials.fuzz.there import judged_there
+
+            elsewhere = partial(judged_there, spread)
+        count = whole("mutants", mutants) or 0
+        tally = run_fuzz(campaign, count, whole("minutes", minutes), again=again, elsewhere=elsewhere)
     else:
         tally = campaign.one(number)
     show_json(document_of(campaign, tally)) if json else show_fuzz(campaign, tally)

@@ -153,6 +153,14 @@ class Job:
                 self._wait(patience_s)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def clear(self) -> None:
+        """Remove all but the claim: it is not to be begun again."""
+        for each in self.folder.iterdir():
+            if each.is_dir():
+                shutil.rmtree(each, ignore_errors=True)
+            elif each != self._claim:
+                each.unlink(missing_ok=True)
+
     def _wait(self, timeout_s: float) -> None:
         """Until the keeper has ended, or for so long."""
         try:

@@ -51,6 +51,7 @@ def keep(folder: Path) -> None:
             status, said = ended.status, ended.stderr
         except Interrupted:
             _remove_stale(backend)
+            job.clear()
             return
         except NanonapError as error:
             status, said = error.exit_code, str(error)

@@ -11,11 +11,10 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nanonap.base.dice import seeded
 from nanonap.base.errors import UsageError
@@ -33,9 +32,6 @@ from nanonap.trials.fuzz.places import Base, read_base
 from nanonap.trials.fuzz.readers import INSPECT, get_ready, read_all
 from nanonap.trials.fuzz.tally import Finding, Tally, count, keep_tally, kept_tally, key_of
 from nanonap.trials.matrix.cells import variants_for
-
-if TYPE_CHECKING:
-    from nanonap.lab.fleet.client import Fleet
 
 FOLDER = ARTIFACTS / "fuzz"
 FINDINGS = FOLDER / "findings"
@@ -203,6 +199,10 @@ class Campaign:
         return tally
 
 
+#: Judges blocks of a campaign; gives their tallies as they come.
+Elsewhere = Callable[[Campaign, Sequence[range]], Generator[Tally, None, None]]
+
+
 def run_fuzz(
     campaign: Campaign,
     mutants: int,
@@ -210,11 +210,11 @@ def run_fuzz(
     *,
     again: bool = False,
     folder: Path = FOLDER,
-    fleet: "Fleet | None" = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Tally:
     """Judge that many mutants, or as many as the minutes allow; what was judged before counts, and is not judged again.
 
-    With ``again`` it is; with ``fleet`` by its workers. Raises UsageError for images of another processor, and what
+    With ``again`` it is; ``elsewhere`` judges blocks on other machines. Raises UsageError for images of another processor, and what
     building can raise.
     """
     if campaign.images and campaign.target != AMD64:
@@ -226,7 +226,7 @@ def run_fuzz(
     blocks = [range(first, min(first + BLOCK, mutants)) for first in range(0, mutants, BLOCK)]
     left = [each for each in blocks if each.start not in {*tally.blocks}]
     rest = Tally()  # of a block that is not whole, which is not kept
-    with _judged(campaign, left, fleet) as tallies, progress_bar() as bar:
+    with _judged(campaign, left, elsewhere) as tallies, progress_bar() as bar:
         task = bar.add_task("damaged files", total=len(blocks), completed=len(blocks) - len(left))
         for each in tallies:
             (tally if each.blocks else rest).add(each)
@@ -240,16 +240,14 @@ def run_fuzz(
 
 
 @contextlib.contextmanager
-def _judged(campaign: Campaign, blocks: list[range], fleet: "Fleet | None") -> Iterator[Iterable[Tally]]:
+def _judged(campaign: Campaign, blocks: list[range], elsewhere: Elsewhere | None) -> Iterator[Iterable[Tally]]:
     """The tallies of the blocks, as they come; at the end those who judge are ended."""
-    if fleet is None:
+    if elsewhere is not None:
+        with contextlib.closing(elsewhere(campaign, blocks)) as tallies:
+            yield tallies
+    else:
         with multiprocessing.get_context("fork").Pool(WORKERS, _begin, (campaign.target,)) as pool:
             yield pool.imap_unordered(campaign, blocks)
-        return
-    from nanonap.trials.fuzz.there import judged_there  # noqa: PLC0415 - the extra ``fleet``
-
-    with contextlib.closing(judged_there(fleet, campaign, blocks)) as tallies:
-        yield tallies
 
 
 def _begin(target: Target) -> None:

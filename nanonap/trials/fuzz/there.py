@@ -44,15 +44,16 @@ def judged_there(fleet: Fleet, campaign: Campaign, blocks: Sequence[range]) -> G
         if done.died:
             deadly.append(numbers)
         else:
-            yield _kept(campaign, done.result)
+            yield kept_here(campaign, done.result)
     for numbers in deadly:
         tally = Tally()
         for (number,), done in spread(fleet, Block(campaign), [range(each, each + 1) for each in numbers]):
-            tally.add(_died(campaign, number) if done.died else done.result)
-        yield _kept(campaign, tally)
+            tally.add(died(campaign, number) if done.died else done.result)
+        yield kept_here(campaign, tally)
 
 
-def _died(campaign: Campaign, number: int) -> Tally:
+def died(campaign: Campaign, number: int) -> Tally:
+    """Of a mutant that workers died of."""
     if campaign.images:
         base, kind, arm = IMAGE, IMAGE, "netpoll"
     else:
@@ -62,7 +63,7 @@ def _died(campaign: Campaign, number: int) -> Tally:
     return Tally(read=1, readings={kind: {_OUTCOME: 1}}, findings=[Finding(number, base, kind, arm, _OUTCOME, said)])
 
 
-def _kept(campaign: Campaign, tally: Tally) -> Tally:
+def kept_here(campaign: Campaign, tally: Tally) -> Tally:
     """Make the files of findings here again: a number stands for a file."""
     for each in tally.findings if not campaign.images else ():
         base, mutant, _ = mutant_of(each.number, campaign.seed, campaign.target)

@@ -93,8 +93,8 @@ def test_a_job_that_nobody_wants_ends(host: Host, roots: Roots, how: str) -> Non
         host.end("1-a")
         following.join(PATIENCE_S)
         assert answers[0].lost is not None
-    wait_until(lambda: not job.lives() and (how == "lease" or not job.folder.exists()))
-    assert not job.status.exists()
+    left = [job.folder / "claim"] if how == "lease" else []
+    wait_until(lambda: not job.lives() and [*job.folder.glob("*")] == left)
 
 
 def test_a_lease_is_renewed_by_whoever_follows(host: Host) -> None:
