@@ -214,8 +214,8 @@ def run_fuzz(
 ) -> Tally:
     """Judge that many mutants, or as many as the minutes allow; what was judged before counts, and is not judged again.
 
-    With ``again`` it is; ``elsewhere`` judges blocks on other machines. Raises UsageError for images of another processor, and what
-    building can raise.
+    With ``again`` it is; ``elsewhere`` judges blocks on other machines. Raises UsageError for images of another
+    processor, and what building can raise.
     """
     if campaign.images and campaign.target != AMD64:
         raise UsageError(f"--images: its programs are {AMD64.name}'s; leave --arch out")
