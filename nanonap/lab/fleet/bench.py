@@ -83,7 +83,7 @@ def run_fleet_bench(
         campaign.begin([each for each in there if _fits(each, missing)], options, tree)
         campaign.collect()
     except KeyboardInterrupt as error:
-        kept = campaign.keep("interrupted") if campaign is not None else 0
+        kept = campaign.stop() if campaign is not None else 0
         raise Interrupted(f"interrupted; of {kept} hosts the result is kept in {folder}") from error
     finally:
         # A client that goes lets its tasks go, and each worker then ends what is left of its job.
@@ -204,6 +204,12 @@ class Campaign:
         ordered.adopted += 1
         ordered.asked = replace(ordered.asked, adopt=True)
         ordered.future = self._submit(ordered.asked, address, ordered.adopted)
+
+    def stop(self) -> int:
+        """Let all jobs go that have no result yet, which ends them; how many hosts have one."""
+        for each in self._ordered.values():
+            each.future.release()
+        return self.keep("interrupted")
 
     def keep(self, rest: str | None = None) -> int:
         """Write fleet.json; hosts without a result are missing, of that reason. How many have one."""

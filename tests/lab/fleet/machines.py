@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -174,9 +173,3 @@ def _serve(words: list[str], code: Path) -> "subprocess.Popen[str]":
     line = process.stdout.readline()
     assert line.startswith(("tcp://", "tls://")), process.communicate(timeout=PATIENCE_S)
     return process
-
-
-def interrupt(client: "subprocess.Popen[str]", number: signal.Signals) -> int:
-    """Send a client a signal, and give its exit status."""
-    client.send_signal(number)
-    return client.wait(timeout=PATIENCE_S)

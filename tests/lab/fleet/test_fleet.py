@@ -47,7 +47,7 @@ def address(keys: Path, tmp_path: Path) -> Iterator[str]:
             assert worker.wait() == 0, worker.said()  # it goes with its scheduler
 
 
-def test_a_host_measures_under_tls_and_who_has_no_key_of_the_fleet_is_turned_away(
+def test_a_host_measures_under_tls_and_its_report_is_drawn_again(
     address: str, keys: Path, roots: Roots, tmp_path: Path
 ) -> None:
     where = {"out": str(tmp_path / "out"), "build_root": str(roots.build), "patched_root": str(roots.patched)}
@@ -61,6 +61,10 @@ def test_a_host_measures_under_tls_and_who_has_no_key_of_the_fleet_is_turned_awa
     wait_until(lambda: not [*(tmp_path / "room" / "jobs").glob("*")])
     again = _fleet("report", tmp_path / "out", "--json")
     assert json.loads(again.communicate()[0])["effects"] == report["effects"]
+
+
+@pytest.mark.long
+def test_who_has_no_key_of_the_fleet_is_turned_away(address: str, tmp_path: Path) -> None:
     with _fleet("keys", tmp_path / "foreign") as made:
         assert made.wait() == 0
     for words in (("--keys", tmp_path / "foreign"), ()):

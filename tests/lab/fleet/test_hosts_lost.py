@@ -11,7 +11,7 @@ import pytest
 
 from nanonap.base.paths import PROJECT
 from nanonap.lab.fleet.errors import FleetDiffers, HostsMissing
-from tests.lab.fleet.machines import Machines, interrupt
+from tests.lab.fleet.machines import Machines
 from tests.lab.made import Roots
 from tests.patience import PATIENCE_S, wait_until
 
@@ -72,9 +72,10 @@ def test_a_client_that_goes_stops_all(machines: Machines, roots: Roots, number: 
     client = machines.bench(roots)
     machines.wait_for(client)
     sent = time.monotonic()
-    status = interrupt(client, number)
+    client.send_signal(number)
     wait_until(lambda: not machines.left(), machines.left)
     print(f"{number.name}: nothing is left after {time.monotonic() - sent:.2f} s")
+    status = client.wait(timeout=PATIENCE_S)
     assert status == (130 if number == signal.SIGINT else -signal.SIGKILL)
     assert all(each.worker is not None and each.worker.poll() is None for each in machines.hosts.values())
     assert not (machines.folder / "out" / "fleet.json").exists()
