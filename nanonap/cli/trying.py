@@ -1,11 +1,12 @@
 """The tasks that try the patcher: matrix, corpus, bench-patcher, fuzz."""
 
+from functools import partial
 from pathlib import Path
 
 from invoke.context import Context
 from invoke.tasks import task
 
-from nanonap.cli.shared import JSON_HELP, front_door, show_json, whole
+from nanonap.cli.shared import FLEET_HELP, FLEET_KEYS_HELP, JSON_HELP, fleet_of, front_door, show_json, whole
 
 
 @task(
@@ -15,6 +16,8 @@ from nanonap.cli.shared import JSON_HELP, front_door, show_json, whole
         "arch": "the processor that the programs are built for: amd64 (default), or arm64, whose cells run in a guest",
         "again": "also run again what ran before with the same program and patcher",
         "markdown": "also write the table to this file, as a page",
+        "fleet": FLEET_HELP,
+        "keys": FLEET_KEYS_HELP,
         "json": JSON_HELP,
     }
 )
@@ -27,13 +30,16 @@ def matrix(
     again: bool = False,
     markdown: str | None = None,
     json: bool = False,
+    fleet: str | None = None,
+    keys: str | None = None,
 ) -> None:
     """Patch, prove, run and revert in every Go release and build mode (half an hour)."""
     from nanonap.toolchain.targets import target_named
     from nanonap.trials.matrix.main import matrix as run_matrix
 
     page = Path(markdown) if markdown else None
-    run_matrix(go, mode, again=again, as_json=json, markdown=page, target=target_named(arch))
+    target, spread = target_named(arch), fleet_of(fleet, keys)
+    run_matrix(go, mode, again=again, as_json=json, markdown=page, target=target, fleet=spread)
 
 
 @task(
@@ -82,6 +88,8 @@ def cycles(
         "go": "the Go release whose test binaries run (default 1.27.3)",
         "arch": "the programs' processor: amd64 (default), or arm64: other programs, and no tests, in a guest",
         "markdown": "also write the table to this file, as a page",
+        "fleet": FLEET_HELP,
+        "keys": FLEET_KEYS_HELP,
         "json": JSON_HELP,
     }
 )
@@ -95,6 +103,8 @@ def corpus(
     arch: str = "amd64",
     markdown: str | None = None,
     json: bool = False,
+    fleet: str | None = None,
+    keys: str | None = None,
 ) -> None:
     """Run Go's own tests and other people's programs, stock and patched."""
     from nanonap.trials.corpus.run import run_corpus
@@ -107,6 +117,7 @@ def corpus(
         arch=arch,
         markdown=Path(markdown) if markdown else None,
         as_json=json,
+        fleet=fleet_of(fleet, keys),
     )
 
 
@@ -146,6 +157,8 @@ def bench_patcher(
         "images": "damage container images instead of binaries",
         "again": "also try again what was tried before with the same programs and patcher",
         "markdown": "also write the counts to this file, as a page",
+        "fleet": FLEET_HELP,
+        "keys": FLEET_KEYS_HELP,
         "json": JSON_HELP,
     }
 )
@@ -161,6 +174,8 @@ def fuzz(
     again: bool = False,
     markdown: str | None = None,
     json: bool = False,
+    fleet: str | None = None,
+    keys: str | None = None,
 ) -> None:
     """Try damaged binaries: each must end in one of our errors or in a correct patch."""
     from nanonap.base.errors import UsageError
@@ -176,7 +191,13 @@ def fuzz(
             raise UsageError("--markdown: the page is of a campaign of binaries; leave --images and --only out")
     campaign = Campaign(whole("seed", seed) or 0, target_named(arch), images)
     if number is None:
-        tally = run_fuzz(campaign, whole("mutants", mutants) or 0, whole("minutes", minutes), again=again)
+        elsewhere = None
+        if (spread := fleet_of(fleet, keys)) is not None:
+            from nanonap.trials.fuzz.there import judged_there
+
+            elsewhere = partial(judged_there, spread)
+        count = whole("mutants", mutants) or 0
+        tally = run_fuzz(campaign, count, whole("minutes", minutes), again=again, elsewhere=elsewhere)
     else:
         tally = campaign.one(number)
     show_json(document_of(campaign, tally)) if json else show_fuzz(campaign, tally)

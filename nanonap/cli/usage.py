@@ -21,6 +21,7 @@ from nanonap.base.interrupts import end_at_once
 from nanonap.base.terminal import TYPED
 
 _CALLED = ("invoke", "inv", "nanonap")
+_FAMILY = "fleet"
 
 
 class UnreadableCommandLine(ParseError, Exit):
@@ -38,11 +39,23 @@ _read_word = ParseMachine.handle
 
 
 def _read_word_or_help(machine: ParseMachine, token: str) -> None:
-    """As Invoke's, for each word of the command line, but one with a dash is no file: ``inspect --help`` shows help."""
+    """As Invoke's, for each word of the command line, but one with a dash is no file: ``inspect --help`` shows help.
+
+    ``fleet bench`` is the task ``fleet-bench``.
+    """
     context, core = machine.context, machine.initial.flags
+    family = getattr(machine, "family", None)
+    machine.family = None  # a machine reads one command line
+    if family is not None:
+        token = f"{family}-{token}"
+        if token not in machine.contexts:
+            machine.error(f"No idea what {token.replace('-', ' ', 1)!r} is! (`--list` shows the tasks of {family})")
     own = token in context.flags or token in context.inverse_flags or machine.waiting_for_flag_value
+    task = token in machine.contexts
     spare = [each for each in context.positional_args if each.default is not None and not each.got_value]
-    if machine.current_state == "context" and not own and spare and token[:1] != "-" and token not in machine.contexts:
+    if token == _FAMILY and machine.contexts and not own and not context.missing_positional_args:
+        machine.family = token
+    elif machine.current_state == "context" and not own and spare and token[:1] != "-" and not task:
         spare[0].value = token  # Invoke itself gives none to a positional argument that may be left out
     elif machine.current_state != "context" or own or not context.missing_positional_args or token[:1] != "-":
         _read_word(machine, token)

@@ -81,10 +81,7 @@ def run_bench(
     named_all = arms is None or arms == "all"
     target = backend_class(backend).target
     names = _with_code(select(arms, every=size == "full", named=named), target, left_out, named=not named_all)
-    for built, variant, place in unpatched(build_root, patched_root, go, names, target):
-        messages().print(f"{place}: not there yet, so it is patched now", highlight=False, markup=False)
-        with contextlib.suppress(UnsupportedGo):  # the arm is not to be had, which is told below
-            patch_as(built, variant_of(variant), place)
+    patch_missing(build_root, patched_root, go, names, target)
     notes = left_out if named_all else None
     chosen = discover(build_root, patched_root, go, names=names, notes=notes, target=target)
     seed = secrets.randbelow(2**31) if seed is None else seed
@@ -137,6 +134,14 @@ def run_bench(
     except KeyboardInterrupt as error:
         raise Interrupted("interrupted before the first run; nothing was measured") from error
     return _finish(writer, failure, as_json, latest=out is None, tables=tables)
+
+
+def patch_missing(build_root: Path, patched_root: Path, go: str, names: Sequence[str], target: Target) -> None:
+    """Patch what the arms ``names`` need and nobody has patched yet. Raises as ``patch_as``."""
+    for built, variant, place in unpatched(build_root, patched_root, go, names, target):
+        messages().print(f"{place}: not there yet, so it is patched now", highlight=False, markup=False)
+        with contextlib.suppress(UnsupportedGo):  # the arm is not to be had, which is told below
+            patch_as(built, variant_of(variant), place)
 
 
 def _check(size: str, out: Path | None) -> None:

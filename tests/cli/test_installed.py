@@ -25,6 +25,11 @@ WORDS = {
     "bundle": ("x",),
     "compare": ("x", "y"),
     "experiment": ("dilation",),
+    "fleet-bench": ("--scheduler", "x"),
+    "fleet-hosts": ("--scheduler", "x"),
+    "fleet-keys": ("x",),
+    "fleet-report": ("x",),
+    "fleet-worker": ("--scheduler", "x"),
     "predict": ("--quota", "50%"),
     "report": ("x",),
 }
@@ -106,8 +111,9 @@ def test_its_tasks_are_those_that_need_no_checkout(nanonap: Nanonap) -> None:
 def test_a_task_of_the_lab_says_in_a_line_what_to_install(nanonap: Nanonap, task: str) -> None:
     done = nanonap(task, *WORDS.get(task, ()))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (20, "", 1), done.stderr
-    assert done.stderr.startswith(f"nanonap: {task}: needs the lab")
-    assert "pip install 'nanonap[lab]'" in done.stderr
+    extra = "fleet" if task.startswith("fleet") else "lab"
+    assert done.stderr.startswith(f"nanonap: {task}: needs the {extra}")
+    assert f"pip install 'nanonap[{extra}]'" in done.stderr
 
 
 def test_patch_without_a_program_says_how_to_name_one(nanonap: Nanonap) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from nanonap import INSTALLED, __version__
+from nanonap.base.code import code_sha256
 from nanonap.base.errors import OutputExists
 from nanonap.base.files import beside
 from nanonap.base.paths import PATCHED, PROJECT
@@ -79,16 +80,6 @@ def write_bundle(folder: Path, out: Path | None = None, patched_root: Path = PAT
     packed = target.read_bytes()
     sha256 = hashlib.sha256(packed).hexdigest()
     return Bundled(str(target), len(packed), sha256, len(files) + 1, len(manifests), without)
-
-
-def code_sha256() -> str:
-    """The hash of the Python code that computes and draws: tells apart what one version number covers."""
-    digest = hashlib.sha256()
-    for package in ("nanonap/base", "nanonap/lab"):
-        for path in sorted((PROJECT / package).rglob("*")):
-            if path.suffix in (".py", ".jinja"):
-                digest.update(f"{path.relative_to(PROJECT)}\0{len(path.read_bytes())}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def _result_files(folder: Path) -> dict[str, bytes]:

@@ -18,13 +18,14 @@ from typing import Any
 from rich.markup import escape
 
 from nanonap import __version__
+from nanonap.base.code import code_sha256
 from nanonap.base.errors import OutputExists, UsageError
 from nanonap.base.files import as_ours
 from nanonap.base.terminal import command, messages
 from nanonap.lab.ground.errors import BadBundle
 from nanonap.lab.judge.analysis import analyse
 from nanonap.lab.main import FORMATS
-from nanonap.lab.publish.bundle import ABOUT, COMPUTING, RESULT, SCHEMA, SUMMARY, SUMS, code_sha256
+from nanonap.lab.publish.bundle import ABOUT, COMPUTING, RESULT, SCHEMA, SUMMARY, SUMS
 from nanonap.lab.show import report
 from nanonap.lab.show.terminal import print_summary
 from nanonap.lab.store.read import load

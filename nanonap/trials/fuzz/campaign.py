@@ -3,6 +3,7 @@
 All are read, a block of them in a process; one in fifty goes through the whole patcher besides.
 """
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -87,7 +89,7 @@ def judge_number(number: int, seed: int, keep: Path = FINDINGS, target: Target =
         (verdict,) = read_all(Path(folder), [arm])
         if verdict.finding is None:
             verdict = judge(Path(folder) / "0", _in_full(arm))
-    _keep(Judged(number, base.name, mutant.kind, arm, verdict), base, mutant, seed, keep, target)
+    keep_finding(Judged(number, base.name, mutant.kind, arm, verdict), base, mutant, seed, keep, target)
     return Judged(number, base.name, mutant.kind, arm, verdict)
 
 
@@ -105,7 +107,7 @@ def judge_block(numbers: range, seed: int, target: Target = AMD64, keep: Path = 
         for index, (number, (base, mutant, arm), verdict) in enumerate(zip(numbers, drawn, verdicts, strict=True)):
             read = Judged(number, base.name, mutant.kind, arm, verdict)
             _count(tally, read)
-            _keep(read, base, mutant, seed, keep, target)
+            keep_finding(read, base, mutant, seed, keep, target)
             if seeded(f"in full {seed} {number}").random() < _IN_FULL:
                 begun = time.monotonic()
                 patched = Judged(
@@ -113,7 +115,7 @@ def judge_block(numbers: range, seed: int, target: Target = AMD64, keep: Path = 
                 )
                 tally.patched_seconds += time.monotonic() - begun
                 _count(tally, patched, in_full=True)
-                _keep(patched, base, mutant, seed, keep, target)
+                keep_finding(patched, base, mutant, seed, keep, target)
     return tally
 
 
@@ -132,7 +134,8 @@ def _count(tally: Tally, judged: Judged, *, in_full: bool = False) -> None:
         tally.findings.append(Finding(*place, verdict.outcome, verdict.finding))
 
 
-def _keep(judged: Judged, base: Base, mutant: Mutant, seed: int, keep: Path, target: Target) -> None:
+def keep_finding(judged: Judged, base: Base, mutant: Mutant, seed: int, keep: Path, target: Target) -> None:
+    """Write a finding's file and what is wrong with it, under ``keep``; of another mutant nothing."""
     if judged.verdict.finding is None:
         return
     folder = keep / f"{target.prefix}{seed}-{judged.number}"
@@ -196,12 +199,23 @@ class Campaign:
         return tally
 
 
+#: Judges blocks of a campaign; gives their tallies as they come.
+Elsewhere = Callable[[Campaign, Sequence[range]], Generator[Tally, None, None]]
+
+
 def run_fuzz(
-    campaign: Campaign, mutants: int, minutes: float | None = None, *, again: bool = False, folder: Path = FOLDER
+    campaign: Campaign,
+    mutants: int,
+    minutes: float | None = None,
+    *,
+    again: bool = False,
+    folder: Path = FOLDER,
+    elsewhere: Elsewhere | None = None,
 ) -> Tally:
     """Judge that many mutants, or as many as the minutes allow; what was judged before counts, and is not judged again.
 
-    With ``again`` it is. Raises UsageError for images of another processor, and what building can raise.
+    With ``again`` it is; ``elsewhere`` judges blocks on other machines. Raises UsageError for images of another
+    processor, and what building can raise.
     """
     if campaign.images and campaign.target != AMD64:
         raise UsageError(f"--images: its programs are {AMD64.name}'s; leave --arch out")
@@ -212,18 +226,28 @@ def run_fuzz(
     blocks = [range(first, min(first + BLOCK, mutants)) for first in range(0, mutants, BLOCK)]
     left = [each for each in blocks if each.start not in {*tally.blocks}]
     rest = Tally()  # of a block that is not whole, which is not kept
-    with multiprocessing.get_context("fork").Pool(WORKERS, _begin, (campaign.target,)) as pool, progress_bar() as bar:
+    with _judged(campaign, left, elsewhere) as tallies, progress_bar() as bar:
         task = bar.add_task("damaged files", total=len(blocks), completed=len(blocks) - len(left))
-        for each in pool.imap_unordered(campaign, left):
+        for each in tallies:
             (tally if each.blocks else rest).add(each)
             keep_tally(path, key, tally)
             found = len(tally.findings) + len(rest.findings)
             bar.update(task, advance=1, description=f"damaged files, {found} findings")
             if minutes is not None and time.monotonic() - begun > 60 * minutes:
-                pool.terminate()
                 break
     tally.add(rest)
     return tally
+
+
+@contextlib.contextmanager
+def _judged(campaign: Campaign, blocks: list[range], elsewhere: Elsewhere | None) -> Iterator[Iterable[Tally]]:
+    """The tallies of the blocks, as they come; at the end those who judge are ended."""
+    if elsewhere is not None:
+        with contextlib.closing(elsewhere(campaign, blocks)) as tallies:
+            yield tallies
+    else:
+        with multiprocessing.get_context("fork").Pool(WORKERS, _begin, (campaign.target,)) as pool:
+            yield pool.imap_unordered(campaign, blocks)
 
 
 def _begin(target: Target) -> None:

@@ -10,11 +10,16 @@ from nanonap.trials.matrix.result import Result, State, result_from_json
 
 def kept_result(folder: Path, cell: Cell, key: str) -> Result | None:
     """The cell's result if there is one that still holds: same programs, patcher and steps, and no failure."""
+    result = last_result(folder, cell)
+    return result if result is not None and result.key == key and result.state is not State.FAILED else None
+
+
+def last_result(folder: Path, cell: Cell) -> Result | None:
+    """The cell's last result, whether it holds or not."""
     try:
-        result = result_from_json(json.loads(_path(folder, cell).read_text(encoding="utf-8")))
+        return result_from_json(json.loads(_path(folder, cell).read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return result if result.key == key and result.state is not State.FAILED else None
 
 
 def keep_result(folder: Path, cell: Cell, result: Result) -> None:

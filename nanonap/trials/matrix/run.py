@@ -12,6 +12,7 @@ from functools import cache
 from importlib import import_module
 from multiprocessing import active_children, get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nanonap.base.errors import Interrupted, NanonapError
 from nanonap.base.paths import ARTIFACTS, PROJECT
@@ -25,12 +26,15 @@ from nanonap.toolchain.progress import progress_bar
 from nanonap.toolchain.releases import release_toolchain
 from nanonap.trials.matrix.cells import Cell, built_as, variants_for
 from nanonap.trials.matrix.elsewhere import Guest, run_elsewhere
-from nanonap.trials.matrix.kept import keep_result, kept_result
+from nanonap.trials.matrix.kept import keep_result, kept_result, last_result
 from nanonap.trials.matrix.result import SCHEMA, Arm, Result
 from nanonap.trials.matrix.steps import ArmRun, Programs
 from nanonap.trials.unwinding.asleep import quit_asleep
 from nanonap.trials.unwinding.survivors import STOCK, Survivor, Unsound
 from patcher import isolation
+
+if TYPE_CHECKING:
+    from nanonap.lab.fleet.client import Fleet
 
 FOLDER = ARTIFACTS / "matrix"
 _AT_ONCE = 2
@@ -39,11 +43,15 @@ _AT_ONCE = 2
 ASIDE = ("live", "images")
 
 
-def run_matrix(cells: list[Cell], *, again: bool = False, folder: Path = FOLDER) -> list[Result]:
+def run_matrix(
+    cells: list[Cell], *, again: bool = False, folder: Path = FOLDER, fleet: "Fleet | None" = None
+) -> list[Result]:
     """Run every cell that has not been run, or with ``again`` every one; the results, in the order of the cells.
 
-    Raises what having a toolchain can raise. What fails in a cell is in its result.
+    With ``fleet`` on its workers. Raises what having a toolchain can raise. What fails in a cell is in its result.
     """
+    if fleet is not None:
+        return _run_there(cells, fleet, again=again, folder=folder)
     toolchains = {release: release_toolchain(release) for release in dict.fromkeys(cell.release for cell in cells)}
     results: dict[Cell, Result] = {}
     with ProcessPoolExecutor(_AT_ONCE, get_context("spawn"), _begin_worker) as pool, progress_bar() as bar:
@@ -65,6 +73,31 @@ def run_matrix(cells: list[Cell], *, again: bool = False, folder: Path = FOLDER)
                     os.kill(child.pid, signal.SIGINT)
             raise
     return [results[cell] for cell in cells]
+
+
+def _run_there(cells: list[Cell], fleet: "Fleet", *, again: bool, folder: Path) -> list[Result]:
+    """Each cell on a worker, beside what this side has kept of it, which holds if it is of the same programs."""
+    from nanonap.lab.fleet.spread import spread  # noqa: PLC0415 - the extra ``fleet``
+
+    orders = [(cell, None if again else last_result(folder, cell), again) for cell in cells]
+    results: dict[Cell, Result] = {}
+    with progress_bar() as bar:
+        task = bar.add_task("matrix", total=len(cells))
+        for (cell, _, _), done in spread(fleet, run_order, orders):
+            died = "cannot be tried: each of three workers died of it"
+            results[cell] = _result(cell, "", {}, time.monotonic(), (), died) if done.died else done.result
+            keep_result(folder, cell, results[cell])
+            bar.update(task, advance=1, description=f"matrix, last {cell.name}: {results[cell].state}")
+    return [results[cell] for cell in cells]
+
+
+def run_order(order: tuple[Cell, Result | None, bool]) -> Result:
+    """On a worker: a cell, the client's kept result of it, and whether it is to be run again whatever is kept."""
+    cell, kept, again = order
+    _begin_worker()
+    if kept is not None and last_result(FOLDER, cell) is None:
+        keep_result(FOLDER, cell, kept)
+    return run_cell(cell, release_toolchain(cell.release), again=again)
 
 
 def _begin_worker() -> None:

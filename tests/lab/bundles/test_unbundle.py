@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from nanonap.base.code import code_sha256
 from nanonap.base.errors import OutputExists, OutputNotWritable, UsageError
 from nanonap.lab.ground.errors import BadBundle
 from nanonap.lab.main import redraw
 from nanonap.lab.publish import unbundle
-from nanonap.lab.publish.bundle import ABOUT, SUMMARY, SUMS, code_sha256
+from nanonap.lab.publish.bundle import ABOUT, SUMMARY, SUMS
 from nanonap.lab.publish.unbundle import compare, differing_versions, read_bundle, redraw_bundle
 from nanonap.lab.store.write import RUNS
 from tests.lab.bundles.made_bundles import (
