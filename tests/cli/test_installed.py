@@ -168,7 +168,7 @@ def test_with_the_lab_it_builds_and_measures(wheel: Path, folder: Path) -> None:
         assert finished.returncode == 0, finished.stderr
         return finished.stdout
 
-    few = ("--quick", "--arms", "stock,netpoll", "--backend", "none")
+    few = ("--quick", "--arms", "stock,netpoll")
     assert "the page:   artifacts/results/" in done("build", "bench", *few)
     latest = folder / "artifacts" / "results" / "latest"
     assert {"bench.json", "report.html", "summary.json"} <= {each.name for each in latest.iterdir()}
