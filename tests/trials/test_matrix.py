@@ -186,7 +186,7 @@ def test_a_failed_cell_is_shown_and_written_before_it_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = [made_result(), dataclasses.replace(made_result(State.FAILED), release="1.21.13")]
-    monkeypatch.setattr(main_module, "run_matrix", lambda cells, *, again: results)
+    monkeypatch.setattr(main_module, "run_matrix", lambda cells, **_: results)
     page = tmp_path / "matrix.md"
     with pytest.raises(MatrixFailed, match=r"1 of 2 cells failed: 1\.21\.13 pie") as raised:
         main_module.matrix("1.27", "pie", again=False, as_json=True, markdown=page)
