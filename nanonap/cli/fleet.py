@@ -32,7 +32,7 @@ _BENCH_OPTIONS = {
 def _with_bench_options(body: Callable[..., None]) -> Callable[..., None]:
     """Give a task a bench's options beside its own: what Invoke reads is its signature."""
     own = [each for each in inspect.signature(body).parameters.values() if each.kind != inspect.Parameter.VAR_KEYWORD]
-    body.__signature__ = inspect.Signature([*own, *_BENCH_OPTIONS.values()])  # type: ignore[attr-defined]
+    body.__signature__ = inspect.Signature([*own, *_BENCH_OPTIONS.values()])  # type: ignore[attr-defined]  # inspect's own hook
     return body
 
 

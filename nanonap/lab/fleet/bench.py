@@ -14,7 +14,7 @@ from distributed import Client, Future
 from rich.markup import escape
 
 from nanonap.base.errors import Interrupted, UsageError
-from nanonap.base.files import as_ours, write_text
+from nanonap.base.files import write_text
 from nanonap.base.paths import BUILD, PATCHED, RESULTS
 from nanonap.base.terminal import COMMAND, messages
 from nanonap.lab.fleet import hosted
@@ -29,7 +29,7 @@ from nanonap.lab.main import patch_missing
 from nanonap.lab.plan.arms import discover, select, sha256_of
 from nanonap.lab.plan.conditions import conditions, requested_durations
 from nanonap.lab.quota.choose import backend_class
-from nanonap.lab.store.write import check_folder
+from nanonap.lab.store.write import check_folder, made_folder
 from nanonap.toolchain.progress import progress_bar
 
 #: A host that is away for longer is missing; shorter than the lease of its job.
@@ -67,7 +67,7 @@ def run_fleet_bench(
     if out is not None:
         check_folder(out)
     tree = measured_files(options, build_root, patched_root)
-    folder = _new_folder(results / "fleet", out)
+    folder = made_folder(results / "fleet", out)
     client = fleet.connect()
     campaign = None
     try:
@@ -239,17 +239,6 @@ def _fits(host: Described, missing: dict[str, str]) -> bool:
     elif not NAME.fullmatch(host.name):
         missing[host.name] = "its name is no name; start its worker with --name"
     return host.name not in missing
-
-
-def _new_folder(results: Path, out: Path | None) -> Path:
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = out if out is not None else results / f"{stamp}-{secrets.token_hex(3)}"
-    try:
-        check_folder(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise as_ours(error, folder) from error
-    return folder
 
 
 def as_json(report: FleetReport, folder: Path) -> dict[str, Any]:

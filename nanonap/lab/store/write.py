@@ -47,13 +47,22 @@ def check_folder(out: Path) -> None:
         raise OutputExists(f"{out}: not empty; choose another --out, or remove it first")
 
 
-def new_folder(results: Path, out: Path | None) -> Path:
-    """Make the result folder: ``out``, or ``<UTC>-<id>`` in ``results``. Raises OutputExists, OutputNotWritable."""
+def made_folder(results: Path, out: Path | None) -> Path:
+    """Make ``out``, or ``<UTC>-<id>`` in ``results``. Raises OutputExists, OutputNotWritable."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = out if out is not None else results / f"{stamp}-{secrets.token_hex(3)}"
     try:
         check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise as_ours(error, folder) from error
+    return folder
+
+
+def new_folder(results: Path, out: Path | None) -> Path:
+    """Make the result folder, as ``made_folder``, with a place for what is not whole yet."""
+    folder = made_folder(results, out)
+    try:
         (folder / PARTS).mkdir()
     except OSError as error:
         raise as_ours(error, folder) from error

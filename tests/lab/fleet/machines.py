@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -115,6 +116,18 @@ class Machines:
     def schedule(self, *options: str) -> None:
         """Start the scheduler."""
         self.scheduler = _serve(self.hub.inside(*_NANONAP, "fleet", "scheduler", "--host", HUB, *options), PROJECT)
+
+    def start_anew(self, number: signal.Signals) -> None:
+        """End the scheduler, and with it the workers, and start all of them."""
+        assert self.scheduler is not None
+        self.scheduler.send_signal(number)
+        self.scheduler.wait()
+        for each in self.hosts.values():
+            assert each.worker is not None
+            each.worker.wait(timeout=PATIENCE_S)
+        self.schedule()
+        for each in self.hosts.values():
+            each.start()
 
     def bench(self, roots: Roots, out: str = "out", **more: Any) -> "subprocess.Popen[str]":
         """Start a client."""

@@ -1,6 +1,7 @@
 """A campaign over a fleet gives what one machine gives, whatever is lost meanwhile."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -61,15 +62,7 @@ def test_it_survives_a_worker_a_link_and_a_scheduler_and_names_what_kills(machin
     machines.hosts["c"].mend()
     wait_until(lambda: client.poll() is not None or count() >= 50)
     assert client.poll() is None, client.communicate()
-    assert machines.scheduler is not None
-    machines.scheduler.kill()
-    machines.scheduler.wait()
-    for each in machines.hosts.values():
-        assert each.worker is not None
-        each.worker.wait(timeout=PATIENCE_S)
-    machines.schedule()
-    for each in machines.hosts.values():
-        each.start()
+    machines.start_anew(signal.SIGKILL)
     out, err = client.communicate(timeout=PATIENCE_S)
     assert client.returncode == 0, err
     assert {item[1]: result for item, result, _ in json.loads(out)} == {each: each * each for each in range(120)}

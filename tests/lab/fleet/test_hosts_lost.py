@@ -50,15 +50,7 @@ def test_a_worker_is_killed_and_a_link_is_cut(machines: Machines, roots: Roots) 
 def test_the_scheduler_starts_anew(machines: Machines, roots: Roots, number: signal.Signals) -> None:
     client = machines.bench(roots)
     machines.wait_for(client)
-    assert machines.scheduler is not None
-    machines.scheduler.send_signal(number)
-    machines.scheduler.wait()
-    for each in machines.hosts.values():
-        assert each.worker is not None
-        each.worker.wait(timeout=PATIENCE_S)
-    machines.schedule()
-    for each in machines.hosts.values():
-        each.start()
+    machines.start_anew(number)
     out, err = client.communicate(timeout=PATIENCE_S)
     assert client.returncode == 0, err
     hosts = json.loads(out)["about"]["hosts"]
