@@ -52,7 +52,7 @@ def test_real_processes_are_injected_and_ejected(setting: Setting, monkeypatch: 
     assert {what: None if each is None else len(each) for what, each in changes.items()} == {
         STOCK: None, PRECISE: None, LIVE: 1, EJECTED: 2, STANDING: 2,
     }  # fmt: skip
-    assert data.filter(pl.col("what") == STANDING)["threads"][0] >= 20
+    assert data.filter(pl.col("what") == STANDING)["threads"][0] > 14  # those asked for, and the runtime's own
     sleeps = data.filter(pl.col("requested_ns").is_not_null())
     assert sleeps["actual_ns"].list.len().unique().to_list() == [5]
     assert {each.outcome for each in Live().judge(data)} == {"not settled"}  # of one run
