@@ -179,10 +179,10 @@ def fuzz(
 ) -> None:
     """Try damaged binaries: each must end in one of our errors or in a correct patch."""
     from nanonap.base.errors import UsageError
-    from nanonap.base.files import check_place, write_text
+    from nanonap.base.files import check_place
     from nanonap.toolchain.targets import target_named
     from nanonap.trials.fuzz.campaign import Campaign, run_fuzz
-    from nanonap.trials.fuzz.show import check_found, document_of, page_with, show_fuzz
+    from nanonap.trials.fuzz.show import check_found, document_of, show_fuzz, write_page
 
     page, number = Path(markdown) if markdown else None, whole("only", only)
     if page is not None:
@@ -202,5 +202,5 @@ def fuzz(
         tally = campaign.one(number)
     show_json(document_of(campaign, tally)) if json else show_fuzz(campaign, tally)
     if page is not None:
-        write_text(page, page_with(page.read_text(encoding="utf-8") if page.is_file() else "", campaign, tally))
+        write_page(page, campaign, tally)
     check_found(tally)

@@ -13,7 +13,7 @@ from nanonap.trials.fuzz import campaign
 from nanonap.trials.fuzz.campaign import BLOCK, Campaign, arms, bases, judge_block, judge_number, mutant_of, run_fuzz
 from nanonap.trials.fuzz.judge import Verdict, judge
 from nanonap.trials.fuzz.mutants import Mutant, kinds
-from nanonap.trials.fuzz.show import check_found, page_with
+from nanonap.trials.fuzz.show import check_found, page_with, write_page
 from nanonap.trials.fuzz.tally import Finding, Tally, keep_tally, kept_tally
 from nanonap.trials.matrix.cells import variants_for
 from tests.soon import soon
@@ -97,15 +97,35 @@ def test_some_of_a_block_go_through_the_whole_patcher_and_all_findings_are_count
 
 
 def test_what_was_judged_is_counted_and_not_judged_again_until_something_changes(tmp_path: Path) -> None:
-    work, path = Campaign(1), tmp_path / "amd64-1.json"
+    work, path, page = Campaign(2), tmp_path / "amd64-2.json", tmp_path / "pages" / "fuzz.md"
     assert run_fuzz(work, BLOCK + 1, folder=tmp_path).read == BLOCK + 1
     kept = json.loads(path.read_text())
-    assert (kept["tally"]["read"], kept["tally"]["blocks"]) == (BLOCK, [0])  # the rest of a block is judged anew
-    keep_tally(path, kept["key"], Tally(read=1000, blocks=[0]))
-    assert run_fuzz(work, 2 * BLOCK, folder=tmp_path).read == 1000 + BLOCK
-    assert run_fuzz(work, BLOCK, folder=tmp_path, again=True).read == BLOCK
-    assert kept_tally(path, kept["key"]).read == BLOCK
+    assert (kept["tally"]["read"], kept["tally"]["spans"]) == (BLOCK + 1, [[0, BLOCK + 1]])
+    keep_tally(path, kept["key"], Tally(read=1000, spans=[(0, BLOCK)]))
+    tally = run_fuzz(work, BLOCK + 2, folder=tmp_path)
+    assert (tally.read, tally.spans) == (1002, [(0, BLOCK + 2)])
+    page.parent.mkdir()
+    write_page(page, work, tally)
+    assert "1,002 mutants read" in page.read_text()
+    elsewhere = tmp_path / "another machine"
+    assert run_fuzz(work, BLOCK + 3, folder=elsewhere, published=page.with_suffix("")).read == 1003
+    assert run_fuzz(work, 1, folder=tmp_path, again=True).read == 1
+    assert kept_tally(path, kept["key"]).read == 1
     assert kept_tally(path, "another").read == 0
+
+
+@given(spans=st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), max_size=6), mutants=st.integers(0, 90))
+def test_what_is_left_and_what_is_there_are_all_numbers_once(spans: list[tuple[int, int]], mutants: int) -> None:
+    tally, there = Tally(), set[int]()
+    for first, length in spans:
+        numbers = range(first, first + length)
+        if there.isdisjoint(numbers):
+            tally.add(Tally(spans=[(numbers.start, numbers.stop)]))
+            there |= {*numbers}
+    left = [number for each in tally.left(mutants, 7) for number in each]
+    assert sorted({*left} | there & {*range(mutants)}) == [*range(mutants)]
+    assert len(left) == len({*left} - there)
+    assert all(1 <= len(each) <= 7 for each in tally.left(mutants, 7))
 
 
 def test_a_page_has_a_section_for_each_processor() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from nanonap.base.dice import seeded
 from nanonap.base.errors import UsageError
-from nanonap.base.paths import ARTIFACTS, TRIED
+from nanonap.base.paths import ARTIFACTS, PROJECT, TRIED
 from nanonap.base.terminal import COMMAND
 from nanonap.toolchain.build import build
 from nanonap.toolchain.modes import MODES
@@ -35,6 +35,7 @@ from nanonap.trials.matrix.cells import variants_for
 
 FOLDER = ARTIFACTS / "fuzz"
 FINDINGS = FOLDER / "findings"
+PUBLISHED = PROJECT / "docs" / "fuzz"
 IMAGE = "image"
 WORKERS = 2
 BLOCK = 25
@@ -96,7 +97,7 @@ def judge_number(number: int, seed: int, keep: Path = FINDINGS, target: Target =
 def judge_block(numbers: range, seed: int, target: Target = AMD64, keep: Path = FINDINGS) -> Tally:
     """Some mutants: all are read, and some patched."""
     drawn = [mutant_of(number, seed, target) for number in numbers]
-    tally = Tally(blocks=[numbers.start] if len(numbers) == BLOCK else [])
+    tally = Tally(spans=[(numbers.start, numbers.stop)])
     with tempfile.TemporaryDirectory(prefix="nanonap-fuzz-") as folder:
         begun, used = time.monotonic(), sum(os.times()[:4])
         for index, (base, mutant, _) in enumerate(drawn):
@@ -177,6 +178,11 @@ class Campaign:
         """``amd64-1``."""
         return f"{'images' if self.images else self.target.name}-{self.seed}"
 
+    def key(self) -> str:
+        """What its tally stands on."""
+        data = (each.data for each in bases(self.target.name))
+        return key_of(data, self.target.name, images=self.images)
+
     def one(self, number: int) -> Tally:
         """One mutant, in full."""
         tally, begun = Tally(), time.monotonic()
@@ -193,7 +199,7 @@ class Campaign:
         """A block of mutants: a worker's work."""
         if not self.images:
             return judge_block(numbers, self.seed, self.target)
-        tally = Tally(blocks=[numbers.start] if len(numbers) == BLOCK else [])
+        tally = Tally(spans=[(numbers.start, numbers.stop)])
         for each in numbers:
             tally.add(self.one(each))
         return tally
@@ -210,32 +216,30 @@ def run_fuzz(
     *,
     again: bool = False,
     folder: Path = FOLDER,
+    published: Path = PUBLISHED,
     elsewhere: Elsewhere | None = None,
 ) -> Tally:
     """Judge that many mutants, or as many as the minutes allow; what was judged before counts, and is not judged again.
 
-    With ``again`` it is; ``elsewhere`` judges blocks on other machines. Raises UsageError for images of another
-    processor, and what building can raise.
+    What was is kept in ``folder``, or was ``published``; with ``again`` it counts for nothing. ``elsewhere`` judges
+    blocks on other machines. Raises UsageError for images of another processor, and what building can raise.
     """
     if campaign.images and campaign.target != AMD64:
         raise UsageError(f"--images: its programs are {AMD64.name}'s; leave --arch out")
     begun = time.monotonic()
-    key = key_of(each.data for each in bases(campaign.target.name))  # before the workers are forked: they share them
+    key = campaign.key()  # before the workers are forked: they share the bases
     path = folder / f"{campaign.name}.json"
-    tally = Tally() if again else kept_tally(path, key)
-    blocks = [range(first, min(first + BLOCK, mutants)) for first in range(0, mutants, BLOCK)]
-    left = [each for each in blocks if each.start not in {*tally.blocks}]
-    rest = Tally()  # of a block that is not whole, which is not kept
+    known = [] if again else [kept_tally(each / path.name, key) for each in (folder, published)]
+    tally = max(known, key=lambda each: each.read, default=Tally())
+    left = list(tally.left(mutants, BLOCK))
     with _judged(campaign, left, elsewhere) as tallies, progress_bar() as bar:
-        task = bar.add_task("damaged files", total=len(blocks), completed=len(blocks) - len(left))
+        task = bar.add_task("damaged files", total=max(mutants, tally.read), completed=tally.read)
         for each in tallies:
-            (tally if each.blocks else rest).add(each)
+            tally.add(each)
             keep_tally(path, key, tally)
-            found = len(tally.findings) + len(rest.findings)
-            bar.update(task, advance=1, description=f"damaged files, {found} findings")
+            bar.update(task, completed=tally.read, description=f"damaged files, {len(tally.findings)} findings")
             if minutes is not None and time.monotonic() - begun > 60 * minutes:
                 break
-    tally.add(rest)
     return tally
 
 

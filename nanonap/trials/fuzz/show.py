@@ -5,14 +5,16 @@ import re
 from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from nanonap.base.files import write_text
 from nanonap.base.terminal import command
 from nanonap.toolchain.targets import AMD64
 from nanonap.trials.errors import FuzzFound
 from nanonap.trials.fuzz.campaign import FINDINGS, WORKERS, Campaign, bases
 from nanonap.trials.fuzz.mutants import kinds
-from nanonap.trials.fuzz.tally import Counts, Tally
+from nanonap.trials.fuzz.tally import Counts, Tally, keep_tally
 from nanonap.trials.matrix.cells import variants_for
 from nanonap.trials.matrix.run import patcher_sha256
 
@@ -38,8 +40,8 @@ that it was at is read again, alone.
 processes of its own. A patch must be the input with the manifest's edits and nothing else; `verify` must agree, and
 `revert` give the input.
 
-What was judged is kept in `artifacts/fuzz`: the next `invoke fuzz` goes on where one ended, and counts both. After a
-change of the patcher, or of the trial, it begins anew.
+What was judged is kept in `artifacts/fuzz`, and with this page in [`fuzz/`](fuzz): the next `invoke fuzz` goes on where
+one ended, and counts both. After a change of the patcher, or of the trial, it begins anew.
 """
 _SECTION = """
 <!-- fuzz {arch}: written by `invoke fuzz{option} --markdown` -->
@@ -110,6 +112,15 @@ def show_fuzz(campaign: Campaign, tally: Tally) -> None:
         images = ["--images"] if campaign.images else []
         again = command("fuzz", *images, *arch, "--seed", str(campaign.seed), "--only", str(each.number))
         console.print(f"{again}: {each.base}, {each.kind}: {each.finding}", highlight=False, markup=False)
+
+
+def write_page(path: Path, campaign: Campaign, tally: Tally) -> None:
+    """The page with the campaign's section, and beside it the tally that the next campaign goes on from.
+
+    Raises OutputNotWritable, DiskFull.
+    """
+    keep_tally(path.with_suffix("") / f"{campaign.name}.json", campaign.key(), tally)
+    write_text(path, page_with(path.read_text(encoding="utf-8") if path.is_file() else "", campaign, tally))
 
 
 def page_with(old: str, campaign: Campaign, tally: Tally) -> str:

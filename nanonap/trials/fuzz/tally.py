@@ -1,19 +1,23 @@
-"""What a campaign has come to so far, kept in a file, so that the next one goes on where it ended."""
+"""What a campaign has come to so far, kept in a file, so that the next one goes on where it ended.
+
+A page's own is beside the page, so that a campaign of days may be made of many, on machines that forget.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nanonap.base.files import as_ours, write_text
 from nanonap.base.paths import PROJECT
+from nanonap.trials.matrix.run import patcher_sha256
 from patcher.answers import WrongShape, decode, encode
 
 #: By kind of damage, how often each outcome came.
 Counts = dict[str, dict[str, int]]
-_SOURCES = ("patcher", "nanonap/trials/fuzz")
-_TOLD = "show.py"  # how it is told changes no count
+_HERE = Path(__file__).parent
+_TOLD = ("show.py", "there.py")  # how and where: that changes no count
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Tally:
     """Mutants that the readers read, and those of them that went through the whole patcher; ``seconds`` of a worker,
     ``read_cpu_s`` of CPU time.
 
-    ``blocks`` are the first numbers of the blocks that are in it.
+    ``spans`` are the numbers of the mutants that are in it, ``(first, behind the last)`` each, ascending.
     """
 
     read: int = 0
@@ -46,7 +50,7 @@ class Tally:
     readings: Counts = field(default_factory=dict)
     patches: Counts = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
-    blocks: list[int] = field(default_factory=list)
+    spans: list[tuple[int, int]] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
         """Count what another has, too."""
@@ -62,7 +66,26 @@ class Tally:
                 for outcome, times in outcomes.items():
                     count(own, kind, outcome, times)
         self.findings += other.findings
-        self.blocks += other.blocks
+        self.spans = _joined(self.spans + other.spans)
+
+    def left(self, mutants: int, block: int) -> Iterator[range]:
+        """The numbers below ``mutants`` that are not in it, in blocks of at most so many."""
+        first = 0
+        for start, behind in [*self.spans, (mutants, mutants)]:
+            for each in range(first, min(start, mutants), block):
+                yield range(each, min(each + block, start, mutants))
+            first = behind
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same numbers in as few spans as can be."""
+    joined: list[tuple[int, int]] = []
+    for first, behind in sorted(spans):
+        if joined and joined[-1][1] == first:
+            joined[-1] = (joined[-1][0], behind)
+        else:
+            joined.append((first, behind))
+    return joined
 
 
 def count(counts: Counts, kind: str, outcome: str, times: int = 1) -> None:
@@ -71,14 +94,16 @@ def count(counts: Counts, kind: str, outcome: str, times: int = 1) -> None:
     outcomes[outcome] = outcomes.get(outcome, 0) + times
 
 
-def key_of(bases: Iterable[bytes]) -> str:
-    """SHA-256 (hex) of what a kept tally stands on: the bases, the patcher, and how mutants are made and judged."""
-    digest = hashlib.sha256()
+def key_of(bases: Iterable[bytes], arch: str, *, images: bool) -> str:
+    """SHA-256 (hex) of what a kept tally stands on: the bases, what of the patcher a mutant passes through, and how
+    mutants are made and judged.
+    """
+    digest = hashlib.sha256(patcher_sha256(arch).encode())
     for each in bases:
         digest.update(hashlib.sha256(each).digest())
-    sources = (path for folder in _SOURCES for path in (PROJECT / folder).rglob("*.py") if path.name != _TOLD)
-    for source in sorted(sources):
-        digest.update(str(source.relative_to(PROJECT)).encode() + b"\0" + source.read_bytes())
+    folders = (_HERE, PROJECT / "patcher" / "images") if images else (_HERE,)
+    for source in sorted(path for folder in folders for path in folder.glob("*.py") if path.name not in _TOLD):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()
 
 

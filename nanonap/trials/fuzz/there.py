@@ -60,7 +60,8 @@ def died(campaign: Campaign, number: int) -> Tally:
         damaged, mutant, arm = mutant_of(number, campaign.seed, campaign.target)
         base, kind = damaged.name, mutant.kind
     said = f"each of {MOST_DEATHS} workers died of it"
-    return Tally(read=1, readings={kind: {_OUTCOME: 1}}, findings=[Finding(number, base, kind, arm, _OUTCOME, said)])
+    finding = Finding(number, base, kind, arm, _OUTCOME, said)
+    return Tally(read=1, readings={kind: {_OUTCOME: 1}}, findings=[finding], spans=[(number, number + 1)])
 
 
 def kept_here(campaign: Campaign, tally: Tally) -> Tally:

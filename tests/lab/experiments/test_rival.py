@@ -97,6 +97,13 @@ def test_a_choice_among_settings_has_wider_intervals_than_what_was_named_before(
     counterpart, *chosen = compared(data, "sleepers:50", OWN)
     assert (counterpart.ours, counterpart.tests) == (COUNTERPART[OWN], 1)
     assert {each.tests for each in chosen} == {3}
+    data = frame(
+        rows(OWN, cpu=8, late_us=36, load="sleepers:10"),
+        ours("netpoll", cpu=8, late_us=36, load="sleepers:10"),
+        ours("slack 60 µs", cpu=7, late_us=30, load="sleepers:10"),
+    )
+    both = [(each.ours, each.tests) for each in compared(data, "sleepers:10", OWN)]
+    assert both == [("netpoll", 2), ("slack 60 µs", 2)]  # both were named before
     one, three = chosen[0].cpu.corrected(1), chosen[0].cpu.corrected(3)
     assert one is not None
     assert three is not None
