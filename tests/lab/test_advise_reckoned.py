@@ -17,7 +17,7 @@ def seen(waits: list[Wait], expiries: list[Expiry]) -> Seen:
 
 
 def wakeup() -> Wakeup:
-    return Wakeup(((MS, WAKEUP_NS),), 10_000)
+    return Wakeup(((MS, WAKEUP_NS),), ((MS, 10_000),))
 
 
 @pytest.mark.parametrize("apart_ns", [MS // 10, MS // 2, 20 * MS])

@@ -69,7 +69,7 @@ def test_the_kernels_lateness_and_what_events_ended_are_told_apart() -> None:
             (Expiry(7, 400_000, 1_060_000, 0), Expiry(7, 5_500_000, 6_130_000, 0)),
         )
     )
-    assert shown.late_ns == (60_000, 60_000)
+    assert shown.late == ((MS, 60_000), (MS, 60_000))
     assert shown.events == 2
 
 
@@ -77,19 +77,27 @@ def test_a_probes_own_time_is_taken_off() -> None:
     window = Window(
         0, 2 * MS, (Wait(0, 400_000), Wait(1_100_000, MS)), (Expiry(1, 400_000, 1_060_000, 0),), hit_ns=8_000
     )
-    assert wakes(window) == Wakes((52_000,), 0)
+    assert wakes(window) == Wakes(((MS, 52_000),), 0)
 
 
-def test_less_slack_is_less_late_but_never_less_than_the_machine_can() -> None:
+@pytest.mark.parametrize(("late_ns", "less_ns", "told_ns"), [(60, 49, 20), (60, 30, 30), (5, 30, 5)])
+def test_less_slack_is_less_late_but_never_less_than_the_machine_can(late_ns: int, less_ns: int, told_ns: int) -> None:
+    window, seen = simulated({1: (50_000, 100_000)}, relative=True), Wakes(((MS, late_ns * 1_000),), 0)
+    told = replay(window, seen, precise, 0, lambda _: 20_000.0, less_ns=less_ns * 1_000)
+    assert set(told.late_ns) == {told_ns * 1_000}
+
+
+def test_a_longer_wait_than_was_seen_is_later_by_what_this_machine_is() -> None:
     window = simulated({1: (50_000, 100_000)}, relative=True)
-    assert set(replay(window, Wakes((60_000,), 0), precise, 0, less_ns=49_000, least_ns=20_000).late_ns) == {20_000}
-    assert set(replay(window, Wakes((60_000,), 0), precise, 0, less_ns=30_000, least_ns=20_000).late_ns) == {30_000}
-    assert set(replay(window, Wakes((5_000,), 0), precise, 0, less_ns=30_000, least_ns=20_000).late_ns) == {5_000}
+    seen = Wakes(((MS, 60_000),), 0)
+    told = replay(window, seen, lambda delay: delay, 0, lambda length: length / 100)
+    assert set(told.late_ns) == {60_000 - 9_500, 60_000 - 9_000}  # of 0.05 ms at first, then 0.1, instead of 1
+    assert set(replay(window, Wakes((), 0), precise, 0, lambda length: length / 100).late_ns) == {0}
 
 
 def test_a_ticker_that_was_stopped_does_not_go_on() -> None:
     seen = tuple(Expiry(each, each * 5 * MS, each * 5 * MS + 60_000, 5 * MS) for each in range(1, 11))
-    told = replay(Window(0, 58 * MS, (), seen), Wakes((60_000,), 0), precise, 0)
+    told = replay(Window(0, 58 * MS, (), seen), Wakes(((MS, 60_000),), 0), precise, 0)
     assert len(told.late_ns) == 10 + 1  # the last may go on
 
 

@@ -91,7 +91,7 @@ def advise(seen: Seen, wakeup: Wakeup, slack_ns: int | None) -> Advice:
     def reckoned(rule: Rule, less_ns: int = 0) -> tuple[_Reckoned, Outcome]:
         done = _joined(
             [
-                replay(window, each, rule, cost.timer_ns, less_ns=less_ns, least_ns=int(wakeup.late_ns))
+                replay(window, each, rule, cost.timer_ns, wakeup.late_ns, less_ns=less_ns)
                 for window, each in zip(windows, shown, strict=True)
             ]
         )

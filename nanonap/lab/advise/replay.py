@@ -3,7 +3,8 @@
 What is known of each timer: when it was due, when it went off, when it was due again. From that, whether it is on a
 schedule (a ticker, or a loop that sleeps until the next of equal moments) or sets itself anew after its work. The first
 comes at the same moments whatever the patch, the second sooner. One scheduler is replayed: it runs what is due, waits
-as its rule says, and wakes late by what the kernel was late in the waits that were seen.
+as its rule says, and wakes late by what the kernel was late in the waits that were seen: later after a longer wait, as
+a processor does that slept deeper.
 """
 
 import bisect
@@ -26,15 +27,17 @@ _MEETS_NS = 50_000  # between the moment a wait was for and the timer that it wa
 
 #: From how long a wait is asked for to how long the kernel is asked to wait, in ns.
 Rule = Callable[[int], int]
+#: How late a thread wakes after a sleep of so many ns, in ns.
+Machine = Callable[[float], float]
 
 
 @dataclass(frozen=True)
 class Wakes:
-    """What one window's waits show. ``late_ns``: how late the kernel ended waits for a timer; ``events``: how many
-    waits something else ended.
+    """What one window's waits show. ``late``: of waits for a timer, how long they were to last and how late the kernel
+    ended them, in ns; ``events``: how many waits something else ended.
     """
 
-    late_ns: tuple[int, ...]
+    late: tuple[tuple[int, int], ...]
     events: int
 
 
@@ -77,7 +80,8 @@ def wakes(window: Window) -> Wakes:
             events += 1
         elif at < len(times) and times[at] <= following.at_ns:
             due = wait.at_ns + wait.delay_ns
-            late += [max(0, times[at] - end - window.hit_ns)] * (abs(due - first_due[times[at]]) < _MEETS_NS)
+            if abs(due - first_due[times[at]]) < _MEETS_NS:
+                late.append((end - wait.at_ns, max(0, times[at] - end - window.hit_ns)))
     return Wakes(tuple(late), events)
 
 
@@ -91,12 +95,22 @@ def pretended(waits: Sequence[Wait]) -> tuple[Expiry, ...]:
     return tuple(found)
 
 
-def replay(window: Window, seen: Wakes, rule: Rule, busy_ns: float, *, less_ns: int = 0, least_ns: int = 0) -> Outcome:
-    """The window by another rule. ``busy_ns``: CPU time that each timer takes; ``less_ns``: by how much less late the
-    kernel wakes, but at least ``least_ns``.
+def replay(
+    window: Window, seen: Wakes, rule: Rule, busy_ns: float, machine: Machine = lambda _: 0.0, *, less_ns: int = 0
+) -> Outcome:
+    """The window by another rule. ``busy_ns``: CPU time that each timer takes; ``machine``: how late this one wakes at
+    the least, by which a wait is later or less late than one of another length that was seen; ``less_ns``: by how much
+    less late the kernel wakes than was seen.
     """
     timers = _timers(window)
-    late = itertools.cycle([max(each - less_ns, min(each, least_ns)) for each in seen.late_ns] or [0])
+    late = itertools.cycle(seen.late or [(0, 0)])
+
+    def slept(asked_ns: int) -> int:
+        length_ns, late_ns = next(late)
+        least_ns = machine(asked_ns)
+        late_ns = max(0, int(late_ns + least_ns - machine(length_ns or asked_ns)))
+        return asked_ns + max(late_ns - less_ns, min(late_ns, int(least_ns)))
+
     outcome = Outcome()
     most = _MOST_TIMES * len(window.expiries) + _MOST_MORE
     queue = [(timer.dues[0], number) for number, timer in enumerate(timers)]
@@ -105,9 +119,8 @@ def replay(window: Window, seen: Wakes, rule: Rule, busy_ns: float, *, less_ns: 
     while queue and queue[0][0] < window.end_ns and len(outcome.late_ns) < most:
         now = free
         while now < queue[0][0]:  # more than once where the first part of a longer wait is rounded down
-            slept = rule(queue[0][0] - now) + next(late)
-            outcome.slept_ns.append(slept)
-            now += slept
+            outcome.slept_ns.append(slept(rule(queue[0][0] - now)))
+            now += outcome.slept_ns[-1]
         ran = 0
         while queue and queue[0][0] <= now and ran < len(timers):
             due, number = heapq.heappop(queue)

@@ -20,20 +20,29 @@ _BLOCKS, _CALLS = 10, 25
 
 @dataclass(frozen=True)
 class Wakeup:
-    """CPU time in ns of a thread's sleep and its wake-up by a timer, by how long it slept (ns, ascending), and how late
-    it wakes with a slack of 1 ns.
+    """Of a thread's sleep and its wake-up by a timer, by how long it slept (ns, ascending): CPU time, and how late it
+    wakes with a slack of 1 ns, both in ns.
     """
 
     costs: tuple[tuple[int, float], ...]
-    late_ns: float
+    late: tuple[tuple[int, float], ...]
 
     def cpu_ns(self, length_ns: float) -> float:
-        """Of a sleep of that length: between two that were measured by the logarithm of the length."""
-        after = bisect.bisect_left(self.costs, (length_ns, 0.0))
-        if after in (0, len(self.costs)):
-            return self.costs[min(after, len(self.costs) - 1)][1]
-        (short, low), (long, high) = self.costs[after - 1 : after + 1]
-        return low + (high - low) * math.log(length_ns / short) / math.log(long / short)
+        """Of a sleep of that length."""
+        return _between(self.costs, length_ns)
+
+    def late_ns(self, length_ns: float) -> float:
+        """After a sleep of that length."""
+        return _between(self.late, length_ns)
+
+
+def _between(measured: tuple[tuple[int, float], ...], length_ns: float) -> float:
+    """Between two lengths that were measured by the logarithm of the length; beyond them as the nearest."""
+    after = bisect.bisect_left(measured, (length_ns, 0.0))
+    if after in (0, len(measured)):
+        return measured[min(after, len(measured) - 1)][1]
+    (short, low), (long, high) = measured[after - 1 : after + 1]
+    return low + (high - low) * math.log(length_ns / short) / math.log(long / short)
 
 
 def measure() -> Wakeup:
@@ -45,7 +54,7 @@ def measure() -> Wakeup:
     slack = libc.prctl(_GET_SLACK, 0, 0, 0, 0)
     event = ctypes.create_string_buffer(12)
     costs: dict[int, list[float]] = {each: [] for each in _LENGTHS}
-    late = []
+    late: dict[int, list[float]] = {each: [] for each in _LENGTHS}
     with select.epoll() as epoll:
         try:
             libc.prctl(_SET_SLACK, 1, 0, 0, 0)
@@ -54,11 +63,12 @@ def measure() -> Wakeup:
                 for length_ns in _LENGTHS:
                     waiting, latest = _block(libc, epoll.fileno(), event, length_ns)
                     costs[length_ns].append(waiting - looking)
-                    late.append(latest - calling)
+                    late[length_ns].append(latest - calling)
         finally:
             libc.prctl(_SET_SLACK, max(1, slack), 0, 0, 0)
-    found = tuple((length_ns, max(0.0, median(each))) for length_ns, each in costs.items())
-    return Wakeup(found, max(0.0, median(late)))
+    return Wakeup(
+        *(tuple((length_ns, max(0.0, median(all_))) for length_ns, all_ in each.items()) for each in (costs, late))
+    )
 
 
 def _block(libc: ctypes.CDLL, epoll: int, event: ctypes.Array[ctypes.c_char], wait_ns: int) -> tuple[float, float]:
