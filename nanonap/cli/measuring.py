@@ -25,7 +25,8 @@ INSIDE_HELP = "measure even inside a CPU limit that others set (a container's), 
         "gomaxprocs": "only these values of GOMAXPROCS, comma-separated (default: the number of CPUs)",
         "conditions": "a named set of quotas and loads: article, kubernetes, cost",
         "backend": "how to set the quota: auto, cgroup2, cgroup1, systemd, systemd-user, docker, podman, guest, "
-        "guest-systemd, guest-docker, guest-arm64 (default: auto; `invoke quota` shows what works here)",
+        "guest-backports, guest-systemd, guest-docker, guest-arm64 (default: auto; `invoke quota` shows what works "
+        "here)",
         "cpu-weight": "cpu.weight of the group that is measured, 1 to 10000",
         "memory-max": "memory.max of the group that is measured: bytes, or with K, M, G",
         "inside-limit": INSIDE_HELP,
