@@ -6,7 +6,7 @@ from invoke.context import Context
 from invoke.tasks import task
 
 from nanonap.base.errors import UsageError
-from nanonap.cli.shared import JSON_HELP, front_door, show_json, whole
+from nanonap.cli.shared import FLEET_KEYS_HELP, JSON_HELP, fleet_of, front_door, show_json, whole
 
 INSIDE_HELP = "measure even inside a CPU limit that others set (a container's), and name it beside every figure"
 
@@ -241,6 +241,8 @@ def experiment(
         "quick": "run the quick forms; needs --out",
         "inside-limit": f"{INSIDE_HELP}; needs --out",
         "out": "folder for page and data (default: the project's docs/)",
+        "fleet": "run them on every host of a fleet, whose scheduler has this address: tcp://HOST:8786",
+        "keys": FLEET_KEYS_HELP,
         "json": JSON_HELP,
     }
 )
@@ -253,6 +255,8 @@ def claims(
     quick: bool = False,
     inside_limit: bool = False,
     out: str | None = None,
+    fleet: str | None = None,
+    keys: str | None = None,
     json: bool = False,
 ) -> None:
     """Write the table of published claims: each with its experiment's data and verdict."""
@@ -265,5 +269,6 @@ def claims(
         only=only,
         out=Path(out) if out else None,
         inside_limit=inside_limit,
+        fleet=fleet_of(fleet, keys),
     )
     show_json(made.to_json()) if json else show_claims(made)
