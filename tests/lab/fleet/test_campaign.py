@@ -48,8 +48,10 @@ for ended in Campaign(fleet, client, jobs, float(away_s)).answers():
 def address() -> Iterator[str]:
     """A scheduler on the loopback."""
     with warm.start([warm.INVOKE, "fleet", "scheduler", "--port", "0"]) as scheduler:
-        yield _served(scheduler)
-        scheduler.send_signal(signal.SIGTERM)
+        try:
+            yield _served(scheduler)
+        finally:
+            scheduler.send_signal(signal.SIGTERM)
 
 
 def _served(started: warm.Started) -> str:
@@ -61,14 +63,21 @@ def _served(started: warm.Started) -> str:
 def _worker(address: str, room: Path) -> Iterator[warm.Started]:
     words = ("--scheduler", address, "--name", "a", "--port", "0", "--room", room)
     with warm.start([warm.INVOKE, "fleet", "worker", *words]) as worker:
-        assert _served(worker).startswith("tcp://"), worker.said()
-        yield worker
-        worker.send_signal(signal.SIGTERM)
+        try:
+            assert _served(worker).startswith("tcp://"), worker.said()
+            yield worker
+        finally:
+            worker.send_signal(signal.SIGTERM)
 
 
-def _client(address: str, folder: Path, away_s: int) -> "subprocess.Popen[str]":
+@contextmanager
+def _client(address: str, folder: Path, away_s: int) -> "Iterator[subprocess.Popen[str]]":
     words = [sys.executable, "-c", DRIVE, address, str(folder), str(away_s)]
-    return subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
+        try:
+            yield client
+        finally:
+            client.kill()
 
 
 def _begun(folder: Path) -> list[str]:
@@ -76,23 +85,21 @@ def _begun(folder: Path) -> list[str]:
 
 
 def test_a_hosts_jobs_follow_one_another_and_a_killed_worker_begins_none_again(address: str, tmp_path: Path) -> None:
-    with _worker(address, tmp_path / "room") as worker:
-        client = _client(address, tmp_path, 60)
+    with _worker(address, tmp_path / "room") as worker, _client(address, tmp_path, 60) as client:
         (tmp_path / "one").touch()
         wait_until(lambda: client.poll() is not None or _begun(tmp_path) == ["one", "two"])
         worker.kill()
-    with _worker(address, tmp_path / "room"):
         (tmp_path / "two").touch()
         (tmp_path / "three").touch()
-        out, err = client.communicate(timeout=PATIENCE_S)
+        with _worker(address, tmp_path / "room"):
+            out, err = client.communicate(timeout=PATIENCE_S)
     assert client.returncode == 0, err
     assert [json.loads(line) for line in out.splitlines()] == [["one", None, 0], ["two", None, 1], ["three", None, 0]]
     assert _begun(tmp_path) == ["one", "two", "three"]
 
 
 def test_what_waits_for_a_host_that_stays_away_is_lost_with_it(address: str, tmp_path: Path) -> None:
-    with _worker(address, tmp_path / "room") as worker:
-        client = _client(address, tmp_path, 1)
+    with _worker(address, tmp_path / "room") as worker, _client(address, tmp_path, 1) as client:
         wait_until(lambda: client.poll() is not None or _begun(tmp_path) == ["one"])
         worker.kill()
         out, err = client.communicate(timeout=PATIENCE_S)
