@@ -235,7 +235,7 @@ def experiment(
 
 @task(
     help={
-        "rerun": "run every experiment again (about 35 minutes); default: only those that take seconds",
+        "rerun": "run every experiment again (about 40 minutes); default: only those that take seconds",
         "redraw": "run nothing: compute the verdicts again from the recorded data and write the page",
         "only": "run only what answers these claims, or these experiments, comma-separated: D1,clocks,clocks-guest",
         "quick": "run the quick forms; needs --out",
