@@ -1,6 +1,10 @@
 """A thousand damaged binaries: each ends in an error of ours or in a right patch, within its time and memory."""
 
 import json
+import multiprocessing
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -112,6 +116,27 @@ def test_what_was_judged_is_counted_and_not_judged_again_until_something_changes
     assert run_fuzz(work, 1, folder=tmp_path, again=True).read == 1
     assert kept_tally(path, kept["key"]).read == 1
     assert kept_tally(path, "another").read == 0
+
+
+class _Lost:
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        sum(range(10_000))  # the signal is taken here, where nothing that is raised gets out
+
+
+def _judges_on() -> None:
+    campaign._begin(AMD64)
+    _Lost()
+    time.sleep(60)
+
+
+def test_a_worker_whose_word_to_end_is_lost_ends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(campaign, "_PATIENCE_S", 1)
+    monkeypatch.setattr(campaign, "get_ready", list)
+    worker = multiprocessing.get_context("fork").Process(target=_judges_on)
+    worker.start()
+    worker.join(50)
+    assert worker.exitcode == -signal.SIGALRM
 
 
 @given(spans=st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), max_size=6), mutants=st.integers(0, 90))

@@ -40,6 +40,7 @@ IMAGE = "image"
 WORKERS = 2
 BLOCK = 25
 _IN_FULL = 1 / 50
+_PATIENCE_S = 5
 _INSPECTED_AS = "netpoll+slack1"  # where what `inspect` reads goes through the whole patcher
 _MODES = ("default", "stripped", "pie", "external")
 
@@ -258,5 +259,12 @@ def _begin(target: Target) -> None:
     """In a worker: Ctrl-C and a closed terminal are its parent's matter; its word to end cleans up, saying nothing."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _ended)
     get_ready(each.path for each in bases(target.name))
+
+
+def _ended(*_: object) -> None:
+    """The word to end. Where it comes amid a destructor Python drops what it raises: then the alarm ends the worker."""
+    signal.alarm(_PATIENCE_S)
+    sys.exit(0)
