@@ -102,7 +102,6 @@ class Cgroup1Backend(CgroupBackend):
     """Groups below the caller's own cgroup in the v1 hierarchy that has the cpu controller."""
 
     name: ClassVar[str] = "cgroup1"
-    version: ClassVar[str | None] = "v1"
     memory: Path | None = None
     usage: Path | None = None
 
