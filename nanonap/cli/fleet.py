@@ -151,17 +151,20 @@ def fleet_keys(_: Context, folder: str, json: bool = False) -> None:
         "host": "the address to listen on (default 127.0.0.1: this machine alone)",
         "port": "the port (default 8786)",
         "keys": KEYS_HELP,
+        "dashboard": "also serve Dask's dashboard, to this machine alone; needs bokeh",
     },
 )
 @front_door
-def fleet_scheduler(_: Context, host: str = "127.0.0.1", port: str = "8786", keys: str | None = None) -> None:
+def fleet_scheduler(
+    _: Context, host: str = "127.0.0.1", port: str = "8786", keys: str | None = None, dashboard: bool = False
+) -> None:
     """Run a fleet's scheduler until Ctrl-C."""
     from nanonap.lab.fleet.settings import settle
 
     settle()
     from nanonap.lab.fleet.serving import serve_scheduler
 
-    serve_scheduler(host, whole("port", port) or 0, Path(keys) if keys else None, _listening)
+    serve_scheduler(host, whole("port", port) or 0, Path(keys) if keys else None, _listening, dashboard=dashboard)
 
 
 @task(

@@ -6,7 +6,7 @@ from invoke.context import Context
 from invoke.tasks import task
 
 from nanonap.base.errors import UsageError
-from nanonap.cli.shared import JSON_HELP, front_door, show_json, whole
+from nanonap.cli.shared import FLEET_KEYS_HELP, JSON_HELP, fleet_of, front_door, show_json, whole
 
 INSIDE_HELP = "measure even inside a CPU limit that others set (a container's), and name it beside every figure"
 
@@ -25,7 +25,8 @@ INSIDE_HELP = "measure even inside a CPU limit that others set (a container's), 
         "gomaxprocs": "only these values of GOMAXPROCS, comma-separated (default: the number of CPUs)",
         "conditions": "a named set of quotas and loads: article, kubernetes, cost",
         "backend": "how to set the quota: auto, cgroup2, cgroup1, systemd, systemd-user, docker, podman, guest, "
-        "guest-systemd, guest-docker, guest-arm64 (default: auto; `invoke quota` shows what works here)",
+        "guest-backports, guest-systemd, guest-docker, guest-arm64 (default: auto; `invoke quota` shows what works "
+        "here)",
         "cpu-weight": "cpu.weight of the group that is measured, 1 to 10000",
         "memory-max": "memory.max of the group that is measured: bytes, or with K, M, G",
         "inside-limit": INSIDE_HELP,
@@ -234,12 +235,14 @@ def experiment(
 
 @task(
     help={
-        "rerun": "run every experiment again (about 35 minutes); default: only those that take seconds",
+        "rerun": "run every experiment again (about 40 minutes); default: only those that take seconds",
         "redraw": "run nothing: compute the verdicts again from the recorded data and write the page",
         "only": "run only what answers these claims, or these experiments, comma-separated: D1,clocks,clocks-guest",
         "quick": "run the quick forms; needs --out",
         "inside-limit": f"{INSIDE_HELP}; needs --out",
         "out": "folder for page and data (default: the project's docs/)",
+        "fleet": "run them on every host of a fleet, whose scheduler has this address: tcp://HOST:8786",
+        "keys": FLEET_KEYS_HELP,
         "json": JSON_HELP,
     }
 )
@@ -252,6 +255,8 @@ def claims(
     quick: bool = False,
     inside_limit: bool = False,
     out: str | None = None,
+    fleet: str | None = None,
+    keys: str | None = None,
     json: bool = False,
 ) -> None:
     """Write the table of published claims: each with its experiment's data and verdict."""
@@ -264,5 +269,6 @@ def claims(
         only=only,
         out=Path(out) if out else None,
         inside_limit=inside_limit,
+        fleet=fleet_of(fleet, keys),
     )
     show_json(made.to_json()) if json else show_claims(made)

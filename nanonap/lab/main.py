@@ -80,7 +80,7 @@ def run_bench(
     left_out: list[str] = []
     named_all = arms is None or arms == "all"
     target = backend_class(backend).target
-    names = _with_code(select(arms, every=size == "full", named=named), target, left_out, named=not named_all)
+    names = with_code(select(arms, every=size == "full", named=named), target, left_out, named=not named_all)
     patch_missing(build_root, patched_root, go, names, target)
     notes = left_out if named_all else None
     chosen = discover(build_root, patched_root, go, names=names, notes=notes, target=target)
@@ -221,7 +221,7 @@ def _usable(choice: Choice, wanted: dict[Condition, Limits]) -> tuple[list[Condi
     return usable, _told([f"quota {limits} is not measured: {refusal}" for limits, refusal in refusals.items()])
 
 
-def _with_code(names: tuple[str, ...], target: Target, notes: list[str], *, named: bool) -> tuple[str, ...]:
+def with_code(names: tuple[str, ...], target: Target, notes: list[str], *, named: bool) -> tuple[str, ...]:
     """The arms whose strategies have code for the target. Raises UsageError for one that is named and has none."""
     kept = []
     for name in names:

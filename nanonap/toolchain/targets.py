@@ -38,6 +38,8 @@ ARM64 = Target(
     environment={"GOARCH": "arm64", "CC": "aarch64-linux-gnu-gcc"},
 )
 TARGETS = {each.name: each for each in (AMD64, ARM64)}
+HERE = next((each for each in TARGETS.values() if each.here), AMD64)
+"""This machine's own; the first where it is another."""
 
 
 def target_named(arch: str) -> Target:

@@ -54,7 +54,7 @@ NAMES_NO_OUTPUT = {
     "bundle": "folder",
     "compare": "first second",
     "experiment": "name backend folder",
-    "claims": "only",
+    "claims": "only fleet keys",
     "build": "arch go mode go_binary",
     "patch": "binary image path platform strategy quantum dense spin slack_ns",
     "inspect": "path image platform",

@@ -189,7 +189,7 @@ def test_a_claim_is_run_for_real_and_shown(backend: Backend, tmp_path: Path) -> 
     command = [warm.INVOKE, "claims", "--rerun", "--quick", "--only", LIMITS.name, "--out", str(out), "--json"]
     done = warm.run(command)
     document = json.loads(done.stdout)
-    assert document["ran"] == [{"command": "invoke experiment quota-limits", "problem": None}]
+    assert document["ran"] == [{"command": "invoke experiment quota-limits", "on": None, "problem": None}]
     (q1,) = [each for each in document["claims"] if each["claim"] == "Q1"]
     here = next(each for each in q1["verdicts"] if each["backend"] == backend.name)
     assert (here["outcome"], here["quick"]) == ("holds in part", True)

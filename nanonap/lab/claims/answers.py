@@ -56,11 +56,14 @@ def where(data: Recorded) -> dict[str, str | bool | None]:
         "experiment": about.experiment,
         "backend": about.backend.name,
         "command": data.source.command,
+        "on": data.source.host or None,
         "mark": data.mark,
         "quick": about.quick,
         "recorded_utc": about.started_utc,
         "go_version": about.go_version,
         "host": str(about.host),
+        "kernel": about.host.kernel,
+        "cgroup": about.host.cgroup,
     }
 
 
@@ -70,16 +73,17 @@ def answers(by_source: Mapping[Source, Recorded], rows: Iterable[Row] = ROWS) ->
 
 
 def _answer(row: Row, by_source: Mapping[Source, Recorded]) -> Answer:
+    own = [each for each in by_source if each.anywhere in row.sources]
+    own.sort(key=lambda each: (row.sources.index(each.anywhere), each.host))
     found = tuple(
         (by_source[source], verdict)
-        for source in row.sources
-        if source in by_source
+        for source in own
         for verdict in by_source[source].verdicts
         if row.is_about(verdict.claim)
     )
     deciding = [(verdict.claim, verdict.outcome) for _, verdict in found if row.decides(verdict.claim)]
-    outcome = combined(deciding)
-    return Answer(row, outcome, found, tuple(source for source in row.sources if source not in by_source))
+    lacking = set(row.sources) - {each.anywhere for each in own}
+    return Answer(row, combined(deciding), found, tuple(each for each in row.sources if each in lacking))
 
 
 def combined(deciding: Sequence[tuple[str, Outcome]]) -> Outcome:

@@ -1,7 +1,7 @@
 """Recorded data of experiments: a folder each, with the raw data and where they come from."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.markup import escape
@@ -18,15 +18,30 @@ HOST = "auto"
 
 @dataclass(frozen=True)
 class Source:
-    """An experiment and where it runs: ``backend`` is ``auto`` for this machine itself, else the backend's name."""
+    """An experiment and where it runs: ``backend`` is ``auto`` for this machine itself, else the backend's name.
+
+    ``host``: which of a fleet's, where there are several; else empty.
+    """
 
     experiment: str
     backend: str = HOST
+    host: str = ""
 
     @property
     def name(self) -> str:
-        """Of its folder: ``dilation``, ``dilation-guest``."""
-        return self.experiment if self.backend == HOST else f"{self.experiment}-{self.backend}"
+        """Of its folder: ``dilation``, ``dilation-guest``, ``dilation-guest@a``."""
+        name = self.experiment if self.backend == HOST else f"{self.experiment}-{self.backend}"
+        return f"{name}{self.at}"
+
+    @property
+    def at(self) -> str:
+        """``@a``, of host a; else empty. A kept run's folder has the same at its end."""
+        return f"@{self.host}" if self.host else ""
+
+    @property
+    def anywhere(self) -> "Source":
+        """The same without a host."""
+        return replace(self, host="")
 
     @property
     def command(self) -> str:
@@ -66,6 +81,11 @@ def read(root: Path, source: Source) -> Recorded | None:
     return Recorded(source, folder, made.about, made.verdicts, made.picture)
 
 
+def hosts_in(root: Path, source: Source) -> list[str]:
+    """The hosts of a fleet whose data of a source are under ``root``."""
+    return sorted(path.name.partition("@")[2] for path in root.glob(f"{source.anywhere.name}@*"))
+
+
 def adopt(root: Path, source: Source, results: Path, *, quick: bool = False, inside_limit: bool = False) -> bool:
     """Copy the newest kept run of a source into ``root``, if it is newer than what is there; whether it was.
 
@@ -76,6 +96,7 @@ def adopt(root: Path, source: Source, results: Path, *, quick: bool = False, ins
     target = root / source.name
     there = about_of(target).started_utc if (target / ABOUT).exists() else ""
     runs = [(about, folder) for about, folder in kept_runs(results / source.experiment) if source.is_of(about)]
+    runs = [each for each in runs if each[1].name.partition("@")[2] == source.host]
     runs = [each for each in runs if inside_limit or not bites(each[0].above)]
     dated = [(about.started_utc, folder) for about, folder in runs if quick or not about.quick]
     for started, folder in sorted(dated, reverse=True):

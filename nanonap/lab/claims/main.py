@@ -3,8 +3,9 @@
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.markup import escape
@@ -15,7 +16,7 @@ from nanonap.base.errors import Interrupted, NanonapError, UsageError
 from nanonap.base.paths import PROJECT, RESULTS
 from nanonap.base.terminal import messages
 from nanonap.lab.claims.answers import Answer, answers
-from nanonap.lab.claims.data import HOST, Recorded, Source, adopt, read
+from nanonap.lab.claims.data import HOST, Recorded, Source, adopt, hosts_in, read
 from nanonap.lab.claims.page import as_list, as_markdown, with_list
 from nanonap.lab.claims.rows import ROWS, SOURCES
 from nanonap.lab.claims.write import FOLDER, PAGE, copied, prepare, put_in_place
@@ -23,6 +24,9 @@ from nanonap.lab.experiments.main import make_experiment, run_experiment
 from nanonap.lab.quota.above_limit import refuse_before
 from nanonap.lab.show.terminal import wide
 from nanonap.toolchain.releases import NEWEST
+
+if TYPE_CHECKING:
+    from nanonap.lab.fleet.client import Fleet
 
 DOCS, README = PROJECT / "docs", PROJECT / "README.md"
 EXPERIMENTS = RESULTS / "experiments"
@@ -49,7 +53,10 @@ class Made:
         return {
             "page": str(self.page),
             "claims": [each.to_json() for each in self.claims],
-            "ran": [{"command": each.source.command, "problem": each.problem or None} for each in self.ran],
+            "ran": [
+                {"command": each.source.command, "on": each.source.host or None, "problem": each.problem or None}
+                for each in self.ran
+            ],
         }
 
 
@@ -61,6 +68,7 @@ def run_claims(
     only: str | None = None,
     out: Path | None = None,
     inside_limit: bool = False,
+    fleet: "Fleet | None" = None,
 ) -> Made:
     """Write the page.
 
@@ -68,31 +76,37 @@ def run_claims(
     sources, comma-separated. An experiment that cannot run here is told, and its recorded data stay. ``out`` is another
     folder than docs/ for page and data; quick runs are only taken there. Page and data are written together at the end,
     or not at all. Inside a CPU limit that others set nothing runs without ``inside_limit``, and what does is only taken
-    there too. Raises UsageError, InsideLimit, BadResult, Interrupted, OutputExists, OutputNotWritable, DiskFull.
+    there too. With ``fleet`` its hosts run what is to be run, each of them all of it. Raises UsageError, InsideLimit,
+    BadResult, Interrupted, OutputExists, OutputNotWritable, DiskFull, FleetUnreachable, FleetDiffers, NothingBuilt.
     """
     if rerun and redraw:
         raise UsageError("--rerun and --redraw exclude each other: name one")
-    if redraw and (quick or only):
-        raise UsageError("--redraw runs nothing: leave out --quick and --only")
+    if redraw and (quick or only or fleet):
+        raise UsageError("--redraw runs nothing: leave out --quick, --only and --fleet")
     if quick and out is None:
         raise UsageError("the project's own page is not made of quick runs: give --out DIR with --quick")
     if inside_limit and out is None:
         raise UsageError("the project's own page is not made inside a CPU limit: give --out DIR with --inside-limit")
     if INSTALLED and out is None:
         raise UsageError("the project's own page is made in a checkout of it: give --out DIR")
-    if not redraw:
+    if not redraw and fleet is None:
         refuse_before(HOST, alone=True, inside_limit=inside_limit)
     sources = _chosen(only)
     root = DOCS if out is None else out
     prepare(root)
     recorded = root / FOLDER if (root / FOLDER).is_dir() else DOCS / FOLDER
     with copied(recorded) as copy, _results(quick) as results:
+        due = [] if redraw else [each for each in sources if rerun or _is_cheap(each)]
         ran = (
-            [] if redraw else [_run(each, quick, inside_limit, results) for each in sources if rerun or _is_cheap(each)]
+            [_run(each, quick, inside_limit, results) for each in due]
+            if fleet is None
+            else _run_on(fleet, due, quick, inside_limit, results, several=out is not None)
         )
         if not redraw:
-            for source in sources:
-                adopt(copy / FOLDER, source, results, quick=quick, inside_limit=inside_limit)
+            for host in {each.source.host for each in ran} | {""}:
+                for source in sources:
+                    here = replace(source, host=host)
+                    adopt(copy / FOLDER, here, results, quick=quick, inside_limit=inside_limit)
         by_source = _read(copy / FOLDER)
         _remove_unshown(by_source)
         made = answers(by_source)
@@ -123,7 +137,8 @@ def show_claims(made: Made) -> None:
     wide().print(table)
     for each in made.ran:
         if each.problem:
-            text = escape(f"{each.source.command}: {each.problem}; what was recorded before is shown")
+            on = f" on {each.source.host}" if each.source.host else ""
+            text = escape(f"{each.source.command}{on}: {each.problem}; what was recorded before is shown")
             messages().print(f"[yellow]not run:[/] {text}", highlight=False)
     print(f"page: {made.page}")
 
@@ -162,8 +177,18 @@ def _run(source: Source, quick: bool, inside_limit: bool, results: Path) -> Ran:
     return Ran(source)
 
 
+def _run_on(
+    fleet: "Fleet", sources: Sequence[Source], quick: bool, inside_limit: bool, results: Path, *, several: bool
+) -> list[Ran]:
+    from nanonap.lab.claims.there import run_there  # noqa: PLC0415 - the extra ``fleet``
+
+    found = run_there(fleet, sources, results, several=several, quick=quick, inside_limit=inside_limit)
+    return [Ran(source, " ".join(problem.split())) for source, problem in found]
+
+
 def _read(root: Path) -> dict[Source, Recorded]:
-    found = {source: read(root, source) for source in SOURCES}
+    sources = [replace(each, host=host) for each in SOURCES for host in ("", *hosts_in(root, each))]
+    found = {source: read(root, source) for source in sources}
     return {source: data for source, data in found.items() if data is not None}
 
 

@@ -6,6 +6,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from nanonap.base.terminal import COMMAND
 from nanonap.lab.claims.answers import Answer, where
+from nanonap.lab.claims.places import where_tried
 from nanonap.lab.claims.rows import CAPTIONS
 from nanonap.lab.experiments.kit.base import Outcome
 
@@ -31,6 +32,7 @@ def as_markdown(answers: Sequence[Answer], folder: str) -> str:
         where=where,
         folder=folder,
         by_name=by_name,
+        tried=where_tried(answers),
         command=COMMAND,
     )
 

@@ -118,6 +118,8 @@ def run_experiment(
     out: Path | None = None,
     go: str = NEWEST,
     inside_limit: bool = False,
+    build_root: Path = BUILD,
+    patched_root: Path = PATCHED,
 ) -> Path:
     """Run an experiment and keep its data in a folder (``out``, or one of its own); returns the folder.
 
@@ -127,7 +129,8 @@ def run_experiment(
     experiment = make_experiment(name)
     folder = new_folder(RESULTS / "experiments" / name, out)
     try:
-        about, data = _run(experiment, folder, quick, backend, go, inside_limit)
+        roots = (build_root, patched_root)
+        about, data = _run(experiment, folder, quick, backend, go, inside_limit, roots)
         (folder / PARTS).rmdir()
         with beside(folder / DATA) as temporary:
             data.write_parquet(temporary, compression="zstd", compression_level=19)
@@ -140,7 +143,13 @@ def run_experiment(
 
 
 def _run(
-    experiment: Experiment, folder: Path, quick: bool, backend: str, go: str, inside_limit: bool
+    experiment: Experiment,
+    folder: Path,
+    quick: bool,
+    backend: str,
+    go: str,
+    inside_limit: bool,
+    roots: tuple[Path, Path],
 ) -> tuple[About, pl.DataFrame]:
     """(experiment.json, the raw data)."""
     # What it runs in no group of its backend is where this process is.
@@ -157,7 +166,8 @@ def _run(
         refuse_inside(places, inside_limit)
         before = [each.counters() for each in places]
         with stop.listening(), messages().status(experiment.name) as status:
-            files = {arm.name: arm.path for arm in discover(BUILD, PATCHED, go, names=("stock", *experiment.arms))}
+            arms = discover(*roots, go, names=("stock", *experiment.arms), target=kind.target)
+            files = {arm.name: arm.path for arm in arms}
             program = files.pop("stock")
             setting = Setting(
                 quick, choice.backend, program, files, stop, lambda text: status.update(escape(text)), folder

@@ -9,6 +9,7 @@ from typing import Any
 
 from distributed import Client, Scheduler
 
+from nanonap.base.terminal import messages
 from nanonap.lab.fleet import hosted
 from nanonap.lab.fleet.errors import FleetDiffers, FleetUnreachable
 from nanonap.lab.fleet.hosted import Described
@@ -64,6 +65,19 @@ def measuring(client: Client) -> dict[str, str]:
 def _workers(dask_scheduler: Scheduler) -> list[tuple[str, str, bool]]:
     """On the scheduler, under the name that Dask gives it."""
     return [(str(each.name), where, RESOURCE in each.resources) for where, each in dask_scheduler.workers.items()]
+
+
+def dashboard_of(dask_scheduler: Scheduler) -> str | None:
+    """On the scheduler, under the name that Dask gives it: where its dashboard is to be seen, if it has one."""
+    if not dask_scheduler.http_application.applications:
+        return None
+    return f"http://127.0.0.1:{dask_scheduler.service_ports['dashboard']}/status"
+
+
+def show_dashboard(link: str | None) -> None:
+    """On stderr, where there is one."""
+    if link is not None:
+        messages().print(f"dashboard, on the scheduler's machine: {link}", highlight=False)
 
 
 def ask(client: Client, function: Any, *words: Any, workers: list[str]) -> dict[str, Any]:  # noqa: ANN401 - any task

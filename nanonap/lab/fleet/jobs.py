@@ -24,6 +24,8 @@ from nanonap.base.paths import PROJECT
 from nanonap.base.processes import identity
 
 BUNDLE = "bundle.zip"
+#: The function that a job is, unless it asks for another.
+BENCH = "nanonap.lab.fleet.keeper:bench"
 #: A job that nobody has followed for so long is ended by its keeper.
 LEASE_S = 600.0
 _TOUCH_S = 20.0
@@ -36,9 +38,10 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Asked:
-    """What to measure: ``options`` of ``nanonap.lab.main.run_bench``; ``tree``: where a file lies → its SHA-256.
+    """What to measure: ``function``, as MODULE:FUNCTION, takes the folder and ``options``, and leaves BUNDLE there.
 
-    ``adopt``: take what another task of this job has begun, and begin nothing.
+    ``tree``: where a file lies in the folder → its SHA-256. ``adopt``: take what another task of this job has begun,
+    and begin nothing.
     """
 
     number: str
@@ -46,6 +49,7 @@ class Asked:
     tree: dict[str, str] = field(default_factory=dict)
     adopt: bool = False
     lease_s: float = LEASE_S
+    function: str = BENCH
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Job:
             shutil.copyfile(self._files / sha256, target)
             target.chmod(_FILE_MODE)
         self.lease.touch()
-        write_text(self.asked, json.dumps({"options": asked.options, "lease_s": asked.lease_s}))
+        write_text(self.asked, json.dumps({name: getattr(asked, name) for name in ("function", "options", "lease_s")}))
         subprocess.Popen(
             [sys.executable, "-m", "nanonap.lab.fleet.keeper", str(self.folder)],
             stdin=subprocess.DEVNULL,

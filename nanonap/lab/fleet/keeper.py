@@ -1,9 +1,10 @@
-"""The process that keeps a job: it runs the bench in a group of its own, and leaves the result where it is looked for.
+"""The process that keeps a job: it runs it in a group of its own, and leaves the result where it is looked for.
 
-``python -m nanonap.lab.fleet.keeper FOLDER`` keeps; with ``--bench`` before the folder it is the bench itself. SIGTERM
+``python -m nanonap.lab.fleet.keeper FOLDER`` keeps; with ``--run`` before the folder it is the job itself. SIGTERM
 ends both and all they started; so does the end of the lease, which whoever follows the job renews.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nanonap.lab.fleet.jobs import BUNDLE, Job
 
@@ -25,7 +26,7 @@ _TAIL = 2_000
 
 
 def keep(folder: Path) -> None:
-    """Run the bench to its end and write its status; when asked to stop, end it and write none."""
+    """Run the job to its end and write its status; when asked to stop, end it and write none."""
     job = Job(folder.parent.parent, folder.name)
     job.keep()
     # What follows takes a while to import, and the job is to be known before.
@@ -36,7 +37,7 @@ def keep(folder: Path) -> None:
     from nanonap.lab.quota.limits import Limits  # noqa: PLC0415
 
     asked = json.loads(job.asked.read_text(encoding="utf-8"))
-    words = [sys.executable, "-m", "nanonap.lab.fleet.keeper", "--bench", str(folder)]
+    words = [sys.executable, "-m", "nanonap.lab.fleet.keeper", "--run", str(folder)]
     stop = Stop()
     with stop.listening():
         threading.Thread(target=_watch, args=(job.lease, asked["lease_s"]), daemon=True).start()
@@ -61,7 +62,7 @@ def keep(folder: Path) -> None:
 
 
 def _cleaned(group: "Group") -> None:
-    """Let the bench's watchdog, which lives on in the group, remove what the bench cannot any more."""
+    """Let the job's watchdog, which lives on in the group, remove what the job cannot any more."""
     from nanonap.lab.ground.groups import processes_in  # noqa: PLC0415 - as above
     from nanonap.lab.quota.cgroup import CgroupGroup  # noqa: PLC0415
 
@@ -71,7 +72,7 @@ def _cleaned(group: "Group") -> None:
 
 
 def _remove_stale(backend: "Backend") -> None:
-    """Groups that the bench had beside its own, should its watchdog have been ended before it could see to them."""
+    """Groups that the job had beside its own, should its watchdog have been ended before it could see to them."""
     from nanonap.lab.quota.cgroup import CgroupBackend  # noqa: PLC0415 - as above
 
     if isinstance(backend, CgroupBackend):
@@ -91,36 +92,43 @@ def _watch(lease: Path, lease_s: float) -> None:
             return
 
 
-def bench(folder: Path) -> int:
-    """Measure, and bundle the result; the exit status."""
+def run(folder: Path) -> int:
+    """Do what the job is, in a process of its own; the exit status."""
     from nanonap.base.errors import NanonapError  # noqa: PLC0415 - as above
     from nanonap.base.interrupts import raised  # noqa: PLC0415
-    from nanonap.lab.main import run_bench  # noqa: PLC0415
-    from nanonap.lab.publish.bundle import write_bundle  # noqa: PLC0415
 
     asked = json.loads((folder / "asked.json").read_text(encoding="utf-8"))
-    patched = folder / "patched"
+    module, _, name = asked["function"].partition(":")
     try:
         with raised():
-            result = run_bench(
-                **asked["options"],
-                out=folder / "result",
-                as_json=True,
-                build_root=folder / "build",
-                patched_root=patched,
-                results=folder,
-            )
-            write_bundle(result, folder / BUNDLE, patched)
+            getattr(importlib.import_module(module), name)(folder, **asked["options"])
     except NanonapError as error:
         print(str(error), file=sys.stderr)
         return error.exit_code
     return 0
 
 
+def bench(folder: Path, **options: Any) -> None:  # noqa: ANN401 - those of run_bench
+    """Measure with the programs of the job's folder, and bundle the result. Raises as ``run_bench``."""
+    from nanonap.lab.main import run_bench  # noqa: PLC0415 - as above
+    from nanonap.lab.publish.bundle import write_bundle  # noqa: PLC0415
+
+    patched = folder / "patched"
+    result = run_bench(
+        **options,
+        out=folder / "result",
+        as_json=True,
+        build_root=folder / "build",
+        patched_root=patched,
+        results=folder,
+    )
+    write_bundle(result, folder / BUNDLE, patched)
+
+
 def main() -> None:
     """By the words of the command line."""
-    if sys.argv[1] == "--bench":
-        raise SystemExit(bench(Path(sys.argv[2])))
+    if sys.argv[1] == "--run":
+        raise SystemExit(run(Path(sys.argv[2])))
     keep(Path(sys.argv[1]))
 
 

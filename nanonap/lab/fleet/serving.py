@@ -1,6 +1,7 @@
 """A scheduler, and a worker on a host: what ``nanonap fleet scheduler`` and ``nanonap fleet worker`` run."""
 
 import asyncio
+import importlib.util
 import os
 import signal
 import threading
@@ -14,7 +15,9 @@ from distributed.core import Status
 from distributed.diagnostics.plugin import WorkerPlugin
 from tornado.ioloop import PeriodicCallback
 
+from nanonap.base.errors import UsageError
 from nanonap.base.interrupts import ENDING
+from nanonap.lab.fleet.client import dashboard_of, show_dashboard
 from nanonap.lab.fleet.errors import FleetUnreachable
 from nanonap.lab.fleet.hosted import hand, settle
 from nanonap.lab.fleet.jobs import Host
@@ -27,7 +30,7 @@ _HEARTBEAT_S = 15.0
 _JOIN_S = 60
 _AGREE_S = 0.2
 _LET_GO = ("cancelled", "released", "forgotten")
-_NO_HTTP = "127.0.0.1:0"  # Dask opens one anyway, and else on all addresses
+_OWN_HTTP = "127.0.0.1:0"  # Dask opens one even without a dashboard, and else on all addresses
 
 
 class Ends(WorkerPlugin):
@@ -58,15 +61,25 @@ class Ends(WorkerPlugin):
             threading.Thread(target=self._host.end, args=(number,), daemon=True).start()
 
 
-def serve_scheduler(host: str, port: int, keys: Path | None, told: Callable[[str], None]) -> None:
-    """Run a scheduler until it is told to end; ``told`` is given its address. Raises FleetUnreachable."""
+def serve_scheduler(
+    host: str, port: int, keys: Path | None, told: Callable[[str], None], *, dashboard: bool = False
+) -> None:
+    """Run a scheduler until it is told to end; ``told`` is given its address.
+
+    With ``dashboard`` Dask's own is served to this machine alone. Raises FleetUnreachable, and UsageError where it is
+    not to be had.
+    """
+    if dashboard and importlib.util.find_spec("bokeh") is None:
+        raise UsageError("--dashboard: Dask's dashboard is drawn by bokeh, which is not installed: pip install bokeh")
 
     async def run() -> None:
         scheduler = Scheduler(
-            host=host, port=port, dashboard_address=_NO_HTTP, dashboard=False, security=security(keys, "scheduler")
-        )
+            host=host, port=port, dashboard_address=_OWN_HTTP, dashboard=dashboard,
+            security=security(keys, "scheduler"),
+        )  # fmt: skip
         async with scheduler:
             told(scheduler.address)
+            show_dashboard(dashboard_of(scheduler))
             await _until_told(scheduler.finished)
 
     try:
@@ -100,7 +113,7 @@ def serve_worker(
         worker = Worker(
             scheduler, nthreads=1, name=name, resources={} if no_bench else {RESOURCE: 1}, memory_limit=0,
             host=host, port=port,
-            local_directory=str(room), dashboard_address=_NO_HTTP, dashboard=False, death_timeout=_JOIN_S,
+            local_directory=str(room), dashboard_address=_OWN_HTTP, dashboard=False, death_timeout=_JOIN_S,
             security=security(keys, "worker"), contact_address=contact, plugins=(Ends(here),), extensions={},
         )  # fmt: skip
         try:

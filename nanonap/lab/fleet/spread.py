@@ -13,7 +13,7 @@ from distributed import Client, Future
 
 from nanonap.base.terminal import messages
 from nanonap.lab.fleet import hosted
-from nanonap.lab.fleet.client import Fleet, addresses, check_same, close, described
+from nanonap.lab.fleet.client import Fleet, addresses, check_same, close, dashboard_of, described, show_dashboard
 from nanonap.lab.fleet.errors import FleetUnreachable
 from nanonap.lab.fleet.hand import Done
 from nanonap.lab.fleet.serving import BATCH
@@ -48,6 +48,7 @@ class _Spreading:
         self._fleet, self._function, self._items = fleet, function, items
         self.client: Client = fleet.connect()
         check_same(described(self.client))
+        show_dashboard(self.client.run_on_scheduler(dashboard_of))
         self._fresh = deque(range(len(items)))
         self._again: deque[list[int]] = deque()
         self._flying: dict[Future[list[Done]], list[int]] = {}

@@ -25,11 +25,13 @@ class Architecture:
 
 
 _ICOUNT = ("-accel", "tcg", "-icount", "shift={shift},sleep=off", "-rtc", "base=2026-01-01,clock=vm")
+#: Without cx16=off Linux 6.12 panics as it boots in QEMU 7.2.22: the flags are garbage after a cmpxchg16b, with which
+#: it allocates memory (mm/slub.c). Without that feature the kernel does it in another way.
 X86 = Architecture(
     AMD64,
     "qemu-system-x86_64",
     "qemu-system-x86",
-    {"kvm": ("-accel", "kvm", "-cpu", "host"), "tcg": ("-accel", "tcg,thread=multi", "-cpu", "max")},
+    {"kvm": ("-accel", "kvm", "-cpu", "host"), "tcg": ("-accel", "tcg,thread=multi", "-cpu", "max,cx16=off")},
     "ttyS0",
     # Emulated, the kernel finds the TSC unstable and takes hpet, which costs an exit to QEMU for each reading.
     clock="tsc=reliable clocksource=tsc ",

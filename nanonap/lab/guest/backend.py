@@ -14,11 +14,12 @@ from nanonap.lab.ground.errors import QuotaUnavailable
 from nanonap.lab.ground.host import Facts
 from nanonap.lab.guest.accelerator import EMULATED
 from nanonap.lab.guest.image import image
-from nanonap.lab.guest.kinds import DOCKER, PLAIN, Kind
+from nanonap.lab.guest.kinds import BACKPORTS, DOCKER, PLAIN, Kind
 from nanonap.lab.guest.machine import Machine, boot
 from nanonap.lab.guest.wire import limits_from_json, limits_to_json
 from nanonap.lab.quota.base import Backend, Group, Place, Throttling
 from nanonap.lab.quota.limits import Limits
+from nanonap.toolchain.targets import Target
 
 
 class GuestGroup(Group):
@@ -72,6 +73,7 @@ class GuestBackend(Backend):
     slow: ClassVar[bool] = True
     mark: str | None = EMULATED
     kind: ClassVar[Kind] = PLAIN
+    target: ClassVar[Target] = PLAIN.architecture.target
     #: Key of ``machine.INITS``.
     init: ClassVar[str] = "bare"
     #: The backend inside.
@@ -136,6 +138,13 @@ class GuestBackend(Backend):
         machine, self._machine = self._machine, None
         if machine is not None:
             machine.close()
+
+
+class GuestBackportsBackend(GuestBackend):
+    """The same on the kernel of Debian's backports."""
+
+    name: ClassVar[str] = "guest-backports"
+    kind: ClassVar[Kind] = BACKPORTS
 
 
 class GuestSystemdBackend(GuestBackend):

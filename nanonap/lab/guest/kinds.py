@@ -14,6 +14,8 @@ class Kind:
     """``packages`` and kernel ``modules`` beside those of every image; ``left_out``, patterns of files not unpacked;
     ``words`` for the kernel's command line; ``folder`` below RECIPE, the kind's own files with its script ``setup.sh``.
 
+    ``kernel``: the suite of Debian's archive that its kernel is of, where that is another than the system's.
+
     ``whole``: an installed system on a disk. Else nothing of it is on a disk, and its packages are only unpacked: those
     of another processor cannot run their scripts here, and the kind's own script makes all there is.
     """
@@ -24,6 +26,7 @@ class Kind:
     words: tuple[str, ...] = ()
     folder: str | None = None
     architecture: Architecture = X86
+    kernel: str | None = None
     whole: bool = True
 
     def files(self) -> Iterator[Path]:
@@ -49,6 +52,8 @@ DOCKER = Kind(
     words=("apparmor=0",),
     folder="docker",
 )
+#: A newer kernel below the same system. PLAIN's is that of the release, 6.1.
+BACKPORTS = Kind(kernel="bookworm-backports")
 #: All in memory, so that nothing of this machine's disk is in what it measures; libc6 is for programs that are linked
 #: against it, strace to count what programs call.
 JOBS = Kind(
@@ -60,4 +65,4 @@ JOBS = Kind(
 )
 #: The same with Python, for what has to work on a program that runs there.
 PYTHON_JOBS = replace(JOBS, packages=(*JOBS.packages, "python3"))
-KINDS = (PLAIN, DOCKER, JOBS, PYTHON_JOBS)
+KINDS = (PLAIN, DOCKER, JOBS, PYTHON_JOBS, BACKPORTS)

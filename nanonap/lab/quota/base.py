@@ -13,7 +13,7 @@ from nanonap.lab.ground.errors import QuotaUnavailable, RunFailed
 from nanonap.lab.ground.host import Facts, cpus_allowed
 from nanonap.lab.ground.interrupt import Stop
 from nanonap.lab.quota.limits import Limits, Quota
-from nanonap.toolchain.targets import AMD64, Target
+from nanonap.toolchain.targets import HERE, Target
 
 _STDERR_TAIL = 600
 _NO_WAY = "no way is offered to change the quota of a group in use"
@@ -127,8 +127,10 @@ class Backend(ABC):
     costly: ClassVar[bool] = False
     #: Whether it can limit anything.
     limits: ClassVar[bool] = True
+    #: The version of cgroups that it is for, as in "v2"; None for one that takes what there is.
+    version: ClassVar[str | None] = None
     #: What the programs that run in its groups are built for.
-    target: ClassVar[Target] = AMD64
+    target: ClassVar[Target] = HERE
     #: What every table and plot of its results must say, or None.
     mark: str | None = None
 

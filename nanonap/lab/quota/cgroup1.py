@@ -102,6 +102,7 @@ class Cgroup1Backend(CgroupBackend):
     """Groups below the caller's own cgroup in the v1 hierarchy that has the cpu controller."""
 
     name: ClassVar[str] = "cgroup1"
+    version: ClassVar[str | None] = "v1"
     memory: Path | None = None
     usage: Path | None = None
 

@@ -96,6 +96,7 @@ class Cgroup2Backend(CgroupBackend):
     """Groups below the nearest cgroup, from the caller's upwards, that can give its children the cpu controller."""
 
     name: ClassVar[str] = "cgroup2"
+    version: ClassVar[str | None] = "v2"
 
     def __init__(self) -> None:
         """Nothing is changed yet."""

@@ -19,6 +19,7 @@ _BACKENDS = {
     "docker": "nanonap.lab.quota.docker:DockerBackend",
     "podman": "nanonap.lab.quota.docker:PodmanBackend",
     "guest": "nanonap.lab.guest.backend:GuestBackend",
+    "guest-backports": "nanonap.lab.guest.backend:GuestBackportsBackend",
     "guest-systemd": "nanonap.lab.guest.backend:GuestSystemdBackend",
     "guest-docker": "nanonap.lab.guest.backend:GuestDockerBackend",
     "guest-arm64": "nanonap.lab.guest.other:GuestArm64Backend",

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from nanonap.base.errors import UsageError
+from nanonap.lab.fleet.jobs import BUNDLE
 
 
 def square(number: int) -> int:
@@ -30,3 +31,12 @@ def note(item: tuple[str, int]) -> int:
         stream.write(f"{number}\n")
     time.sleep(0.4)
     return number * number
+
+
+def noted(folder: Path, begun: str, what: str, go: str) -> None:
+    """A job: leave a line, wait for a file, give its own name."""
+    with Path(begun).open("a") as stream:
+        stream.write(f"{what}\n")
+    while not Path(go).exists():
+        time.sleep(0.02)
+    (folder / BUNDLE).write_text(what)

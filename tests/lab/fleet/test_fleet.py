@@ -1,5 +1,6 @@
 """A whole fleet on the loopback, under TLS: a host that measures, its report, and who is turned away."""
 
+import importlib.util
 import json
 import re
 import tomllib
@@ -108,3 +109,10 @@ def test_the_extra_fleet_holds_all_of_the_extra_lab_and_its_dask_is_the_one_that
     assert set(extras["lab"]) < set(extras["fleet"])
     [pinned] = (each for each in extras["fleet"] if each.startswith("distributed"))
     assert re.search(rf"^{re.escape(pinned)} ", (PROJECT / "requirements.lock").read_text(), re.MULTILINE)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bokeh") is not None, reason="needs a machine without bokeh")
+def test_a_dashboard_without_what_draws_it_is_refused_with_what_gives_it() -> None:
+    with _fleet("scheduler", "--port", "0", "--dashboard") as done:
+        assert done.wait() == 2, done.said()
+        assert "pip install bokeh" in done.said()[1]

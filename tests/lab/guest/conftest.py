@@ -33,22 +33,22 @@ def arm64_guest(what_an_arm64_guest_needs: None) -> GuestArm64Backend:
 @pytest.fixture(scope="session")
 def guest(what_a_guest_needs: None) -> Iterator[GuestBackend]:
     """A booted guest with cgroup v2."""
-    yield from _booted(GuestBackend)
+    yield from booted(GuestBackend)
 
 
 @pytest.fixture(scope="session")
 def systemd_guest(what_a_guest_needs: None) -> Iterator[GuestSystemdBackend]:
     """A booted guest with systemd."""
-    yield from _booted(GuestSystemdBackend)
+    yield from booted(GuestSystemdBackend)
 
 
 @pytest.fixture(scope="session")
 def docker_guest(what_a_guest_needs: None) -> Iterator[GuestDockerBackend]:
     """A booted guest with systemd and Docker."""
-    yield from _booted(GuestDockerBackend)
+    yield from booted(GuestDockerBackend)
 
 
-def _booted(kind: Callable[[], Kind]) -> Iterator[Kind]:
+def booted(kind: Callable[[], Kind]) -> Iterator[Kind]:
     backend = kind()
     try:
         backend.prepare()

@@ -55,6 +55,7 @@ _INSTEAD = {
     "docker": "--backend guest-docker has it",
     "podman": "cgroup1, cgroup2 and the guests write the same files that it does",
     "guest": "cgroup2 on a machine that has it",
+    "guest-backports": "cgroup2 on a machine with such a kernel",
     "guest-systemd": "systemd on a machine that has it",
     "guest-docker": "docker on a machine that has it, with systemd and cgroup v2",
 }

@@ -24,8 +24,15 @@ cp "$work"/unpacked/bin/busybox "$initrd/bin/busybox"
 cp "$recipe/initramfs.sh" "$initrd/init"
 chmod 755 "$initrd/init"
 for name in "$@"; do
-    find "$work/unpacked/lib/modules" -name "$name.ko" -exec cp {} "$initrd/modules/" \;
-    test -e "$initrd/modules/$name.ko"
+    module=$(find "$work/unpacked" -path '*/lib/modules/*' -name "$name.ko*")
+    case $module in
+    *.ko) cp "$module" "$initrd/modules/" ;;
+    *.ko.xz) "$initrd/bin/busybox" unxz -c "$module" > "$initrd/modules/$name.ko" ;;
+    *) # Newer kernels have some built in.
+        find "$work/unpacked" -name modules.builtin -exec grep "/$name.ko\$" {} +
+        continue
+        ;;
+    esac
     echo "$name" >> "$initrd/modules/order"
 done
 (cd "$initrd" && find . | "$initrd/bin/busybox" cpio -o -H newc) > "$root/out/initrd"

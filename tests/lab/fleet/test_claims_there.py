@@ -1,0 +1,59 @@
+"""The experiments of claims on the hosts of a fleet: each host all of them, and the page of what they gave."""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from nanonap.lab.claims.write import FOLDER, PAGE
+from nanonap.lab.quota.base import Backend
+from tests import warm
+from tests.patience import wait_until
+
+
+def _served(started: warm.Started) -> str:
+    wait_until(lambda: started.poll() is not None or bool(started.said()[0]), lambda: started.said()[1])
+    return started.said()[0].strip()
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Of a scheduler on the loopback with two hosts, a and b."""
+    with ExitStack() as stack:
+
+        def start(*words: str | Path) -> str:
+            started = stack.enter_context(warm.start([warm.INVOKE, "fleet", *words, "--port", "0"]))
+            stack.callback(started.send_signal, signal.SIGTERM)
+            return _served(started)
+
+        where = start("scheduler")
+        for name in "ab":
+            start("worker", "--scheduler", where, "--name", name, "--room", tmp_path / name)
+        yield where
+
+
+@pytest.mark.long
+def test_each_host_answers_and_the_projects_own_page_is_not_made_of_several(
+    address: str, backend: Backend, tmp_path: Path
+) -> None:
+    warm.run([warm.INVOKE, "build"]).check_returncode()
+    words = [warm.INVOKE, "claims", "--fleet", address, "--only", "quota-limits"]
+    refused = warm.run(words)
+    assert refused.returncode == 2, refused.stderr
+    assert "the project's own page is of one machine, and a, b measure: give --out DIR" in refused.stderr
+    done = warm.run([*words, "--quick", "--json", "--out", tmp_path / "out"])
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    ran = [(each["on"], each["problem"]) for each in document["ran"]]
+    assert sorted(ran) == [("a", None), ("b", None)]
+    (q1,) = [each for each in document["claims"] if each["claim"] == "Q1"]
+    own = [each for each in q1["verdicts"] if each["on"] is not None]
+    assert [(each["on"], each["backend"], each["quick"]) for each in own] == [
+        ("a", backend.name, True), ("b", backend.name, True)
+    ]  # fmt: skip
+    assert "- `invoke experiment quota-limits` on b: **" in (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
+    assert {each.name for each in (tmp_path / "out" / FOLDER).glob("*@*")} == {"quota-limits@a", "quota-limits@b"}
+    wait_until(lambda: not [*tmp_path.glob("?/jobs/*")])
