@@ -18,6 +18,7 @@ _SYMBOL_SIZE = 24  # Elf64_Sym: st_name u32, st_info, st_other u8, st_shndx u16,
 _SYMBOL_VALUE = 8
 _RELOCATION = struct.Struct("<QQq")  # Elf64_Rela: r_offset, r_info, r_addend
 _PIECE = 1 << 20  # bytes of a span that are searched at a time
+_SAMPLE = 1 << 12
 MOST_HITS = 4096  # an honest table has one hit or a few; a crafted one can repeat what is searched for ever
 MOST_SHORT_HITS = 1 << 20  # of four bytes, which stand by chance where nothing is meant
 
@@ -56,14 +57,24 @@ def hits_of_each(data: Content, needles: Iterable[bytes], span: Span, most: int)
         group = list(alike)
         alone = (index for index, column in enumerate(zip(*group, strict=False)) if len(set(column)) > 1)
         same = group[0][: next(alone, min(map(len, group)))]
-        rest = b"|".join(re.escape(each[len(same) :]) for each in group)
-        pattern = re.compile(re.escape(same) + b"(?=(" + rest + b"))", re.DOTALL)  # hits may overlap
+        behind = b"(" + b"|".join(re.escape(each[len(same) :]) for each in group) + b")"
+        # ``re`` is quick where a pattern begins with one certain byte: it is the one of ``same`` that is rarest here.
+        patterns = [
+            re.compile(
+                re.escape(same[at : at + 1]) + b"(?<=" + re.escape(same[: at + 1]) + b")"
+                b"(?=" + re.escape(same[at + 1 :]) + behind + b")",  # hits may overlap
+                re.DOTALL,
+            )
+            for at in range(len(same))
+        ]
         longest = max(map(len, group))
         for low in range(span.offset, span.end, _PIECE):
-            for hit in pattern.finditer(data, low, min(low + _PIECE + longest - 1, span.end)):
-                places = found[same + hit[1]]
-                if hit.start() < low + _PIECE and len(places) <= most:
-                    places.append(hit.start())
+            sample = data[low : low + _SAMPLE]
+            at = min(range(len(same)), key=lambda each: sample.count(same[each]))
+            for hit in patterns[at].finditer(data, low + at, min(low + _PIECE + longest - 1, span.end)):
+                places, start = found[same + hit[1]], hit.start() - at
+                if start < low + _PIECE and len(places) <= most:
+                    places.append(start)
             forget(data, low, low + _PIECE)
     return found
 

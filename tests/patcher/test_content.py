@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from nanonap.base.dice import seeded
 from patcher.file.content import Content, mapped, mapped_with, pieces_of
 from patcher.file.elf_tables import Span, hits, hits_of_each
 from patcher.isa.amd64.calls import direct_calls
@@ -45,6 +46,21 @@ def test_what_is_looked_for_is_found_once_wherever_it_lies(file: int) -> None:
     }
 
 
+@pytest.mark.parametrize("frequent", range(4))
+def test_needles_that_begin_alike_are_found_by_whichever_byte_is_rare(frequent: int) -> None:
+    """Where one of the bytes that they share is everywhere, and where it is over the border of a piece."""
+    alike = b"\x48\xc7\x04\x24"
+    one, other = alike + b"one", alike + b"another"
+    data = bytearray(alike[frequent : frequent + 1] * (2 * MIB))
+    places = {100: one, 5000: other, MIB + 48: one, MIB + 100: alike + b"none", 2 * MIB - len(other): other}
+    for at, needle in places.items():
+        data[at : at + len(needle)] = needle
+    given = hits_of_each(bytes(data), (one, other), Span(50, 2 * MIB - 50), 9)
+    assert {each: list(found) for each, found in given.items()} == {
+        needle: [at for at, each in places.items() if each == needle] for needle in (one, other)
+    }
+
+
 def test_changes_outlast_a_search(file: int) -> None:
     changes = ((MIB - 3, bytes(len(NEEDLE))), (3 * MIB + 5000, NEEDLE))
     data = mapped_with(file, changes)
@@ -64,3 +80,20 @@ def test_a_call_is_found_wherever_it_lies(tmp_path: Path) -> None:
         data[at : at + 5] = b"\xe8" + (target - (text + at + 5)).to_bytes(4, "little", signed=True)
     given = list(direct_calls(bytes(data), 0, len(data), text, frozenset({target, 0x10})))
     assert [each - text for each, to in given if to == target] == places
+
+
+@pytest.mark.parametrize("spread", [1 << 12, 1 << 20, 1 << 30])
+def test_all_calls_are_found_that_a_look_at_every_byte_finds(spread: int) -> None:
+    """Of targets near and far apart: the further, the more values the bytes of a distance can have."""
+    dice, text, size = seeded(spread), 0x401003, 40_000
+    data = bytearray(dice.randbytes(size))
+    targets = frozenset(text + dice.randrange(-spread, spread) for _ in range(40))
+    for at in (*range(7, size - 64, 50), size - 14):
+        data[at] = dice.choice(b"\xe8\xe9")
+        distance = dice.choice(sorted(targets)) - (text + at + 5)
+        data[at + 1 : at + 5] = distance.to_bytes(4, "little", signed=True)
+    calls = [(text + at, text + at + 5 + int.from_bytes(data[at + 1 : at + 5], "little", signed=True))
+             for at in range(7, size - 9 - 4) if data[at] in b"\xe8\xe9"]  # fmt: skip
+    expected = [each for each in calls if each[1] in targets]
+    assert len(expected) > 500
+    assert sorted(direct_calls(bytes(data), 7, size - 9, text + 7, targets)) == expected

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from patcher.file.content import Content, forget
 from patcher.isa.instruction import Instruction, Kind, Mem, Reg
 
-_CALLS = (b"\xe8", b"\xe9")  # call rel32, and jmp rel32, which calls where a function ends
+_CALLS = b"[\xe8\xe9]"  # call rel32, and jmp rel32, which calls where a function ends
 _CALL_SIZE = 5
-_STEP = 1 << 19  # within so many bytes of text the upper half of rel32 takes nine values at the most
+_STEP = 1 << 21  # within so many bytes of text the upper half of rel32 takes 33 values at the most for each target
+_MOST_PATTERNS = 4
 # mov to where a call's first two words lie, up to the immediate: eax and ebx in ABIInternal, [rsp] and [rsp+8] in ABI0,
 # eax and edi for the kernel.
 _FIRST = (b"\xb8", b"\x48\xc7\x04\x24")
@@ -28,24 +29,29 @@ def direct_calls(
 def _calls_in(data: Content, start: int, stop: int, address: int, targets: frozenset[int]) -> Iterator[tuple[int, int]]:
     """Those that begin in ``_STEP`` bytes, found by what the upper half of their distance can be.
 
-    ``re`` is quick where a pattern begins with one certain byte: so there is one for each kind of call.
+    ``re`` is quick where a pattern begins with one certain byte: so there is one for each that can be a distance's
+    last. Of a program's own functions these are one or two; were they spread to slow this down, one pattern has all.
     """
     first, last = address + _CALL_SIZE, address + stop - start + _CALL_SIZE
-    upper = [each for target in targets for each in range(target - last >> 16, (target - first >> 16) + 1)]
-    third, fourth = (_one_of({each >> shift & 0xFF for each in upper}) for shift in (0, 8))
-    for call in _CALLS:
-        # The distance is looked ahead at, not taken: a call may begin within what looks like another's distance.
-        pattern = re.compile(call + b"(?=(.." + third + fourth + b"))", re.DOTALL)
-        for hit in pattern.finditer(data, start, stop + _CALL_SIZE - 1):
-            at = address + hit.start() - start
-            distance = int.from_bytes(hit[1], "little", signed=True)
+    upper = {each for target in targets for each in range(target - last >> 16, (target - first >> 16) + 1)}
+    third, fourths = _one_of({each & 0xFF for each in upper}), {each >> 8 & 0xFF for each in upper}
+    for fourth in map(_one_of, ({each} for each in fourths) if len(fourths) <= _MOST_PATTERNS else [fourths]):
+        # The call is looked back at, not taken: one may begin within what looks like another's distance.
+        pattern = re.compile(fourth + b"(?<=" + _CALLS + b".." + third + fourth + b")", re.DOTALL)
+        for hit in pattern.finditer(data, start + _CALL_SIZE - 1, stop + _CALL_SIZE - 1):
+            call = hit.end() - _CALL_SIZE
+            at = address + call - start
+            distance = int.from_bytes(data[call + 1 : call + _CALL_SIZE], "little", signed=True)
             if (target := at + _CALL_SIZE + distance) in targets:
                 yield at, target
 
 
 def _one_of(values: set[int]) -> bytes:
-    """A pattern for a byte that is one of these."""
-    return b"[" + b"".join(map(re.escape, map(bytes, ([each] for each in sorted(values))))) + b"]"
+    """A pattern for a byte that is one of these: by ranges, which ``re`` reads sooner than many single bytes."""
+    first = [each for each in sorted(values) if each - 1 not in values]
+    last = [each for each in sorted(values) if each + 1 not in values]
+    ends = zip(first, last, strict=True)
+    return b"[" + b"".join(b"\\x%02x" % low + b"-\\x%02x" % high * (low < high) for low, high in ends) + b"]"
 
 
 def sets_first(value: int) -> tuple[bytes, ...]:
