@@ -1,7 +1,9 @@
 """Instructions as every instruction set's decoder gives them: what one does to the flow of control, its operands."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
 from patcher.errors import ShapeMismatch
 
@@ -51,14 +53,19 @@ Operand = Reg | Imm | Mem
 
 @dataclass(frozen=True)
 class Instruction:
-    """One decoded instruction at a virtual address."""
+    """One decoded instruction at a virtual address. ``read`` gives its operands, which are asked for of few."""
 
     address: int
     size: int
     mnemonic: str
-    operands: tuple[Operand, ...]
     text: str
     kind: Kind
+    read: Callable[[], tuple[Operand, ...]] = field(repr=False, compare=False)
+
+    @cached_property
+    def operands(self) -> tuple[Operand, ...]:
+        """As ``text`` has them."""
+        return self.read()
 
     @property
     def end(self) -> int:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from patcher.isa.decoder import Decoder
-from patcher.isa.instruction import Imm, Instruction, Kind, Mem, Operand, Reg
+from patcher.isa.instruction import Imm, Kind, Mem, Operand, Reg
 
 if TYPE_CHECKING:
     import capstone
@@ -27,17 +27,11 @@ def _engine() -> "capstone.Cs":
     return capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
 
 
-def _instruction(raw: "capstone.CsInsn") -> Instruction:
-    operands = tuple(_operand(raw, each) for each in raw.operands)
-    mnemonic = raw.mnemonic
-    text = f"{mnemonic} {raw.op_str}".strip()
-    return Instruction(raw.address, raw.size, mnemonic, operands, text, _kind(mnemonic, text))
-
-
-def _kind(mnemonic: str, text: str) -> Kind:
+def _told(mnemonic: str, operands: str) -> tuple[str, Kind]:
+    text = f"{mnemonic} {operands}".strip()
     if text in _LONG_NOPS:
-        return Kind.NOP
-    return _KINDS.get(mnemonic, Kind.CONDITIONAL_JUMP if mnemonic.startswith("j") else Kind.OTHER)
+        return text, Kind.NOP
+    return text, _KINDS.get(mnemonic, Kind.CONDITIONAL_JUMP if mnemonic.startswith("j") else Kind.OTHER)
 
 
 def _operand(raw: "capstone.CsInsn", operand: "capstone.x86.X86Op") -> Operand:
@@ -58,5 +52,5 @@ def _operand(raw: "capstone.CsInsn", operand: "capstone.x86.X86Op") -> Operand:
     )
 
 
-_DECODER = Decoder(_engine, _instruction)
+_DECODER = Decoder(_engine, _told, _operand)
 decode, instruction_starts, size_of = _DECODER.decode, _DECODER.starts, _DECODER.size_of

@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING
 
 from patcher.isa.decoder import Decoder
-from patcher.isa.instruction import Imm, Instruction, Kind, Mem, Operand, Reg
+from patcher.isa.instruction import Imm, Kind, Mem, Operand, Reg
 
 if TYPE_CHECKING:
     import capstone
@@ -39,12 +39,9 @@ def _engine() -> "capstone.Cs":
     return capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_LITTLE_ENDIAN)
 
 
-def _instruction(raw: "capstone.CsInsn") -> Instruction:
-    mnemonic = raw.mnemonic
-    operands = tuple(_operand(raw, each) for each in raw.operands)
-    text = _OTHER_NAME.sub(lambda name: _OTHER_NAMES[name[0]], f"{mnemonic} {raw.op_str}".strip())
-    kind = _KINDS.get(mnemonic, Kind.CONDITIONAL_JUMP if mnemonic.startswith("b.") else Kind.OTHER)
-    return Instruction(raw.address, raw.size, mnemonic, operands, text, kind)
+def _told(mnemonic: str, operands: str) -> tuple[str, Kind]:
+    text = _OTHER_NAME.sub(lambda name: _OTHER_NAMES[name[0]], f"{mnemonic} {operands}".strip())
+    return text, _KINDS.get(mnemonic, Kind.CONDITIONAL_JUMP if mnemonic.startswith("b.") else Kind.OTHER)
 
 
 def _operand(raw: "capstone.CsInsn", operand: "capstone.arm64.Arm64Op") -> Operand:
@@ -76,5 +73,5 @@ def _moved(raw: "capstone.CsInsn") -> int:
     return _BY_REGISTER.get(raw.op_str[:1], 0)
 
 
-_DECODER = Decoder(_engine, _instruction)
+_DECODER = Decoder(_engine, _told, _operand)
 decode, size_of = _DECODER.decode, _DECODER.size_of
