@@ -1,12 +1,14 @@
 """Bytes that change, laid over a file piece by piece."""
 
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
+Piece = TypeVar("Piece", bound=bytes | memoryview)
 Change = tuple[int, bytes]
 """A file offset, and the bytes that are to lie there."""
 
 
-def edited(pieces: Iterable[bytes], changes: Iterable[Change]) -> Iterator[bytes]:
+def edited(pieces: Iterable[Piece], changes: Iterable[Change]) -> Iterator[Piece | bytes]:
     """A file's pieces, in order, with the changes' bytes in place of what was there."""
     laid, start = tuple(changes), 0
     for piece in pieces:

@@ -119,10 +119,11 @@ def pieces(descriptor: int) -> Iterator[bytes]:
         at += len(piece)
 
 
-def pieces_of(data: Content) -> Iterator[bytes]:
-    """A content in pieces."""
+def pieces_of(data: Content) -> Iterator[memoryview]:
+    """A content in pieces, none of which is a copy."""
+    whole = memoryview(data)
     for at in range(0, len(data), _PIECE):
-        yield data[at : at + _PIECE]
+        yield whole[at : at + _PIECE]
         forget(data, at, at + _PIECE)
 
 

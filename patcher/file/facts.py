@@ -20,7 +20,7 @@ class FileFacts:
         return cls.of_pieces(pieces_of(data))
 
     @classmethod
-    def of_pieces(cls, pieces: Iterable[bytes]) -> "FileFacts":
+    def of_pieces(cls, pieces: Iterable[bytes | memoryview]) -> "FileFacts":
         """The facts of a content that comes in pieces."""
         digest, size = hashlib.sha256(), 0
         for piece in pieces:
