@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
 
@@ -99,31 +99,36 @@ def write_edited(source: Path, temporary: Path, before: FileFacts, changes: Iter
         with (
             source.open("rb", buffering=0) as original,
             temporary.open("wb", buffering=0) as stream,
-            ThreadPoolExecutor(1) as beside,
+            ThreadPoolExecutor(2) as beside,
         ):
             _copy(original.fileno(), stream)
             for offset, new in laid:
                 os.pwrite(stream.fileno(), new, offset)
             on_disk = beside.submit(os.fsync, stream.fileno())  # it only waits
-            _check_written(source, temporary, before, laid)
+            _check_written(source, temporary, before, laid, beside)
             on_disk.result()
     except OSError as error:
         raise as_ours(error, target) from error
 
 
-def _check_written(source: Path, temporary: Path, before: FileFacts, changes: tuple[Change, ...]) -> None:
+def _check_written(
+    source: Path, temporary: Path, before: FileFacts, changes: tuple[Change, ...], beside: Executor
+) -> None:
     digest, size, wrong = hashlib.sha256(), 0, None
+    hashed = beside.submit(digest.update, b"")
 
     def read() -> Iterator[bytes]:
-        nonlocal size
+        nonlocal size, hashed
         for piece in _pieces(source):
-            digest.update(piece)
+            hashed.result()  # that of the piece before: one is hashed while it is compared, and the next one read
+            hashed = beside.submit(digest.update, piece)
             size += len(piece)
             yield piece
 
     for expected, found in itertools.zip_longest(edited(read(), changes), _pieces(temporary), fillvalue=b""):
         if wrong is None and expected != found:
             wrong = size - len(expected)
+    hashed.result()
     if FileFacts(digest.hexdigest(), size) != before:
         raise ManifestMismatch(f"{source}: the file changed while it was read; nothing was written, try again")
     if wrong is not None:
