@@ -8,6 +8,7 @@ import gc
 import io
 import sys
 from collections.abc import Iterator
+from enum import EnumType
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +58,8 @@ def _end_of_headers(data: Content, header: Header) -> int:
 
 def _said(source: io.IOBase, data: Content, header: Header) -> str:
     """What is wrong with LIEF's reading of a file; empty where it agrees."""
-    with _no_garbage():
-        import lief
+    load()
+    import lief
 
     lief.logging.disable()
     parsed = lief.ELF.parse(source, _parser_config())
@@ -70,18 +71,29 @@ def _said(source: io.IOBase, data: Content, header: Header) -> str:
     return ""
 
 
+def load() -> None:
+    """Import LIEF, which takes longer than all that it does here."""
+    with _quickly():
+        import lief  # noqa: F401 - its users import it
+
+
 @contextlib.contextmanager
-def _no_garbage() -> Iterator[None]:
+def _quickly() -> Iterator[None]:
     """LIEF makes some hundred thousand objects as it is imported, all to stay: to look for garbage among them meanwhile
-    and later takes a fifth as long as to make them.
+    and later takes a fifth as long as to make them. Most are members of enumerations, each set as an attribute of its
+    class: to look each time, in Python, whether there is one of that name already takes another fifth.
     """
-    known, on = "lief" in sys.modules, gc.isenabled()
+    if "lief" in sys.modules:
+        yield
+        return
+    on, checked = gc.isenabled(), EnumType.__setattr__
     gc.disable()
+    EnumType.__setattr__ = type.__setattr__  # type: ignore[method-assign]
     try:
         yield
     finally:
-        if not known:
-            gc.freeze()
+        EnumType.__setattr__ = checked  # type: ignore[method-assign]
+        gc.freeze()
         if on:
             gc.enable()
 
