@@ -17,6 +17,7 @@ import resource
 import signal
 import struct
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -95,12 +96,36 @@ def main() -> NoReturn:
 
 def serve(request: Request, writing: int) -> NoReturn:
     """The child, from its start to its end, whatever happens; the answer goes to the descriptor ``writing``."""
-    status = GAVE_UP
+    _serve(lambda: request, request.parent, request.keep, request.limits.file_size, writing)
+
+
+def serve_later(parent: int, prepare: Callable[[], object], asking: int, writing: int) -> NoReturn:
+    """The same of one that prepares itself before it reads its request from the descriptor ``asking``."""
+
+    def asked() -> Request:
+        with contextlib.suppress(Exception):  # the job meets it again, and tells of it
+            prepare()
+        with os.fdopen(asking, "rb") as stream:
+            return decode(Request, json.load(stream))
+
+    _serve(asked, parent, asking, 0, writing)
+
+
+def _serve(asked: Callable[[], Request], parent: int, keep: int | None, file_size: int, writing: int) -> NoReturn:
+    status, refused = GAVE_UP, None
     gc.freeze()  # what the host process has is no garbage of this one's, and need not be looked through for some
     try:
         writing = fcntl.fcntl(writing, fcntl.F_DUPFD_CLOEXEC, 3)
+        had = 0
         try:
-            _restrict(request, writing)
+            had = _confine(parent, {writing, keep}, file_size)
+        except OSError as error:
+            refused = error
+        request = asked()
+        try:
+            if refused is not None:
+                raise refused
+            _limit(request.limits, had)
         except OSError as error:
             answer = _refusal(SystemIncomplete, cannot_start(request.path, error))
         else:
@@ -136,11 +161,13 @@ def check_address_space() -> None:
         ) from error
 
 
-def _restrict(request: Request, writing: int) -> None:
-    limits = request.limits
+def _confine(parent: int, keep: set[int | None], file_size: int) -> int:
+    """Give up all that does not hang on the file's size; ``keep`` are the descriptors that stay. The bytes of address
+    space that the child has by then.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != request.parent:
+    if os.getppid() != parent:
         os._exit(GAVE_UP)
     for each in ENDING:  # Ctrl-C and a closed terminal reach the whole group; the parent ends the child
         signal.signal(each, signal.SIG_IGN)
@@ -149,29 +176,33 @@ def _restrict(request: Request, writing: int) -> None:
     faulthandler.disable()
     nowhere = os.open(os.devnull, os.O_RDWR)
     # What a library prints as it dies is not for the user; what the host process has open is not for this one.
-    for descriptor in {0, 1, 2, *map(int, os.listdir("/proc/self/fd"))} - {nowhere, writing, request.keep}:  # noqa: PTH208 - numbers
+    for descriptor in {0, 1, 2, *map(int, os.listdir("/proc/self/fd"))} - {nowhere, *keep}:  # noqa: PTH208 - numbers
         os.dup2(nowhere, descriptor)  # not closed: a file object of the host's must not close what takes its number
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "no_new_privs")
-    _leave_the_network(libc, limits)
-    if not limits.file_size:
+    _leave_the_network(libc, writes=file_size > 0)
+    if not file_size:
         _leave_all_but_reading(libc)
     sys.dont_write_bytecode = True
     _lower(resource.RLIMIT_CORE, 0)
-    _lower(resource.RLIMIT_CPU, limits.cpu_seconds)
-    # What the host process has mapped counts for its child too.
-    _lower(resource.RLIMIT_AS, limits.address_space + _address_space())
     with contextlib.suppress(ValueError):  # a lower limit stands already, and may not be raised
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_size, limits.file_size))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+    return _address_space()
 
 
-def _leave_the_network(libc: ctypes.CDLL, limits: Limits) -> None:
+def _limit(limits: Limits, had: int) -> None:
+    """``had``: what the host process has mapped counts for its child too."""
+    _lower(resource.RLIMIT_CPU, limits.cpu_seconds)
+    _lower(resource.RLIMIT_AS, limits.address_space + had)
+
+
+def _leave_the_network(libc: ctypes.CDLL, *, writes: bool) -> None:
     """Into a network namespace where nothing is (unshare(2)); where the kernel refuses, the child keeps the host's.
 
     It takes CAP_SYS_ADMIN, which any user has in a user namespace of its own. Root keeps its user namespace: it may
     read the file by a capability that counts in this one alone.
     """
-    if libc.unshare(_CLONE_NEWNET) and os.geteuid() and not limits.file_size:
+    if libc.unshare(_CLONE_NEWNET) and os.geteuid() and not writes:
         libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
 
 

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Generic, TypeVar
 from nanonap.base.errors import NanonapError, SystemIncomplete
 from nanonap.base.interrupts import HELD
 from patcher.answers import WrongShape, decode, encode
+from patcher.begun import take
 from patcher.child import GAVE_UP, Limits, Request, cannot_start, serve, too_large
 from patcher.errors import InternalFault, NotEnoughMemory, ReaderCrashed, ReaderTooLarge, ReaderTooSlow
 
@@ -77,10 +78,9 @@ def _all_isolated(path: Path, jobs: Sequence[Job[Any]], limits: Limits | None, k
         with contextlib.ExitStack() as stack:
             readers = []
             for job in jobs:
-                reading, writing = os.pipe()
-                answers = stack.enter_context(os.fdopen(reading, "rb", buffering=0))
                 request = Request(path, job.name, json.dumps(job.arguments), limits, os.getpid(), keep)
-                pid, ended = stack.enter_context(_child(request, writing))
+                pid, ended, reading = stack.enter_context(_child(request))
+                answers = stack.enter_context(os.fdopen(reading, "rb", buffering=0))
                 statm = stack.enter_context(_statm(pid))
                 readers.append(_Reader(answers.fileno(), statm.fileno(), pid, ended, path, limits))
             _receive(readers)
@@ -106,8 +106,11 @@ def unlikely(path: Path, error: WrongShape) -> InternalFault:
 
 
 @contextlib.contextmanager
-def _child(request: Request, writing: int) -> Iterator[tuple[int, Any]]:
-    """A running child, and what waits for its end and gives its status. It does not outlive the block."""
+def _child(request: Request) -> Iterator[tuple[int, Any, int]]:
+    """A running child, what waits for its end and gives its status, and the descriptor of its answer.
+
+    It does not outlive the block.
+    """
     pid = 0
 
     def ended() -> int:
@@ -119,15 +122,26 @@ def _child(request: Request, writing: int) -> Iterator[tuple[int, Any]]:
     try:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)  # the child's too, until it ignores them
         try:
-            pid = (_fork if _alone() else _spawn)(request, writing)
+            pid, reading = take(request) or _made(request)
         finally:
-            os.close(writing)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        yield pid, ended
+        yield pid, ended, reading
     finally:
         if pid:
             os.kill(pid, signal.SIGKILL)
             ended()
+
+
+def _made(request: Request) -> tuple[int, int]:
+    """A child, and the descriptor of its answer."""
+    reading, writing = os.pipe()
+    try:
+        return (_fork if _alone() else _spawn)(request, writing), reading
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
 
 
 def _alone() -> bool:

@@ -1,16 +1,18 @@
 """The patch itself: from a path to a proven file with its manifest."""
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from nanonap.base.errors import UsageError
 from nanonap.base.files import beside_all
-from patcher import record
+from patcher import begun, record
 from patcher.answers import WrongShape
 from patcher.edit.edit import Edit
 from patcher.edit.room import GROWS_ALONE, Room
 from patcher.errors import ManifestMismatch, ThreadCost
+from patcher.file import elf_check
 from patcher.file.content import check_file
 from patcher.file.facts import FileFacts
 from patcher.golang.functions import Functions
@@ -34,6 +36,7 @@ from patcher.strategies.strategy import MOST_NS, Options
 from patcher.strategies.table import DEFAULT_STRATEGY, STRATEGIES
 from patcher.wait import PRECISE, Wait
 
+_SECOND_READING = Job(f"{read_twice.__module__}:{read_twice.__name__}", bool)
 UNDO_RECORD = "the undo record: reverts the patch where its manifest is lost"
 
 
@@ -93,6 +96,15 @@ def patch(
     return Patched(out, manifest, tuple(warnings), plan.filters)
 
 
+def begin() -> None:
+    """Make the child that reads headers a second time, before it is known of which file: it imports LIEF meanwhile.
+
+    For a process of one thread, which is about to call ``patch``; nothing where there can be no child.
+    """
+    with contextlib.suppress(OSError):
+        begun.begin(_SECOND_READING.name, elf_check.load)
+
+
 def patch_bytes(
     program: Content,
     strategy: str = DEFAULT_STRATEGY,
@@ -147,7 +159,7 @@ def _plan(source: Readable, strategy: str, slack_ns: int | None, wait: Wait) -> 
     asked: dict[str, object] = {"strategy": strategy, "slack_ns": slack_ns, **wait.to_json()}
     _, plan = both_isolated(
         source.path,
-        Job(f"{read_twice.__module__}:{read_twice.__name__}", bool),
+        _SECOND_READING,
         Job(f"{__name__}:planned", Planned, asked),
         keep=source.keep,
     )

@@ -1,5 +1,7 @@
 """The command ``nanonap``: the tasks as an Invoke program, at home in any folder."""
 
+import sys
+
 from nanonap import INSTALLED, __version__
 from nanonap.base.interrupts import end_at_once
 
@@ -7,6 +9,11 @@ from nanonap.base.interrupts import end_at_once
 def main() -> None:
     """Run the tasks that the command line names; the entry point of the installed command."""
     end_at_once()  # before Invoke is imported, which takes a while: Ctrl-C ends this, too, in one line
+
+    if "patch" in sys.argv and any(each.startswith("--binary") for each in sys.argv):
+        from patcher.patching import begin
+
+        begin()  # before Invoke is imported, too: on the other core
 
     from invoke.config import Config
     from invoke.program import Program

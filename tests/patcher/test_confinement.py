@@ -17,6 +17,7 @@ from patcher import isolation
 from patcher.child import Limits
 from patcher.errors import InternalFault
 from patcher.isolation import isolated
+from tests.patcher.test_begun import each_is_begun
 
 WRITER = Limits(cpu_seconds=60, memory=1 << 30, address_space=16 << 30, file_size=4096)
 _NOBODY = 65534
@@ -27,10 +28,11 @@ def job(function: Callable[..., object]) -> str:
     return f"{__name__}:{function.__name__}"
 
 
-@pytest.fixture(params=["forked", "spawned"])
+@pytest.fixture(params=["forked", "spawned", "begun"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways to start the reader."""
-    monkeypatch.setattr(isolation, "_alone", lambda: request.param == "forked")
+    """All ways to start the reader."""
+    monkeypatch.setattr(isolation, "_alone", lambda: request.param != "spawned")
+    each_is_begun(monkeypatch) if request.param == "begun" else None
 
 
 def writes(path: Path, size: int) -> str:

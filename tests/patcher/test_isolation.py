@@ -30,6 +30,7 @@ from patcher.errors import (
 )
 from patcher.isolation import Job, both_isolated, isolated
 from tests.patcher.conftest import Invoke
+from tests.patcher.test_begun import each_is_begun
 from tests.patience import PATIENCE_S, wait_until
 
 SHORT = Limits(cpu_seconds=2, memory=1 << 30, address_space=16 << 30)
@@ -116,10 +117,11 @@ def job(function: Callable[..., object]) -> str:
     return f"{__name__}:{function.__name__}"
 
 
-@pytest.fixture(params=["forked", "spawned"])
+@pytest.fixture(params=["forked", "spawned", "begun"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """In a process of one thread the child is forked; beside other threads it is a new interpreter."""
-    monkeypatch.setattr(isolation, "forks_beside_threads", request.param == "forked")
+    """In a process of one thread the child is forked, also beforehand; beside threads it is a new interpreter."""
+    monkeypatch.setattr(isolation, "forks_beside_threads", request.param != "spawned")
+    each_is_begun(monkeypatch) if request.param == "begun" else None
     waiting = threading.Event()
     thread = threading.Thread(target=waiting.wait)
     thread.start()

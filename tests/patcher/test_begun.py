@@ -1,0 +1,101 @@
+"""A child that is made before it is known for which file: confined before it prepares, used once, never left over."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nanonap.base.paths import PROJECT
+from patcher import isolation
+from patcher.begun import begin, take
+from patcher.child import Request
+from patcher.errors import NotEnoughMemory
+from patcher.isolation import isolated
+from patcher.source import readable
+from tests.patience import PATIENCE_S, wait_until
+
+prepared: list[str] = []
+
+
+def each_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every child that can be one begun first."""
+
+    def taken(request: Request) -> tuple[int, int] | None:
+        if request.keep is None and not request.limits.file_size:
+            begin(request.job, list)
+        return take(request)
+
+    monkeypatch.setattr(isolation, "take", taken)
+
+
+def prepare(folder: Path) -> None:
+    """What the file system says to a child that prepares itself, and what it has open."""
+    try:
+        (folder / "written").write_bytes(b"1")
+        prepared.append("written")
+    except OSError as error:
+        prepared.append(errno.errorcode[error.errno or 0])
+    prepared.extend(str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if os.path.lexists(each))
+
+
+def tells(_: Path) -> tuple[str, ...]:
+    return (str(os.getpid()), *prepared)
+
+
+JOB = f"{__name__}:tells"
+
+
+def test_it_prepares_itself_confined_and_is_used_once(tmp_path: Path) -> None:
+    with (tmp_path / "open").open("w"):
+        begin(JOB, lambda: prepare(tmp_path))
+        pid, written, *files = isolated(tmp_path, JOB, tuple[str, ...])
+    assert int(pid) != os.getpid()
+    assert written in ("EACCES", "EFBIG")
+    assert not [each for each in files if each.startswith(str(tmp_path))]
+    again, *nothing = isolated(tmp_path, JOB, tuple[str, ...])
+    assert again != pid
+    assert nothing == []
+
+
+def test_what_came_without_a_path_is_for_another_child(tmp_path: Path) -> None:
+    begin(JOB, lambda: prepare(tmp_path))
+    with readable(b"content") as source:
+        _, *nothing = isolated(source.path, JOB, tuple[str, ...], keep=source.keep)
+    assert nothing == []
+    assert isolated(tmp_path, JOB, tuple[str, ...])[1:]
+
+
+def test_one_that_has_ended_meanwhile_is_an_error_as_any(tmp_path: Path) -> None:
+    begin(JOB, lambda: os.kill(os.getpid(), 9))
+    with pytest.raises(NotEnoughMemory):
+        isolated(tmp_path, JOB, tuple[str, ...])
+
+
+def test_a_failure_to_prepare_is_no_error(tmp_path: Path) -> None:
+    begin(JOB, lambda: int("none"))
+    assert len(isolated(tmp_path, JOB, tuple[str, ...])) == 1
+
+
+COMMAND = """
+import os, sys, time
+from pathlib import Path
+from patcher.begun import begin
+begin("a:job", lambda: time.sleep(600))
+print(Path(f"/proc/self/task/{os.getpid()}/children").read_text(), flush=True)
+sys.stdin.read(1)
+"""
+
+
+@pytest.mark.parametrize("way", ["ends", "is killed"])
+def test_a_command_that_comes_to_nothing_leaves_no_process(way: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        child = Path("/proc", process.stdout.readline().strip())
+        assert child.exists()
+        process.kill() if way == "is killed" else process.communicate("x", timeout=PATIENCE_S)
+        wait_until(lambda: not child.exists() or ") Z " in (child / "stat").read_text())
