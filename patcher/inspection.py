@@ -1,5 +1,6 @@
 """What a Go binary is and what could be done with it, without changing it."""
 
+import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nanonap.base.errors import NanonapError
-from patcher import errors, record
+from patcher import begun, errors, record
 from patcher.answers import Signed, encode
 from patcher.edit.room import Room
 from patcher.file.content import check_file
@@ -18,6 +19,7 @@ from patcher.golang.image import GoImage, read_image
 from patcher.golang.seccomp import Filters, find_filters
 from patcher.golang.syscalls import EPOLL_WAITS, PACKAGES, USLEEP, Site, in_stub, inline, through_helper
 from patcher.golang.waits import find_waits
+from patcher.isa.table import ISAS
 from patcher.isolation import isolated
 from patcher.manifest import Go, describe_go, find_manifest, read_manifest
 from patcher.planning import make_plans, refuse_unfit
@@ -26,6 +28,7 @@ from patcher.source import AnyPath, Content, name_of, readable
 from patcher.strategies.strategy import Options
 from patcher.strategies.table import SLACK, STRATEGIES
 
+_JOB = f"{__name__}:inspected"
 _HELPERS = ("Syscall6", "RawSyscall6")
 
 
@@ -127,8 +130,22 @@ def inspect(program: AnyPath | Content) -> Inspection:
     """
     with readable(program) as source:
         check_file(source.path)
-        seen = isolated(source.path, f"{__name__}:inspected", Inspection, keep=source.keep)
+        seen = isolated(source.path, _JOB, Inspection, keep=source.keep)
     return replace(seen, path=Path(name_of(program)))
+
+
+def begin() -> None:
+    """Make the child that looks at the binary, before it is known which: it loads its libraries meanwhile.
+
+    For a process of one thread, which is about to call ``inspect``; nothing where there can be no child.
+    """
+    with contextlib.suppress(OSError):
+        begun.begin(_JOB, _load)
+
+
+def _load() -> None:
+    for each in ISAS.values():
+        each.assemble("nop", 0)  # which is decoded again
 
 
 def inspected(path: Path) -> Inspection:

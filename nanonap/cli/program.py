@@ -10,10 +10,7 @@ def main() -> None:
     """Run the tasks that the command line names; the entry point of the installed command."""
     end_at_once()  # before Invoke is imported, which takes a while: Ctrl-C ends this, too, in one line
 
-    if "patch" in sys.argv and any(each.startswith("--binary") for each in sys.argv):
-        from patcher.patching import begin
-
-        begin()  # before Invoke is imported, too: on the other core
+    _begin(sys.argv)  # before Invoke is imported, too: on the other core
 
     from invoke.config import Config
     from invoke.program import Program
@@ -44,3 +41,15 @@ def main() -> None:
         executor_class=Executor,
         config_class=Settings,
     ).run()
+
+
+def _begin(words: list[str]) -> None:
+    """What takes long and can be done before the command line is read, for a task that will need it."""
+    if "patch" in words and any(each.startswith("--binary") for each in words):
+        from patcher import patching
+
+        patching.begin()
+    elif "inspect" in words and not any(each.startswith(("--image", "--help")) for each in words):
+        from patcher import inspection
+
+        inspection.begin()
