@@ -126,7 +126,7 @@ def never_above(data: pl.DataFrame) -> Verdict:
             found = compared(data, load, upstream)
             if not found:
                 continue
-            holds, word, best = _judged(found)
+            holds, word, best = judged(found)
             parts.append(holds)
             told.append(f"{title}, {upstream}: {word} ({best})")
             figures.append(
@@ -144,7 +144,7 @@ def never_above(data: pl.DataFrame) -> Verdict:
     return Verdict("U1", says, outcome, said, {"points": figures})
 
 
-def _judged(found: Sequence[Against]) -> tuple[bool | None, str, Against]:
+def judged(found: Sequence[Against]) -> tuple[bool | None, str, Against]:
     """(whether the part holds, a word for it, the setting that says most)."""
     if cheaper := [each for each in found if each.cheaper]:
         return True, "less", min(cheaper, key=lambda each: each.cpu.value)
