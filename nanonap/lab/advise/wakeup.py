@@ -14,8 +14,8 @@ from patcher import SystemIncomplete
 _EPOLL_PWAIT2 = 441  # the same on every architecture
 _SET_SLACK, _GET_SLACK = 29, 30  # linux/prctl.h
 #: Waits whose cost is measured, ns: after a longer one caches are colder, and the processor sleeps deeper.
-_LENGTHS = (60_000, 200_000, 1_000_000, 3_000_000)
-_BLOCKS, _CALLS = 10, 25
+_LENGTHS = (60_000, 200_000, 1_000_000, 3_000_000, 6_000_000)
+_BLOCKS, _FEWEST, _MOST, _TAKES_NS = 10, 10, 25, 60_000_000  # calls of a block, and what they may take
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,11 @@ def measure() -> Wakeup:
 def _block(libc: ctypes.CDLL, epoll: int, event: ctypes.Array[ctypes.c_char], wait_ns: int) -> tuple[float, float]:
     """CPU time of a call in ns, and how late the median one ended."""
     timeout = (ctypes.c_int64 * 2)(0, wait_ns)
-    late = []
+    late, calls = [], max(_FEWEST, min(_MOST, _TAKES_NS // max(1, wait_ns)))
     cpu = time.thread_time_ns()
-    for _ in range(_CALLS):
+    for _ in range(calls):
         begin = time.monotonic_ns()
         if libc.syscall(_EPOLL_PWAIT2, epoll, event, 1, timeout, None, ctypes.c_size_t(8)) < 0:
             raise SystemIncomplete(f"epoll_pwait2: {os.strerror(ctypes.get_errno())}; Linux 5.11 and later have it")
         late.append(time.monotonic_ns() - begin - wait_ns)
-    return (time.thread_time_ns() - cpu) / _CALLS, median(late)
+    return (time.thread_time_ns() - cpu) / calls, median(late)
