@@ -9,32 +9,25 @@ the call, and not longer than its parent.
 import contextlib
 import json
 import os
-import resource
-import select
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from nanonap.base.errors import NanonapError, SystemIncomplete
 from nanonap.base.interrupts import HELD
 from patcher.answers import WrongShape, decode, encode
 from patcher.begun import take
-from patcher.child import GAVE_UP, Limits, Request, cannot_start, serve, too_large
-from patcher.errors import InternalFault, NotEnoughMemory, ReaderCrashed, ReaderTooLarge, ReaderTooSlow
+from patcher.child import GAVE_UP, Limits, Request, cannot_start, serve
+from patcher.errors import InternalFault, NotEnoughMemory, ReaderCrashed, ReaderTooSlow
+from patcher.watched import Reader, receive, statm_of
 
 T = TypeVar("T")
 U = TypeVar("U")
 
-_MIB = 1 << 20
-_OWN_MEMORY = 100 * _MIB  # what the libraries take before any file is read; a larger host process is no leak of ours
-_LONGEST_ANSWER = 4 * _MIB  # a manifest has some kilobytes, the longest inspection some hundred
-_WATCH_MS = 10
-_END_MS = 1
-_MOST_IDLE_MS = 60_000  # without any CPU time, counted while this process runs: a reader waits for nobody
+NOTHING: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
 
 #: Whoever knows that no other thread of the process holds a lock that the child needs may set this: it is quicker.
 forks_beside_threads = False
@@ -66,13 +59,30 @@ def isolated(
     return result
 
 
-def both_isolated(path: Path, first: Job[T], second: Job[U], *, keep: int | None = None) -> tuple[T, U]:
-    """The same of two jobs at once, a child each; where both fail, what is wrong with the first is raised."""
-    one, other = _all_isolated(path, (first, second), None, keep)
+def both_isolated(
+    path: Path,
+    first: Job[T],
+    second: Job[U],
+    *,
+    keep: int | None = None,
+    meanwhile: contextlib.AbstractContextManager[object] = NOTHING,
+) -> tuple[T, U]:
+    """The same of two jobs at once, a child each; where both fail, what is wrong with the first is raised.
+
+    ``meanwhile`` is entered when the children are there, and left before their answers are looked at: it may have
+    threads.
+    """
+    one, other = _all_isolated(path, (first, second), None, keep, meanwhile)
     return one, other
 
 
-def _all_isolated(path: Path, jobs: Sequence[Job[Any]], limits: Limits | None, keep: int | None) -> list[Any]:
+def _all_isolated(
+    path: Path,
+    jobs: Sequence[Job[Any]],
+    limits: Limits | None,
+    keep: int | None,
+    meanwhile: contextlib.AbstractContextManager[object] = NOTHING,
+) -> list[Any]:
     limits = limits or Limits.for_file(path)
     try:
         with contextlib.ExitStack() as stack:
@@ -81,9 +91,10 @@ def _all_isolated(path: Path, jobs: Sequence[Job[Any]], limits: Limits | None, k
                 request = Request(path, job.name, json.dumps(job.arguments), limits, os.getpid(), keep)
                 pid, ended, reading = stack.enter_context(_child(request))
                 answers = stack.enter_context(os.fdopen(reading, "rb", buffering=0))
-                statm = stack.enter_context(_statm(pid))
-                readers.append(_Reader(answers.fileno(), statm.fileno(), pid, ended, path, limits))
-            _receive(readers)
+                statm = stack.enter_context(statm_of(pid))
+                readers.append(Reader(answers.fileno(), statm.fileno(), pid, ended, path, limits))
+            stack.enter_context(meanwhile)
+            receive(readers)
             found = [(each.ended(), bytes(each.answer)) for each in readers]
     except OSError as error:
         raise SystemIncomplete(cannot_start(path, error)) from error
@@ -168,79 +179,6 @@ def _spawn(request: Request, writing: int) -> int:
             os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
             file_actions=[(os.POSIX_SPAWN_DUP2, here, there) for here, there in given],
         )
-
-
-class _Reader:
-    """A child at work, and what it has sent; its memory is watched (RLIMIT_RSS does nothing on Linux), and whether it
-    does anything: one that was taken over may wait for ever, or leave its pipe to a child of its own.
-    """
-
-    def __init__(
-        self, reading: int, statm: int, pid: int, ended: Callable[[], int], path: Path, limits: Limits
-    ) -> None:
-        """``ended`` waits for its end and gives its status."""
-        self.ended, self.answer, self.done, self.all_read = ended, bytearray(), False, False
-        self._reading, self._statm, self._pid, self._path = reading, statm, pid, path
-        self._idle_ms, self._used_ns = 0, -1
-        with _statm(os.getpid()) as own:
-            self._allowed = limits.memory + max(0, _resident(own.fileno()) - _OWN_MEMORY)
-
-    def register(self, poll: select.poll) -> None:
-        """Wake up for what it sends."""
-        poll.register(self._reading, select.POLLIN)
-
-    def look(self, waited_ms: int, poll: select.poll) -> None:
-        """Take what it sends; it is ``done`` once it has ended. Raises ReaderTooSlow or ReaderTooLarge."""
-        over = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        if not self.all_read and any(descriptor == self._reading for descriptor, _ in poll.poll(0)):
-            piece = os.read(self._reading, _MIB)
-            self.answer += piece
-            self.all_read = not piece  # it is about to end
-        else:
-            self.done = over
-        if self.all_read or self.done:
-            with contextlib.suppress(KeyError):  # it may be both, one after the other
-                poll.unregister(self._reading)
-        if self.done:
-            return
-        before_ns, self._used_ns = self._used_ns, _cpu_time_ns(self._pid)
-        self._idle_ms = self._idle_ms + waited_ms if self._used_ns == before_ns else 0
-        if self._idle_ms > _MOST_IDLE_MS:
-            raise ReaderTooSlow(f"{self._path}: the reader of the file does nothing any more; nothing was written")
-        if _resident(self._statm) > self._allowed or len(self.answer) > _LONGEST_ANSWER:
-            raise ReaderTooLarge(too_large(self._path))
-
-
-def _receive(readers: Sequence[_Reader]) -> None:
-    """All that the children send until they have ended."""
-    poll = select.poll()
-    for each in readers:
-        each.register(poll)
-    while left := [each for each in readers if not each.done]:
-        wait_ms = _END_MS if any(each.all_read for each in left) else _WATCH_MS
-        poll.poll(wait_ms)
-        for each in left:
-            each.look(wait_ms, poll)
-
-
-def _statm(pid: int) -> BinaryIO:
-    return open(f"/proc/{pid}/statm", "rb")  # noqa: PTH123 - as the kernel names it
-
-
-def _cpu_time_ns(pid: int) -> int:
-    """What a process has used so far (clock_getcpuclockid(3)); -1 where it has ended."""
-    try:
-        return time.clock_gettime_ns(~pid << 3 | 2)
-    except OSError:
-        return -1
-
-
-def _resident(statm: int) -> int:
-    """Bytes of resident memory (proc(5), statm); 0 of a process that has ended."""
-    try:
-        return int(os.pread(statm, 256, 0).split()[1]) * resource.getpagesize()
-    except ProcessLookupError:
-        return 0
 
 
 def _check_end(path: Path, status: int, limits: Limits) -> None:

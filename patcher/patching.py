@@ -18,10 +18,12 @@ from patcher.file.facts import FileFacts
 from patcher.golang.functions import Functions
 from patcher.golang.image import read_image, read_twice
 from patcher.golang.seccomp import Filters, find_filters
-from patcher.isolation import Job, both_isolated, unlikely
+from patcher.isa.table import HERE
+from patcher.isolation import NOTHING, Job, both_isolated, unlikely
 from patcher.manifest import Manifest, checked, describe_go, path_of
 from patcher.planning import fit_plans, prove_plans
 from patcher.rewrite import (
+    Copy,
     apply,
     check_edits,
     check_output,
@@ -29,14 +31,14 @@ from patcher.rewrite import (
     facts_with,
     other_names,
     write_bytes,
-    write_edited,
 )
 from patcher.source import AnyPath, Content, Readable, name_of, readable
 from patcher.strategies.strategy import MOST_NS, Options
 from patcher.strategies.table import DEFAULT_STRATEGY, STRATEGIES
 from patcher.wait import PRECISE, Wait
 
-_SECOND_READING = Job(f"{read_twice.__module__}:{read_twice.__name__}", bool)
+_SECOND_READING = f"{read_twice.__module__}:{read_twice.__name__}"
+_PLANNING = f"{__name__}:planned"
 UNDO_RECORD = "the undo record: reverts the patch where its manifest is lost"
 
 
@@ -84,11 +86,11 @@ def patch(
     check_file(binary)
     out = check_output(binary, _default_output(binary, strategy, slack_ns, wait) if out is None else Path(out), force)
     manifest_path = check_output(binary, path_of(out), force)
-    plan = _plan(Readable(binary), strategy, slack_ns, wait)
-    manifest = plan.manifest
-    changes = [each.done for each in manifest.edits]
     with beside_all(manifest_path, out, replace=force) as (beside_manifest, temporary):
-        write_edited(binary, temporary, manifest.input, changes, out)
+        copy = Copy(binary, temporary)
+        plan = _plan(Readable(binary), strategy, slack_ns, wait, copy)
+        manifest = plan.manifest
+        copy.edit(manifest.input, [each.done for each in manifest.edits], out)
         warnings = copy_attributes(binary, temporary) + other_names(out, "what was there")
         write_bytes(beside_manifest, manifest.text().encode(), out)
         beside_manifest.chmod(0o644)
@@ -97,12 +99,20 @@ def patch(
 
 
 def begin() -> None:
-    """Make the child that reads headers a second time, before it is known of which file: it imports LIEF meanwhile.
+    """Make the children that read headers a second time and that plan, before it is known of which file: they load
+    their libraries meanwhile.
 
     For a process of one thread, which is about to call ``patch``; nothing where there can be no child.
     """
     with contextlib.suppress(OSError):
-        begun.begin(_SECOND_READING.name, elf_check.load)
+        begun.begin(_SECOND_READING, elf_check.load)
+        begun.begin(_PLANNING, _load)
+
+
+def _load() -> None:
+    from patcher import proving  # noqa: F401, PLC0415 - in the child process alone, with the emulator
+
+    HERE.assemble("nop", 0)  # which is decoded again
 
 
 def patch_bytes(
@@ -154,14 +164,21 @@ def check_asked(name: str, strategy: str, slack_ns: int | None, wait: Wait, acce
         )
 
 
-def _plan(source: Readable, strategy: str, slack_ns: int | None, wait: Wait) -> "Planned":
+def _plan(
+    source: Readable,
+    strategy: str,
+    slack_ns: int | None,
+    wait: Wait,
+    meanwhile: contextlib.AbstractContextManager[object] = NOTHING,
+) -> "Planned":
     """What the child plans. Raises InternalFault for what was not asked for, or cannot be laid over the file."""
     asked: dict[str, object] = {"strategy": strategy, "slack_ns": slack_ns, **wait.to_json()}
     _, plan = both_isolated(
         source.path,
-        _SECOND_READING,
-        Job(f"{__name__}:planned", Planned, asked),
+        Job(_SECOND_READING, bool),
+        Job(_PLANNING, Planned, asked),
         keep=source.keep,
+        meanwhile=meanwhile,
     )
     manifest = plan.manifest
     try:

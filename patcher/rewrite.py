@@ -4,10 +4,12 @@ import contextlib
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from io import FileIO
 from pathlib import Path
+from types import TracebackType
 
 from nanonap.base.errors import OutputExists, OutputNotWritable
 from nanonap.base.files import as_ours, place_of
@@ -20,7 +22,7 @@ from patcher.golang.image import GoImage
 
 _SET_ID = 0o6000
 _PIECE = 1 << 20  # bytes in memory at a time
-_MOST_AT_ONCE = 1 << 30  # bytes; Ctrl-C is heard between two calls
+_MOST_AT_ONCE = 64 << 20  # bytes; Ctrl-C is heard between two calls
 
 
 def check_output(source: Path, out: Path, force: bool) -> Path:
@@ -87,73 +89,91 @@ def facts_with(data: Content, changes: Iterable[Change]) -> FileFacts:
     return FileFacts.of_pieces(edited(pieces_of(data), changes))
 
 
-def write_edited(source: Path, temporary: Path, before: FileFacts, changes: Iterable[Change], target: Path) -> None:
-    """Fill a temporary file on its way to ``target`` with the source and the changes laid over it, then read both.
+class Copy(contextlib.AbstractContextManager["Copy"]):
+    """A file's copy, which threads make and check while the block of a ``with`` does something else.
 
-    The source must be the file of the facts ``before``, and what lies on disk the source with exactly the changes, byte
-    by byte: so the SHA-256 that was foretold for source and changes (``facts_with``) is that of what lies there.
-    Raises ManifestMismatch, ProofFailed, and as ``write_bytes``.
+    What goes wrong is told by ``edit``, so that what is wrong with the file itself is told first. An error in the block
+    ends the copying.
     """
-    laid = tuple(changes)
-    try:
-        with (
-            source.open("rb", buffering=0) as original,
-            temporary.open("wb", buffering=0) as stream,
-            ThreadPoolExecutor(2) as beside,
-        ):
-            _copy(original.fileno(), stream)
-            for offset, new in laid:
-                os.pwrite(stream.fileno(), new, offset)
-            on_disk = beside.submit(os.fsync, stream.fileno())  # it only waits
-            _check_written(source, temporary, before, laid, beside)
+
+    def __init__(self, source: Path, temporary: Path) -> None:
+        """``temporary``: an empty file."""
+        self._source, self._temporary = source, temporary
+        self._beside = ThreadPoolExecutor(3)  # one copies and compares, one hashes, one only waits for the disk
+        self._ended = threading.Event()
+        self._made: Future[tuple[FileFacts, int | None]]
+
+    def __enter__(self) -> "Copy":
+        """Begin."""
+        self._made = self._beside.submit(self._make)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Wait until it is made; after an error, end it."""
+        if kind is not None:
+            self._ended.set()
+        wait((self._made,))
+        self._beside.shutdown()
+
+    def edit(self, before: FileFacts, changes: Iterable[Change], target: Path) -> None:
+        """Lay changes over the copy, on its way to ``target``; to be called when the block has ended.
+
+        The source must be the file of the facts ``before``. The copy was compared with it, byte by byte; what is laid
+        over it is read again: so the SHA-256 that was foretold for source and changes (``facts_with``) is that of what
+        lies there. Raises ManifestMismatch, ProofFailed, and as ``write_bytes``.
+        """
+        try:
+            found, wrong = self._made.result()
+            if found != before:
+                raise ManifestMismatch(
+                    f"{self._source}: the file changed while it was read; nothing was written, try again"
+                )
+            laid = tuple(changes)
+            with self._temporary.open("r+b", buffering=0) as stream:
+                for offset, new in laid:
+                    os.pwrite(stream.fileno(), new, offset)
+                lacking = (each for each, new in laid if os.pread(stream.fileno(), len(new), each) != new)
+                wrong = next(lacking, wrong)
+                if os.fstat(stream.fileno()).st_size != before.size:
+                    wrong = before.size
+        except OSError as error:
+            raise as_ours(error, target) from error
+        if wrong is not None:
+            raise ProofFailed(
+                f"{self._temporary}: differs from what it is made of, or lacks an edit, at or after offset {wrong:#x}; "
+                "please report this"
+            )
+
+    def _make(self) -> tuple[FileFacts, int | None]:
+        """The facts of the source, and where the copy differs from it."""
+        digest, size, wrong = hashlib.sha256(), 0, None
+        hashed = self._beside.submit(digest.update, b"")
+        with self._source.open("rb", buffering=0) as source, self._temporary.open("r+b", buffering=0) as sink:
+            self._fill(source.fileno(), sink)
+            on_disk = self._beside.submit(os.fsync, sink.fileno())
+            both = itertools.zip_longest(pieces(source.fileno()), pieces(sink.fileno()), fillvalue=b"")
+            for expected, found in itertools.takewhile(lambda _: not self._ended.is_set(), both):
+                hashed.result()  # that of the piece before: one is hashed while it is compared, and the next one read
+                hashed = self._beside.submit(digest.update, expected)
+                if wrong is None and expected != found:
+                    wrong = size
+                size += len(expected)
+            hashed.result()
             on_disk.result()
-    except OSError as error:
-        raise as_ours(error, target) from error
+        return FileFacts(digest.hexdigest(), size), wrong
 
+    def _fill(self, source: int, sink: FileIO) -> None:
+        """All of a file, by the kernel: some file systems then share the blocks. What it does not copy is read and
+        written.
 
-def _check_written(
-    source: Path, temporary: Path, before: FileFacts, changes: tuple[Change, ...], beside: Executor
-) -> None:
-    digest, size, wrong = hashlib.sha256(), 0, None
-    hashed = beside.submit(digest.update, b"")
-
-    def read() -> Iterator[bytes]:
-        nonlocal size, hashed
-        for piece in _pieces(source):
-            hashed.result()  # that of the piece before: one is hashed while it is compared, and the next one read
-            hashed = beside.submit(digest.update, piece)
-            size += len(piece)
-            yield piece
-
-    for expected, found in itertools.zip_longest(edited(read(), changes), _pieces(temporary), fillvalue=b""):
-        if wrong is None and expected != found:
-            wrong = size - len(expected)
-    hashed.result()
-    if FileFacts(digest.hexdigest(), size) != before:
-        raise ManifestMismatch(f"{source}: the file changed while it was read; nothing was written, try again")
-    if wrong is not None:
-        raise ProofFailed(
-            f"{temporary}: differs from what it is made of, or lacks an edit, at or after offset {wrong:#x}; please "
-            "report this"
-        )
-
-
-def _copy(source: int, sink: FileIO) -> None:
-    """All of a file, by the kernel: some file systems then share the blocks. What it does not copy is read and written.
-
-    The file positions tell how far it came.
-    """
-    with contextlib.suppress(OSError):  # it cannot; or there is no room, which writing tells
-        while os.copy_file_range(source, sink.fileno(), _MOST_AT_ONCE):
-            pass
-    while rest := memoryview(os.read(source, _PIECE)):
-        while rest:
-            rest = rest[sink.write(rest) :]
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb", buffering=0) as stream:
-        yield from pieces(stream.fileno())
+        The file positions tell how far it came.
+        """
+        with contextlib.suppress(OSError):  # it cannot; or there is no room, which writing tells
+            while not self._ended.is_set() and os.copy_file_range(source, sink.fileno(), _MOST_AT_ONCE):
+                pass
+        while not self._ended.is_set() and (rest := memoryview(os.read(source, _PIECE))):
+            while rest:
+                rest = rest[sink.write(rest) :]
 
 
 def copy_attributes(source: Path, target: Path) -> list[str]:

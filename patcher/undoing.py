@@ -23,7 +23,7 @@ from patcher.isolation import isolated
 from patcher.manifest import Manifest, find_manifest, read_manifest
 from patcher.patching import make_manifest
 from patcher.recognise import strategies_present
-from patcher.rewrite import check_output, copy_attributes, other_names, write_edited
+from patcher.rewrite import Copy, check_output, copy_attributes, other_names
 from patcher.source import AnyPath, Content, Readable, name_of, readable
 from patcher.strategies.strategy import Options
 from patcher.strategies.table import STRATEGIES
@@ -138,7 +138,9 @@ def revert(path: AnyPath, out: AnyPath | None = None, *, force: bool = False, ch
         return Reverted(place, undone.by, undone.original.sha256, False, ())
     manifest = find_manifest(path)
     with beside(place, replace=out is None or force) as temporary:
-        write_edited(path, temporary, undone.found, undone.changes, place)
+        with Copy(path, temporary) as copy:
+            pass
+        copy.edit(undone.found, undone.changes, place)
         warnings = copy_attributes(path, temporary)
         warnings += other_names(place, "the patched bytes" if out is None else "what was there")
     if out is None:

@@ -11,7 +11,7 @@ from nanonap.base.paths import PROJECT
 #: From the ground up. A room may import itself and those before it.
 ORDER = """
 nanonap nanonap.base
-patcher.errors patcher.answers patcher.child patcher.begun patcher.isolation
+patcher.errors patcher.answers patcher.child patcher.begun patcher.watched patcher.isolation
 patcher.file patcher.isa patcher.golang patcher.edit patcher.wait patcher.proof patcher.strategies
 patcher.proving patcher.source patcher.manifest patcher.record patcher.rewrite patcher.recognise patcher.planning
 patcher.probing patcher.patching patcher.inspection patcher.undoing patcher.show patcher.live patcher.images patcher

@@ -4,12 +4,14 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import patcher
 from nanonap.base.paths import PROJECT
-from patcher import isolation
+from patcher import begun, inspection, isolation, patching
 from patcher.begun import begin, take
 from patcher.child import Request
 from patcher.errors import NotEnoughMemory
@@ -99,3 +101,17 @@ def test_a_command_that_comes_to_nothing_leaves_no_process(way: str) -> None:
         assert child.exists()
         process.kill() if way == "is killed" else process.communicate("x", timeout=PATIENCE_S)
         wait_until(lambda: not child.exists() or ") Z " in (child / "stat").read_text())
+
+
+@pytest.mark.parametrize(
+    ("begun_for", "call"),
+    [(patching.begin, lambda path: patcher.patch(path, path.with_name("out"))), (inspection.begin, patcher.inspect)],
+    ids=["patch", "inspect"],
+)
+def test_those_that_are_made_early_are_the_ones_that_are_used(
+    program: Path, begun_for: Callable[[], None], call: Callable[[Path], object]
+) -> None:
+    begun_for()
+    assert begun._waiting
+    call(program)
+    assert not begun._waiting

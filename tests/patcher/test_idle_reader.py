@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from patcher import isolation
+from patcher import watched
 from patcher.errors import ReaderTooSlow
 from patcher.isolation import isolated
 from tests.patcher.test_false_answers import pipes
@@ -30,7 +30,7 @@ def waits_behind_its_answer(_: Path) -> None:
 def test_a_reader_that_does_nothing_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does_nothing: Callable[[Path], None]
 ) -> None:
-    monkeypatch.setattr(isolation, "_MOST_IDLE_MS", 1000)
+    monkeypatch.setattr(watched, "_MOST_IDLE_MS", 1000)
     with pytest.raises(ReaderTooSlow, match="does nothing any more; nothing was written"):
         isolated(tmp_path, f"{__name__}:{does_nothing.__name__}", str)
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -277,22 +276,6 @@ def test_without_address_space_for_the_emulator_the_error_says_so(invoke: Invoke
     assert "GiB of address space" in answer.err
     assert "ulimit -v" in answer.err
     assert not out.exists()
-
-
-def test_a_file_that_changes_meanwhile_is_not_patched(
-    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def changed(path: Path, *jobs: Any, **keep: Any) -> object:
-        document = both_isolated(path, *jobs, **keep)
-        with path.open("r+b") as stream:
-            stream.seek(-1, os.SEEK_END)
-            stream.write(b"!")
-        return document
-
-    monkeypatch.setattr("patcher.patching.both_isolated", changed)
-    with pytest.raises(NanonapError, match="changed while it was read"):
-        patcher.patch(program, tmp_path / "out")
-    assert list(tmp_path.iterdir()) == [program]
 
 
 def test_a_crash_by_a_signal_without_a_name_is_an_error_as_any(tmp_path: Path) -> None:
