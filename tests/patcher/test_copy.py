@@ -92,6 +92,16 @@ def test_a_change_beyond_the_end(copy: Copy, source: Path, tmp_path: Path) -> No
         copy.edit(facts(source), ((SIZE, b"more"),), tmp_path / "out")
 
 
+def test_a_change_that_is_not_there_afterwards(
+    monkeypatch: pytest.MonkeyPatch, copy: Copy, source: Path, tmp_path: Path
+) -> None:
+    with copy:
+        pass
+    monkeypatch.setattr(os, "pwrite", lambda *_: 0)
+    with pytest.raises(ProofFailed, match=f"at or after offset {CHANGES[0][0]:#x}"):
+        copy.edit(facts(source), CHANGES, tmp_path / "out")
+
+
 def test_no_room_is_told_by_the_target_and_only_when_asked(source: Path, tmp_path: Path) -> None:
     copy = Copy(source, Path("/dev/full"))
     with copy:
