@@ -69,8 +69,8 @@ def both_isolated(
 ) -> tuple[T, U]:
     """The same of two jobs at once, a child each; where both fail, what is wrong with the first is raised.
 
-    ``meanwhile`` is entered when the children are there, and left before their answers are looked at: it may have
-    threads.
+    ``meanwhile`` is entered when the children are there: it may have threads. It is left when they have answered, with
+    what is wrong where something is.
     """
     one, other = _all_isolated(path, (first, second), None, keep, meanwhile)
     return one, other
@@ -95,17 +95,18 @@ def _all_isolated(
                 readers.append(Reader(answers.fileno(), statm.fileno(), pid, ended, path, limits))
             stack.enter_context(meanwhile)
             receive(readers)
-            found = [(each.ended(), bytes(each.answer)) for each in readers]
+            return [_told(path, job.kind, reader, limits) for job, reader in zip(jobs, readers, strict=True)]
     except OSError as error:
         raise SystemIncomplete(cannot_start(path, error)) from error
-    results = []
-    for job, (status, answer) in zip(jobs, found, strict=True):
-        _check_end(path, status, limits)
-        try:
-            results.append(decode(job.kind, _result(answer)))
-        except WrongShape as error:
-            raise unlikely(path, error) from error
-    return results
+
+
+def _told(path: Path, kind: type[T], reader: Reader, limits: Limits) -> T:
+    """What a child has answered. Raises the error that it tells instead, or that its end is."""
+    _check_end(path, reader.ended(), limits)
+    try:
+        return decode(kind, _result(bytes(reader.answer)))
+    except WrongShape as error:
+        raise unlikely(path, error) from error
 
 
 def unlikely(path: Path, error: WrongShape) -> InternalFault:

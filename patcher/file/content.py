@@ -59,8 +59,8 @@ def forget(data: Content, start: int, stop: int) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Raises InputNotFound or NotARegularFile where a path names no file that can be read."""
-    with _opened(path):
+    """Raises as ``opened`` where a path names no file that can be read."""
+    with opened(path):
         pass
 
 

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from io import FileIO
 from pathlib import Path
@@ -12,9 +13,9 @@ import pytest
 import patcher
 from nanonap.base.dice import seeded
 from nanonap.base.errors import DiskFull, NanonapError
-from patcher.errors import ManifestMismatch, ProofFailed
+from patcher.errors import MalformedBinary, ManifestMismatch, ProofFailed, ShapeMismatch
 from patcher.file.facts import FileFacts
-from patcher.isolation import both_isolated
+from patcher.isolation import Job, both_isolated
 from patcher.rewrite import Copy
 
 SIZE = (3 << 20) + 123
@@ -133,3 +134,37 @@ def test_a_file_that_changes_meanwhile_is_not_patched(
     with pytest.raises(NanonapError, match="changed while it was read"):
         patcher.patch(program, tmp_path / "out")
     assert list(tmp_path.iterdir()) == [program]
+
+
+def refuses(path: Path) -> bool:
+    raise ShapeMismatch(f"{path}: none")
+
+
+def agrees(_: Path) -> bool:
+    return True
+
+
+@pytest.mark.parametrize("order", [(refuses, agrees), (agrees, refuses)], ids=["first", "second"])
+def test_what_is_wrong_with_a_file_ends_the_copying(
+    monkeypatch: pytest.MonkeyPatch, copy: Copy, source: Path, order: tuple[Callable[[Path], bool], ...]
+) -> None:
+    told: list[type[BaseException] | None] = []
+    leave = Copy.__exit__
+
+    def leaving(self: Copy, kind: type[BaseException] | None, *rest: Any) -> None:
+        told.append(kind)
+        leave(self, kind, *rest)
+
+    monkeypatch.setattr(Copy, "__exit__", leaving)
+    first, second = (Job(f"{__name__}:{each.__name__}", bool) for each in order)
+    with pytest.raises(ShapeMismatch):
+        both_isolated(source, first, second, meanwhile=copy)
+    assert told == [ShapeMismatch]
+
+
+def test_of_holes_nothing_is_copied(monkeypatch: pytest.MonkeyPatch, source: Path, tmp_path: Path) -> None:
+    with source.open("r+b") as stream:
+        stream.truncate(HOLES // 4)
+    monkeypatch.setattr("patcher.patching.Copy", None)
+    with pytest.raises(MalformedBinary, match="holes"):
+        patcher.patch(source, tmp_path / "out")
