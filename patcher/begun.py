@@ -26,6 +26,9 @@ def begin(job: str, prepare: Callable[[], object]) -> None:
     try:
         pid = os.fork()
         if not pid:
+            others = (each for _, *both in _waiting.values() for each in both)
+            for each in (asked, reading, *others):  # else a request would not end while this one lives
+                os.close(each)
             serve_later(parent, prepare, asking, writing)
         _waiting[job] = pid, asked, reading
     finally:

@@ -74,7 +74,7 @@ def patch(
     accept_thread_cost: bool = False,
     force: bool = False,
 ) -> Patched:
-    """Patch ``binary`` into ``out`` with a manifest beside it; nothing is written unless every proof holds.
+    """Patch ``binary`` into ``out`` with a manifest beside it; neither is there unless every proof holds.
 
     ``out`` is by default beside the input, named after the patch: ``service.netpoll+slack1``. ``slack_ns``: also set
     the timer slack, in ns, at the program's entry. ``wait``: opt-ins of netpoll's. ``accept_thread_cost``: strategy

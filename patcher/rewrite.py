@@ -11,7 +11,7 @@ from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
-from nanonap.base.errors import OutputExists, OutputNotWritable
+from nanonap.base.errors import OutputExists, OutputNotWritable, SystemIncomplete
 from nanonap.base.files import as_ours, place_of
 from patcher.edit.edit import Edit
 from patcher.errors import MalformedBinary, ManifestMismatch, ProofFailed, SameFile, ShapeMismatch
@@ -104,16 +104,24 @@ class Copy(contextlib.AbstractContextManager["Copy"]):
         self._made: Future[tuple[FileFacts, int | None]]
 
     def __enter__(self) -> "Copy":
-        """Begin."""
-        self._made = self._beside.submit(self._make)
+        """Begin. Raises SystemIncomplete where there can be no thread."""
+        try:
+            self._made = self._beside.submit(self._make)
+        except RuntimeError as error:
+            raise _no_thread(self._source, error) from error
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Wait until it is made; after an error, end it."""
         if kind is not None:
             self._ended.set()
-        wait((self._made,))
-        self._beside.shutdown()
+        try:
+            wait((self._made,))
+        except BaseException:  # Ctrl-C
+            self._ended.set()
+            raise
+        finally:
+            self._beside.shutdown()
 
     def edit(self, before: FileFacts, changes: Iterable[Change], target: Path) -> None:
         """Lay changes over the copy, on its way to ``target``; to be called when the block has ended.
@@ -138,6 +146,8 @@ class Copy(contextlib.AbstractContextManager["Copy"]):
                     wrong = before.size
         except OSError as error:
             raise as_ours(error, target) from error
+        except RuntimeError as error:
+            raise _no_thread(self._source, error) from error
         if wrong is not None:
             raise ProofFailed(
                 f"{self._temporary}: differs from what it is made of, or lacks an edit, at or after offset {wrong:#x}; "
@@ -150,6 +160,8 @@ class Copy(contextlib.AbstractContextManager["Copy"]):
         hashed = self._beside.submit(digest.update, b"")
         with self._source.open("rb", buffering=0) as source, self._temporary.open("r+b", buffering=0) as sink:
             self._fill(source.fileno(), sink)
+            if self._ended.is_set():  # nobody asks for it
+                return FileFacts("", 0), None
             on_disk = self._beside.submit(os.fsync, sink.fileno())
             both = itertools.zip_longest(pieces(source.fileno()), pieces(sink.fileno()), fillvalue=b"")
             for expected, found in itertools.takewhile(lambda _: not self._ended.is_set(), both):
@@ -174,6 +186,12 @@ class Copy(contextlib.AbstractContextManager["Copy"]):
         while not self._ended.is_set() and (rest := memoryview(os.read(source, _PIECE))):
             while rest:
                 rest = rest[sink.write(rest) :]
+
+
+def _no_thread(source: Path, error: RuntimeError) -> SystemIncomplete:
+    return SystemIncomplete(
+        f"{source}: no thread to copy it ({error}); allow this user or this group more (ulimit -u, pids.max)"
+    )
 
 
 def copy_attributes(source: Path, target: Path) -> list[str]:

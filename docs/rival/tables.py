@@ -79,8 +79,9 @@ def main() -> None:
     """Print all; draw where both runs are taken."""
     files = [Path(each) for each in sys.argv[1:]]
     data = pooled(files or [HERE / "first.parquet", HERE / "second.parquet"])
+    if [each.name for each in files] != ["second.parquet"]:
+        verdicts.NAMED.clear()  # what the first run named is for the second alone
     if not files:
-        verdicts.NAMED.clear()  # they were named by the first run
         picture(data).savefig(HERE.with_suffix(".png"), dpi=110)
     for table in (points, quanta, counterparts, dense):
         print(*table(data), sep="\n", end="\n\n")

@@ -45,11 +45,13 @@ def main() -> None:
 
 def _begin(words: list[str]) -> None:
     """What takes long and can be done before the command line is read, for a task that will need it."""
+    if {"-h", "--help", "--complete"}.intersection(words):
+        return
     if "patch" in words and any(each.startswith("--binary") for each in words):
         from patcher import patching
 
         patching.begin()
-    elif "inspect" in words and not any(each.startswith(("--image", "--help")) for each in words):
+    elif "inspect" in words and not any(each.startswith("--image") for each in words):
         from patcher import inspection
 
         inspection.begin()

@@ -4,14 +4,16 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import patcher
+from nanonap.base.errors import SystemIncomplete
 from nanonap.base.paths import PROJECT
-from patcher import begun, inspection, isolation, patching
+from nanonap.cli.program import _begin
+from patcher import begun, child, inspection, isolation, patching
 from patcher.begun import begin, take
 from patcher.child import Request
 from patcher.errors import NotEnoughMemory
@@ -20,6 +22,12 @@ from patcher.source import readable
 from tests.patience import PATIENCE_S, wait_until
 
 prepared: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _nobody_waits_afterwards() -> Iterator[None]:
+    yield
+    begun._end()
 
 
 def each_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,6 +89,23 @@ def test_a_failure_to_prepare_is_no_error(tmp_path: Path) -> None:
     assert len(isolated(tmp_path, JOB, tuple[str, ...])) == 1
 
 
+def test_one_that_cannot_confine_itself_says_so_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refused(*_: object) -> int:
+        raise OSError(errno.EACCES, "denied")
+
+    begin("another:job", list)
+    monkeypatch.setattr(child, "_confine", refused)
+    begin(JOB, list)
+    with pytest.raises(SystemIncomplete, match="denied"):
+        isolated(tmp_path, JOB, tuple[str, ...])
+
+
+@pytest.mark.parametrize("words", ["--complete -- nanonap patch --binary=a", "patch --binary=a -h", "inspect --help"])
+def test_what_patches_and_inspects_nothing_makes_none(words: str) -> None:
+    _begin(["nanonap", *words.split()])
+    assert not {"patcher.patching:planned", "patcher.inspection:inspected"} & set(begun._waiting)
+
+
 COMMAND = """
 import os, sys, time
 from pathlib import Path
@@ -97,10 +122,10 @@ def test_a_command_that_comes_to_nothing_leaves_no_process(way: str) -> None:
         [sys.executable, "-c", COMMAND], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        child = Path("/proc", process.stdout.readline().strip())
-        assert child.exists()
+        made = Path("/proc", process.stdout.readline().strip())
+        assert made.exists()
         process.kill() if way == "is killed" else process.communicate("x", timeout=PATIENCE_S)
-        wait_until(lambda: not child.exists() or ") Z " in (child / "stat").read_text())
+        wait_until(lambda: not made.exists() or ") Z " in (made / "stat").read_text())
 
 
 @pytest.mark.parametrize(

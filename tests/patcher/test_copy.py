@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from io import FileIO
@@ -12,7 +13,8 @@ import pytest
 
 import patcher
 from nanonap.base.dice import seeded
-from nanonap.base.errors import DiskFull, NanonapError
+from nanonap.base.errors import DiskFull, NanonapError, SystemIncomplete
+from patcher import rewrite
 from patcher.errors import MalformedBinary, ManifestMismatch, ProofFailed, ShapeMismatch
 from patcher.file.facts import FileFacts
 from patcher.isolation import Job, both_isolated
@@ -134,6 +136,40 @@ def test_a_file_that_changes_meanwhile_is_not_patched(
     with pytest.raises(NanonapError, match="changed while it was read"):
         patcher.patch(program, tmp_path / "out")
     assert list(tmp_path.iterdir()) == [program]
+
+
+def test_ctrl_c_while_it_is_waited_for_ends_the_copying(
+    monkeypatch: pytest.MonkeyPatch, copy: Copy, source: Path, tmp_path: Path
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with source.open("r+b") as stream:
+        stream.truncate(HOLES)
+    monkeypatch.setattr(rewrite, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt), copy:
+        pass
+    assert (tmp_path / "copy").stat().st_size < HOLES
+
+
+@pytest.mark.parametrize("there_are", [0, 1])
+def test_without_threads_the_error_says_so(
+    monkeypatch: pytest.MonkeyPatch, copy: Copy, source: Path, tmp_path: Path, there_are: int
+) -> None:
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def starting(self: threading.Thread) -> None:
+        if len(started) == there_are:
+            raise RuntimeError("can't start new thread")
+        started.append(self)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", starting)
+    with pytest.raises(SystemIncomplete, match=r"can't start new thread.*pids\.max"):
+        with copy:
+            pass
+        copy.edit(facts(source), (), tmp_path / "out")
 
 
 def refuses(path: Path) -> bool:

@@ -89,8 +89,8 @@ def _row(claim: str, cells: dict[Place, list[tuple[Recorded, Outcome]]], places:
 
 
 def _cell(found: Sequence[tuple[Recorded, Outcome]]) -> str:
-    """The outcome; where sources of one place differ, each with its backend."""
+    """The outcome; where sources of one place differ, each with its backend, and its host where there are several."""
     outcomes = dict.fromkeys(outcome for _, outcome in found)
     if len(outcomes) < 2:
         return "".join(outcomes)
-    return "; ".join(f"{outcome} (`{data.about.backend.name}`)" for data, outcome in found)
+    return "; ".join(f"{outcome} (`{data.about.backend.name}{data.source.at}`)" for data, outcome in found)

@@ -1,5 +1,6 @@
 """Experiments on the hosts of a fleet: on each host all that are asked for, one at a time, each begun at most once."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,13 @@ from nanonap.lab.claims.data import Source
 from nanonap.lab.experiments.bundled import keep, measure
 from nanonap.lab.experiments.main import make_experiment
 from nanonap.lab.fleet.bench import files_of
-from nanonap.lab.fleet.campaign import Campaign, Members, Wanted, members
+from nanonap.lab.fleet.campaign import Campaign, Ended, Members, Wanted, members
 from nanonap.lab.fleet.client import Fleet, close
 from nanonap.lab.fleet.errors import FleetUnreachable
+from nanonap.lab.ground.errors import BadResult
+from nanonap.lab.main import with_code
 from nanonap.toolchain.releases import NEWEST
+from nanonap.toolchain.targets import Target
 
 
 def run_there(
@@ -33,21 +37,44 @@ def run_there(
         _check(there, several=several)
         named = {each.name: each for each in sources}
         options = {"quick": quick, "inside_limit": inside_limit}
-        wanted = [_wanted(there, host, each, options) for host in there.hosts for each in sources]
+        of_host = {name: name if len(there.hosts) > 1 else "" for name in there.hosts}
+        wanted = []
+        for host, each in itertools.product(there.hosts, sources):
+            if lacking := _without_code(there.target(host, each.backend), each):
+                ran.append((replace(each, host=of_host[host]), lacking))
+            else:
+                wanted.append(_wanted(there, host, each, options))
         campaign = Campaign(fleet, client, wanted)
         for ended in campaign.answers():
-            host = ended.wanted.host if len(there.hosts) > 1 else ""
-            source = replace(named[ended.wanted.what], host=host)
-            if ended.answer.bundle is not None:
-                keep(ended.answer.bundle, results / source.experiment, source.at)
-            ran.append((source, ended.problem or ""))
+            source = replace(named[ended.wanted.what], host=of_host[ended.wanted.host])
+            ran.append((source, _kept(ended, results / source.experiment, source.at)))
     except KeyboardInterrupt as error:
         if campaign is not None:
             campaign.stop()
-        raise Interrupted(f"interrupted; the results of {len(ran)} runs are kept in {results}") from error
+        kept = sum(not problem for _, problem in ran)
+        told = "" if quick else f"; the results of {kept} runs are kept in {results}"
+        raise Interrupted(f"interrupted{told}") from error
     finally:
         close(campaign.client if campaign is not None else client)
     return ran
+
+
+def _without_code(target: Target, source: Source) -> str:
+    """Why an experiment cannot be run on a kind of host; else empty."""
+    notes: list[str] = []
+    with_code(make_experiment(source.experiment).arms, target, notes, named=False)
+    return "; ".join(notes)
+
+
+def _kept(ended: Ended, results: Path, at: str) -> str:
+    """Keep what a host sent; why there is nothing to keep, or an empty word. Raises DiskFull, OutputNotWritable."""
+    if ended.answer.bundle is None:
+        return ended.problem or ""
+    try:
+        keep(ended.answer.bundle, results, at)
+    except BadResult as error:
+        return str(error)
+    return ""
 
 
 def _check(there: Members, *, several: bool) -> None:
