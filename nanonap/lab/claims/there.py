@@ -63,7 +63,7 @@ def _without_code(target: Target, source: Source) -> str:
     """Why an experiment cannot be run on a kind of host; else empty."""
     notes: list[str] = []
     with_code(make_experiment(source.experiment).arms, target, notes, named=False)
-    return "; ".join(notes)
+    return f"it cannot be run there: {'; '.join(notes)}" if notes else ""
 
 
 def _kept(ended: Ended, results: Path, at: str) -> str:
