@@ -17,6 +17,8 @@ from tests.patience import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.long
 CUT_S = 20
+#: So that on a busy machine no host is done before another has begun.
+LONG = {"requested": "1ms,2ms,5ms"}
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def machines(tmp_path: Path) -> Iterator[Machines]:
 
 
 def test_a_worker_is_killed_and_a_link_is_cut(machines: Machines, roots: Roots) -> None:
-    client = machines.bench(roots)
+    client = machines.bench(roots, options=LONG)
     machines.wait_for(client)
     machines.hosts["c"].cut()
     cut_at = time.monotonic()
@@ -48,7 +50,7 @@ def test_a_worker_is_killed_and_a_link_is_cut(machines: Machines, roots: Roots) 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_the_scheduler_starts_anew(machines: Machines, roots: Roots, number: signal.Signals) -> None:
-    client = machines.bench(roots)
+    client = machines.bench(roots, options=LONG)
     machines.wait_for(client)
     machines.start_anew(number)
     out, err = client.communicate(timeout=PATIENCE_S)
@@ -61,7 +63,7 @@ def test_the_scheduler_starts_anew(machines: Machines, roots: Roots, number: sig
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_client_that_goes_stops_all(machines: Machines, roots: Roots, number: signal.Signals) -> None:
-    client = machines.bench(roots)
+    client = machines.bench(roots, options=LONG)
     machines.wait_for(client)
     sent = time.monotonic()
     client.send_signal(number)
@@ -74,7 +76,7 @@ def test_a_client_that_goes_stops_all(machines: Machines, roots: Roots, number: 
 
 
 def test_a_host_that_does_not_come_back_is_missing_by_name(machines: Machines, roots: Roots) -> None:
-    client = machines.bench(roots, away_s=3)
+    client = machines.bench(roots, options=LONG, away_s=3)
     machines.wait_for(client)
     machines.hosts["b"].kill()
     out, err = client.communicate(timeout=PATIENCE_S)
