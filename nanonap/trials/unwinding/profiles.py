@@ -14,9 +14,10 @@ from nanonap.trials.unwinding.survivors import Survivor, Unsound
 PPROF_GO = "1.24.11"
 
 # "          3    3000000: 12 7 2 " and "     7: 0x448698 M=1 runtime.netpoll runtime/netpoll_epoll.go:131:0 s=97", the
-# latter followed by a line for each function that the first is inlined in.
+# latter followed by a line for each function that the first is inlined in. A place in no mapping or function lacks
+# what would name it (github.com/google/pprof/profile, Location.string).
 _SAMPLE = re.compile(r"\s+(\d+)\s+\d+: ([\d ]+)")
-_LOCATION = re.compile(r"\s+(\d+): (0x[0-9a-f]+) M=\d+ (\S+)")
+_LOCATION = re.compile(r"\s+(\d+): (0x[0-9a-f]+) (?:M=\d+ )?(?:\[F\] )?(\S*)")
 # "1: 0x400000/0x5a2000/0x0 /path/of/program  [FN]": start, end and file offset.
 _MAPPING = re.compile(r"\d+: 0x([0-9a-f]+)/0x[0-9a-f]+/0x([0-9a-f]+) (\S+).*")
 
@@ -67,7 +68,9 @@ def _read_mapping(text: str, program: Path) -> CodeMap:
 
 
 def _read_locations(text: str) -> dict[int, tuple[int, str]]:
-    """Location → (PC, function); the last line of a location names the function that is really called."""
+    """Location → (PC, function, empty where there is none); the last line of a location names the function that is
+    really called.
+    """
     places: dict[int, tuple[int, str]] = {}
     current = 0
     for line in text.splitlines():
