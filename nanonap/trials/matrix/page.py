@@ -57,7 +57,10 @@ _MODES = {
     "race": "`-race`",
     "noopt": "`-gcflags=all=-N -l`",
     "untrimmed": "without `-trimpath`: the source's folder is in the file, so another folder gives another file",
-    "pgo": "`-pgo=`, with a profile of the stress program's waiting, patched: the wait is inlined into its caller",
+    "pgo": (
+        "`-pgo=`, with a profile of the stress program's waiting, patched: the wait is inlined into its caller; "
+        "the room in it differs with the profile, and has been too small for `+spin`"
+    ),
     "pgo-stripped": "the same without symbols",
     "big": "with 65 MiB of further functions; in the oldest and the newest release alone, since it takes long",
     "big-stripped": "the same without symbols",
