@@ -28,7 +28,8 @@ def pooled(files: list[Path]) -> pl.DataFrame:
 
 def points(data: pl.DataFrame) -> Iterator[str]:
     """Each of upstream's points, and what ours is held against it."""
-    yield "| sleepers | upstream's arm: CPU, late | setting of ours: CPU, late | CPU, ours over upstream's | late, ours over upstream's | ours costs |"  # noqa: E501
+    places = "upstream's arm: CPU, late | setting of ours: CPU, late"
+    yield f"| sleepers | {places} | CPU, ours over upstream's | late, ours over upstream's | ours costs |"
     yield "|---|---|---|---|---|---|"
     for load, title in LOADS.items():
         for arm in UPSTREAM:

@@ -33,7 +33,7 @@ def check_system() -> None:
 def started(pid: int) -> int | None:
     """When a process started, in clock ticks since boot (field 22 of proc_pid_stat(5)); None if there is none."""
     try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as stream:  # noqa: PTH123 - quicker: one stands still
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as stream:  # noqa: PTH123 - Path.open takes longer, and a process may stand still until this is read
             text = stream.read()
     except OSError:
         return None

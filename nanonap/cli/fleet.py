@@ -32,7 +32,7 @@ _BENCH_OPTIONS = {
 def _with_bench_options(body: Callable[..., None]) -> Callable[..., None]:
     """Give a task a bench's options beside its own: what Invoke reads is its signature."""
     own = [each for each in inspect.signature(body).parameters.values() if each.kind != inspect.Parameter.VAR_KEYWORD]
-    body.__signature__ = inspect.Signature([*own, *_BENCH_OPTIONS.values()])  # type: ignore[attr-defined]  # inspect's own hook
+    body.__signature__ = inspect.Signature([*own, *_BENCH_OPTIONS.values()])  # type: ignore[attr-defined]  # inspect.signature asks for it, mypy knows it of no function
     return body
 
 
@@ -62,7 +62,7 @@ def fleet_bench(
     away: str = "300",
     out: str | None = None,
     json: bool = False,
-    **options: Any,  # noqa: ANN401 - a bench's, which checks them
+    **options: Any,  # noqa: ANN401 - handed on to run_bench, which has their types
 ) -> None:
     """Run a bench on every host of a fleet at once, and show them side by side."""
     from nanonap.lab.fleet.settings import settle

@@ -142,7 +142,7 @@ def patch(
     show_json(patched_json(done)) if json else show_patched(done)
 
 
-def check_patch(out: str | None = None, strategy: str | None = None, **options: Any) -> None:  # noqa: ANN401 - a task's
+def check_patch(out: str | None = None, strategy: str | None = None, **options: Any) -> None:  # noqa: ANN401 - checked by check_options
     """See before anything is built that `patch` without a binary can be meant. Raises UsageError."""
     from patcher import DEFAULT_STRATEGY
     from patcher.patching import check_options

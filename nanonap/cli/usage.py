@@ -72,7 +72,7 @@ class _Stdout(io.FileIO):
 
     _lost = False
 
-    def write(self, data: "memoryview | bytes", /) -> int:  # type: ignore[override]  # typeshed names a private protocol
+    def write(self, data: "memoryview | bytes", /) -> int:  # type: ignore[override]  # typeshed has a type for `data` that cannot be imported
         """As FileIO's. Raises Exit."""
         if self._lost:
             return len(data)

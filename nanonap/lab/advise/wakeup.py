@@ -66,9 +66,11 @@ def measure() -> Wakeup:
                     late[length_ns].append(latest - calling)
         finally:
             libc.prctl(_SET_SLACK, max(1, slack), 0, 0, 0)
-    return Wakeup(
-        *(tuple((length_ns, max(0.0, median(all_))) for length_ns, all_ in each.items()) for each in (costs, late))
-    )
+    return Wakeup(_medians(costs), _medians(late))
+
+
+def _medians(measured: dict[int, list[float]]) -> tuple[tuple[int, float], ...]:
+    return tuple((length_ns, max(0.0, median(each))) for length_ns, each in measured.items())
 
 
 def _block(libc: ctypes.CDLL, epoll: int, event: ctypes.Array[ctypes.c_char], wait_ns: int) -> tuple[float, float]:

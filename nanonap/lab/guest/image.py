@@ -43,8 +43,6 @@ _MODULES = (
 NEEDED = {"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs", "dpkg-deb": "dpkg", "tar": "tar"}
 #: What a user without root needs as well: mmdebstrap then makes the image in a user namespace.
 _NEEDED_BY_USERS = {"newuidmap": "uidmap"}
-#: Where a kernel of another suite is fetched from, if the host names no mirror of its own.
-_ARCHIVE = f"deb http://deb.debian.org/debian {SUITE} main"
 _HOOKS = "/usr/share/mmdebstrap/hooks/merged-usr"
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 # Of mmdebstrap's own words on stderr, for the bar: about how many lines it says before the recipe.
@@ -193,11 +191,11 @@ def _mmdebstrap(scratch: Path, kind: Kind) -> str | None:
         f"--hook-dir={_HOOKS}",
         f"--include={','.join((*included, *kind.packages))}",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in (*_LEFT_OUT, *kind.left_out)),
-        *_pinned(kind.kernel),
+        *_newer_kernel(kind.kernel),
         *(f"--{moment}-hook={each}" for each in hooks),
         SUITE,
         "-",
-        *_sources(kind.kernel),
+        *_own_sources(),
     ]
     with (
         progress_bar() as bar,
@@ -251,22 +249,18 @@ def _environment(scratch: Path) -> dict[str, str]:
     return {**os.environ, "TMPDIR": str(scratch)}
 
 
-def _pinned(suite: str | None) -> list[str]:
-    """The option that has apt take kernels, and nothing else, of another suite (apt_preferences(5))."""
+def _newer_kernel(suite: str | None) -> list[str]:
+    """The options that have apt take kernels, and nothing else, of another suite (apt_preferences(5)), from the mirrors
+    that have the system's.
+    """
     if suite is None:
         return []
     pin = rf"Package: linux-image-*\nPin: release n={suite}\nPin-Priority: 990\n"
-    return [f"--setup-hook=printf '{pin}' > \"$1/etc/apt/preferences.d/kernel\""]
-
-
-def _sources(suite: str | None) -> list[str]:
-    """Where packages come from, the suite ``suite`` on the same mirror; nothing for mmdebstrap's own choice."""
-    own = _own_sources()
-    if suite is None:
-        return own
-    of_release = [line.split() for line in own or [_ARCHIVE]]
-    more = {f"deb {uri} {suite} {part}" for _, uri, release, part in of_release if release == SUITE}
-    return sorted({*(own or [_ARCHIVE]), *more})
+    lists = f"find \"$1/etc/apt\" -name '*.list' -exec sed -n 's/ {SUITE} / {suite} /p' {{}} +"
+    return [
+        f"--setup-hook=printf '{pin}' > \"$1/etc/apt/preferences.d/kernel\"",
+        f'--setup-hook=more=$({lists}); echo "$more" > "$1/etc/apt/sources.list.d/kernel.list"',
+    ]
 
 
 def _own_sources() -> list[str]:

@@ -23,7 +23,7 @@ _HEAD = """# Damaged files
 
 `invoke fuzz` damages programs and looks at what the patcher makes of each. It must end in one of the errors of the
 [README](../README.md#exit-statuses), in one line, or in a patch that is right; within 5 s of CPU time, and 300 MiB and
-four times the file's size of memory; and where it ends in an error, nothing is written.
+four times the file's size of memory; and where it ends in an error, there is no output.
 
 **The damage** is drawn from a seed, so a number stands for a file. A field of a header or a table gets a value at a
 boundary, another field's, a little more or less, a flipped bit, or chance; in the code, of the functions that wait and
