@@ -9,54 +9,48 @@ in a child process; this one loads no native library.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nanonap.base.errors import (
-    DiskFull,
-    NanonapError,
-    OutputExists,
-    OutputNotWritable,
-    SystemIncomplete,
-    UsageError,
-)
-from patcher.errors import (
-    AlreadyPatched,
-    AlreadyPrecise,
-    FakeTime,
-    InputNotFound,
-    InternalFault,
-    MalformedBinary,
-    ManifestMismatch,
-    ManifestMissing,
-    NoRoom,
-    NotARegularFile,
-    NotElf,
-    NotEnoughMemory,
-    NotGo,
-    NotPatched,
-    PackedBinary,
-    ProofFailed,
-    ReaderCrashed,
-    ReaderTooLarge,
-    ReaderTooSlow,
-    SameFile,
-    ShapeMismatch,
-    ThreadCost,
-    UnsupportedGo,
-    UsesSynctest,
-    WrongArchitecture,
-    WrongClass,
-)
-from patcher.inspection import Inspection, inspect
-from patcher.manifest import Manifest
-from patcher.patching import Patched, PatchedBytes, patch, patch_bytes
-from patcher.strategies.table import DEFAULT_STRATEGY, STRATEGIES
-from patcher.undoing import Reverted, Verified, revert, verify
-from patcher.wait import RECOMMENDED_DENSE_NS, RECOMMENDED_QUANTUM_NS, RECOMMENDED_SPIN_NS, Wait
-
 if TYPE_CHECKING:
+    from nanonap.base.errors import (
+        DiskFull,
+        NanonapError,
+        OutputExists,
+        OutputNotWritable,
+        SystemIncomplete,
+        UsageError,
+    )
+    from patcher.errors import (
+        AlreadyPatched,
+        AlreadyPrecise,
+        FakeTime,
+        InputNotFound,
+        InternalFault,
+        MalformedBinary,
+        ManifestMismatch,
+        ManifestMissing,
+        NoRoom,
+        NotARegularFile,
+        NotElf,
+        NotEnoughMemory,
+        NotGo,
+        NotPatched,
+        PackedBinary,
+        ProofFailed,
+        ReaderCrashed,
+        ReaderTooLarge,
+        ReaderTooSlow,
+        SameFile,
+        ShapeMismatch,
+        ThreadCost,
+        UnsupportedGo,
+        UsesSynctest,
+        WrongArchitecture,
+        WrongClass,
+    )
     from patcher.images.errors import BadImage, EngineFailed, ImageTooLarge, LayerFixed
     from patcher.images.inspecting import InspectedImage, VerifiedImage, inspect_image, verify_image
     from patcher.images.patching import PatchedImages, patch_image
     from patcher.images.undoing import RevertedImages, revert_image
+    from patcher.inspection import Inspection, inspect
     from patcher.live.errors import (
         AgentFailed,
         BreakpointSet,
@@ -76,6 +70,11 @@ if TYPE_CHECKING:
         Traced,
     )
     from patcher.live.injecting import Changed, Status, eject, inject, running, status
+    from patcher.manifest import Manifest
+    from patcher.patching import Patched, PatchedBytes, patch, patch_bytes
+    from patcher.strategies.table import DEFAULT_STRATEGY, STRATEGIES
+    from patcher.undoing import Reverted, Verified, revert, verify
+    from patcher.wait import RECOMMENDED_DENSE_NS, RECOMMENDED_QUANTUM_NS, RECOMMENDED_SPIN_NS, Wait
 
 __all__ = [
     "DEFAULT_STRATEGY",
@@ -164,7 +163,16 @@ __all__ = [
 ]
 
 
-_LATER = (
+#: From those that load least to those that load most.
+_MODULES = (
+    "nanonap.base.errors",
+    "patcher.errors",
+    "patcher.wait",
+    "patcher.manifest",
+    "patcher.strategies.table",
+    "patcher.patching",
+    "patcher.inspection",
+    "patcher.undoing",
     "patcher.live.errors",
     "patcher.live.injecting",
     "patcher.images.errors",
@@ -175,9 +183,10 @@ _LATER = (
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever has that name
-    """What concerns processes and images, loaded where it is first asked for: work on files does without."""
-    for module in _LATER if name in __all__ else ():
+    """What has that name, loaded where it is first asked for: a command does without what it does not use."""
+    for module in _MODULES if name in __all__ else ():
         found = vars(importlib.import_module(module))
         if name in found:
+            globals()[name] = found[name]
             return found[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

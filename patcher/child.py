@@ -99,19 +99,34 @@ def serve(request: Request, writing: int) -> NoReturn:
     _serve(lambda: request, request.parent, request.keep, request.limits.file_size, writing)
 
 
-def serve_later(parent: int, prepare: Callable[[], object], asking: int, writing: int) -> NoReturn:
-    """The same of one that prepares itself before it reads its request from the descriptor ``asking``."""
+def serve_later(
+    parent: int, prepare: Callable[[], object], guess: Request | None, asking: int, writing: int
+) -> NoReturn:
+    """The same of one that prepares itself before it reads its request from the descriptor ``asking``.
+
+    What it guesses it does before that is asked for, within the limits; its memory is watched from then on.
+    """
 
     def asked() -> Request:
         with contextlib.suppress(Exception):  # the job meets it again, and tells of it
             prepare()
+        return guess or told()
+
+    def told() -> Request:
         with os.fdopen(asking, "rb") as stream:
             return decode(Request, json.load(stream))
 
-    _serve(asked, parent, asking, 0, writing)
+    _serve(asked, parent, asking, 0, writing, told if guess else lambda: None)
 
 
-def _serve(asked: Callable[[], Request], parent: int, keep: int | None, file_size: int, writing: int) -> NoReturn:
+def _serve(
+    asked: Callable[[], Request],
+    parent: int,
+    keep: int | None,
+    file_size: int,
+    writing: int,
+    wait: Callable[[], object] = lambda: None,
+) -> NoReturn:
     status, refused = GAVE_UP, None
     gc.freeze()  # what the host process has is no garbage of this one's, and need not be looked through for some
     try:
@@ -122,6 +137,7 @@ def _serve(asked: Callable[[], Request], parent: int, keep: int | None, file_siz
         except OSError as error:
             refused = error
         request = asked()
+        gc.enable()  # a command has it off while it loads
         try:
             if refused is not None:
                 raise refused
@@ -130,6 +146,7 @@ def _serve(asked: Callable[[], Request], parent: int, keep: int | None, file_siz
             answer = _refusal(SystemIncomplete, cannot_start(request.path, error))
         else:
             answer = _perform(request)
+        wait()
         with os.fdopen(writing, "wb") as stream:
             stream.write(json.dumps(answer).encode())
         status = 0

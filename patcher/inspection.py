@@ -134,13 +134,14 @@ def inspect(program: AnyPath | Content) -> Inspection:
     return replace(seen, path=Path(name_of(program)))
 
 
-def begin() -> None:
-    """Make the child that looks at the binary, before it is known which: it loads its libraries meanwhile.
+def begin(path: Path | None = None) -> None:
+    """Make the child that looks at the binary, before it is known which: it loads its libraries meanwhile, and looks at
+    ``path``, which will be meant, most likely.
 
     For a process of one thread, which is about to call ``inspect``; nothing where there can be no child.
     """
     with contextlib.suppress(OSError):
-        begun.begin(_JOB, _load)
+        begun.begin(_JOB, _load, path)
 
 
 def _load() -> None:

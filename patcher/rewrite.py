@@ -90,7 +90,7 @@ def facts_with(data: Content, changes: Iterable[Change]) -> FileFacts:
 
 
 class Copy(contextlib.AbstractContextManager["Copy"]):
-    """A file's copy, which threads make and check while the block of a ``with`` does something else.
+    """A file's copy, which threads make and hash while the block of a ``with`` does something else.
 
     What goes wrong is told by ``edit``, so that what is wrong with the file itself is told first. An error in the block
     ends the copying.
@@ -99,9 +99,9 @@ class Copy(contextlib.AbstractContextManager["Copy"]):
     def __init__(self, source: Path, temporary: Path) -> None:
         """``temporary``: an empty file."""
         self._source, self._temporary = source, temporary
-        self._beside = ThreadPoolExecutor(3)  # one copies and compares, one hashes, one only waits for the disk
+        self._beside = ThreadPoolExecutor(2)  # one copies and hashes, one only waits for the disk
         self._ended = threading.Event()
-        self._made: Future[tuple[FileFacts, int | None]]
+        self._made: Future[FileFacts]
 
     def __enter__(self) -> "Copy":
         """Begin. Raises SystemIncomplete where there can be no thread."""
@@ -126,22 +126,18 @@ class Copy(contextlib.AbstractContextManager["Copy"]):
     def edit(self, before: FileFacts, changes: Iterable[Change], target: Path) -> None:
         """Lay changes over the copy, on its way to ``target``; to be called when the block has ended.
 
-        The source must be the file of the facts ``before``. The copy was compared with it, byte by byte; what is laid
-        over it is read again: so the SHA-256 that was foretold for source and changes (``facts_with``) is that of what
-        lies there. Raises ManifestMismatch, ProofFailed, and as ``write_bytes``.
+        The copy must be the file of the facts ``before``, and what is laid over it is read again: so the SHA-256 that
+        was foretold for source and changes (``facts_with``) is that of what lies there. Raises ManifestMismatch,
+        ProofFailed, and as ``write_bytes``.
         """
         try:
-            found, wrong = self._made.result()
-            if found != before:
-                raise ManifestMismatch(
-                    f"{self._source}: the file changed while it was read; nothing was written, try again"
-                )
+            wrong = None if self._made.result() == before else self._difference(before)
             laid = tuple(changes)
             with self._temporary.open("r+b", buffering=0) as stream:
                 for offset, new in laid:
                     os.pwrite(stream.fileno(), new, offset)
                 lacking = (each for each, new in laid if os.pread(stream.fileno(), len(new), each) != new)
-                wrong = next(lacking, wrong)
+                wrong = next(lacking, None) if wrong is None else wrong
                 if os.fstat(stream.fileno()).st_size != before.size:
                     wrong = before.size
         except OSError as error:
@@ -154,25 +150,32 @@ class Copy(contextlib.AbstractContextManager["Copy"]):
                 "please report this"
             )
 
-    def _make(self) -> tuple[FileFacts, int | None]:
-        """The facts of the source, and where the copy differs from it."""
+    def _difference(self, before: FileFacts) -> int:
+        """Where a wrong copy differs from its source. Raises ManifestMismatch where the source is another by now."""
         digest, size, wrong = hashlib.sha256(), 0, None
-        hashed = self._beside.submit(digest.update, b"")
-        with self._source.open("rb", buffering=0) as source, self._temporary.open("r+b", buffering=0) as sink:
-            self._fill(source.fileno(), sink)
-            if self._ended.is_set():  # nobody asks for it
-                return FileFacts("", 0), None
-            on_disk = self._beside.submit(os.fsync, sink.fileno())
-            both = itertools.zip_longest(pieces(source.fileno()), pieces(sink.fileno()), fillvalue=b"")
-            for expected, found in itertools.takewhile(lambda _: not self._ended.is_set(), both):
-                hashed.result()  # that of the piece before: one is hashed while it is compared, and the next one read
-                hashed = self._beside.submit(digest.update, expected)
+        with self._source.open("rb", buffering=0) as source, self._temporary.open("rb", buffering=0) as made:
+            for expected, found in itertools.zip_longest(*map(pieces, (source.fileno(), made.fileno())), fillvalue=b""):
+                digest.update(expected)
                 if wrong is None and expected != found:
                     wrong = size
                 size += len(expected)
-            hashed.result()
+        if wrong is None or FileFacts(digest.hexdigest(), size) != before:
+            raise ManifestMismatch(
+                f"{self._source}: the file changed while it was read; nothing was written, try again"
+            )
+        return wrong
+
+    def _make(self) -> FileFacts:
+        """The facts of the copy."""
+        with self._source.open("rb", buffering=0) as source, self._temporary.open("r+b", buffering=0) as sink:
+            self._fill(source.fileno(), sink)
+            if self._ended.is_set():  # nobody asks for it
+                return FileFacts("", 0)
+            on_disk = self._beside.submit(os.fsync, sink.fileno())
+            made = itertools.takewhile(lambda _: not self._ended.is_set(), pieces(sink.fileno()))
+            facts = FileFacts.of_pieces(made)
             on_disk.result()
-        return FileFacts(digest.hexdigest(), size), wrong
+        return facts
 
     def _fill(self, source: int, sink: FileIO) -> None:
         """All of a file, by the kernel: some file systems then share the blocks. What it does not copy is read and

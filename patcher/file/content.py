@@ -22,6 +22,8 @@ LARGEST = 4 << 30  # bytes; the largest Go programs have some hundred MiB
 _MAY_BE_HOLES = 256 << 20  # bytes; reading so many zeros takes no time that anybody would notice
 _MOST_PIECES = 4096
 _PIECE = 1 << 20  # bytes of a file that are in memory at a time
+_SAMPLE = 1 << 12
+_RARE = 1 << 11  # one in so many bytes
 _WORTH_A_PATTERN = 1 << 18  # bytes; to make one takes as long as to look through some hundred thousand
 
 
@@ -56,6 +58,25 @@ def forget(data: Content, start: int, stop: int) -> None:
     """Of a content that is mapped, ``Mapped.forget``."""
     if isinstance(data, Mapped):
         data.forget(start, stop)
+
+
+def matches(
+    pattern: re.Pattern[bytes], first: bytes, data: Content, start: int, stop: int
+) -> Iterator[re.Match[bytes]]:
+    """As ``pattern.finditer`` of a piece of a file, for a pattern that takes the byte ``first`` and looks around it.
+
+    ``re`` compares every byte with that one; where it is rare, bytes.find (memchr(3)) is there ten times as soon.
+    """
+    if data[start : min(start + _SAMPLE, stop)].count(first) <= _SAMPLE // _RARE:
+        piece, at = data[start:stop], -1
+        for _ in range(len(piece) // _RARE + 1):
+            at = piece.find(first, at + 1)
+            if at == -1:
+                return
+            if hit := pattern.match(data, start + at, stop):
+                yield hit
+        start += at + 1
+    yield from pattern.finditer(data, start, stop)
 
 
 def check_file(path: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patcher.errors import MalformedBinary
-from patcher.file.content import Content, forget
+from patcher.file.content import Content, forget, matches
 
 _SYMBOL_SIZE = 24  # Elf64_Sym: st_name u32, st_info, st_other u8, st_shndx u16, st_value u64, st_size u64
 _SYMBOL_VALUE = 8
@@ -71,7 +71,8 @@ def hits_of_each(data: Content, needles: Iterable[bytes], span: Span, most: int)
         for low in range(span.offset, span.end, _PIECE):
             sample = data[low : low + _SAMPLE]
             at = min(range(len(same)), key=lambda each: sample.count(same[each]))
-            for hit in patterns[at].finditer(data, low + at, min(low + _PIECE + longest - 1, span.end)):
+            end = min(low + _PIECE + longest - 1, span.end)
+            for hit in matches(patterns[at], same[at : at + 1], data, low + at, end):
                 places, start = found[same + hit[1]], hit.start() - at
                 if start < low + _PIECE and len(places) <= most:
                     places.append(start)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,8 @@ def prepare(folder: Path) -> None:
     prepared.extend(str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if os.path.lexists(each))
 
 
-def tells(_: Path) -> tuple[str, ...]:
+def tells(_: Path, rest: int = 0) -> tuple[str, ...]:
+    del rest
     return (str(os.getpid()), *prepared)
 
 
@@ -98,6 +100,46 @@ def test_one_that_cannot_confine_itself_says_so_at_once(monkeypatch: pytest.Monk
     begin(JOB, list)
     with pytest.raises(SystemIncomplete, match="denied"):
         isolated(tmp_path, JOB, tuple[str, ...])
+
+
+def reads(path: Path) -> tuple[str, ...]:
+    return (str(os.getpid()), path.read_text())
+
+
+def test_what_is_expected_is_done_before_it_is_asked_for(tmp_path: Path) -> None:
+    path, job = tmp_path / "fifo", f"{__name__}:reads"
+    os.mkfifo(path)
+    begin(job, list, path)
+    pid = begun._waiting[job][0]
+
+    def written() -> bool:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads
+            return False
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write("before")
+        return True
+
+    wait_until(written)
+    assert isolated(path, job, tuple[str, ...]) == (str(pid), "before")
+
+
+@pytest.mark.parametrize("what", ["another file", "other arguments", "a file of another size"])
+def test_what_was_not_expected_is_done_anew(tmp_path: Path, what: str) -> None:
+    expected, other = tmp_path / "expected", tmp_path / "other"
+    for each in (expected, other):
+        each.touch()
+    begin(JOB, lambda: prepare(tmp_path), expected)
+    pid = begun._waiting[JOB][0]
+    if what == "a file of another size":
+        expected.write_bytes(bytes(1 << 20))
+    meant = other if what == "another file" else expected
+    arguments: dict[str, Any] = {"rest": 1} if what == "other arguments" else {}
+    told = isolated(meant, JOB, tuple[str, ...], **arguments)
+    assert told[0] != str(pid)
+    assert told[1:] == ()
+    assert not Path(f"/proc/{pid}").exists()
 
 
 @pytest.mark.parametrize("words", ["--complete -- nanonap patch --binary=a", "patch --binary=a -h", "inspect --help"])

@@ -1,13 +1,14 @@
 """A file that is looked through piece by piece, and given back meanwhile, is still the file."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nanonap.base.dice import seeded
-from patcher.file.content import Content, mapped, mapped_with, pieces_of
+from patcher.file.content import Content, mapped, mapped_with, matches, pieces_of
 from patcher.file.elf_tables import Span, hits, hits_of_each
 from patcher.isa.amd64.calls import direct_calls
 
@@ -59,6 +60,20 @@ def test_needles_that_begin_alike_are_found_by_whichever_byte_is_rare(frequent: 
     assert {each: list(found) for each, found in given.items()} == {
         needle: [at for at, each in places.items() if each == needle] for needle in (one, other)
     }
+
+
+@pytest.mark.parametrize("often", [0, 3, 300, MIB - 5000])
+def test_matches_are_those_of_the_pattern_however_often_its_byte_stands(often: int) -> None:
+    """Nowhere, here and there, and everywhere behind what is looked at first; some of them match."""
+    dice, data = seeded(often), bytearray(MIB)
+    for _ in range(often):
+        data[dice.randrange(4500, MIB)] = 7
+    for at in (600, 4300, 70_000, MIB - 2):
+        data[at - 1 : at + 2] = b"\x05\x07\x06"
+    content, pattern = bytes(data), re.compile(b"\x07(?<=\x05\x07)(?=\x06)")
+    for start, stop in ((0, MIB), (601, MIB - 1), (599, 70_001), (9, 9)):
+        expected = [each.span() for each in pattern.finditer(content, start, stop)]
+        assert [each.span() for each in matches(pattern, b"\x07", content, start, stop)] == expected
 
 
 def test_changes_outlast_a_search(file: int) -> None:

@@ -1,14 +1,16 @@
 """Calls and what stands before them, found in machine code without decoding it (Intel SDM, volume 2)."""
 
 import re
+import struct
 from collections.abc import Iterator, Sequence
 
-from patcher.file.content import Content, forget
+from patcher.file.content import Content, forget, matches
 from patcher.isa.instruction import Instruction, Kind, Mem, Reg
 
 _CALLS = b"[\xe8\xe9]"  # call rel32, and jmp rel32, which calls where a function ends
 _CALL_SIZE = 5
-_STEP = 1 << 21  # within so many bytes of text the upper half of rel32 takes 33 values at the most for each target
+_DISTANCE = struct.Struct("<i")  # from the end of a call to its target
+_STEP = 1 << 20  # within so many bytes of text the upper half of rel32 takes 17 values at the most for each target
 _MOST_PATTERNS = 4
 # mov to where a call's first two words lie, up to the immediate: eax and ebx in ABIInternal, [rsp] and [rsp+8] in ABI0,
 # eax and edi for the kernel.
@@ -29,21 +31,25 @@ def direct_calls(
 def _calls_in(data: Content, start: int, stop: int, address: int, targets: frozenset[int]) -> Iterator[tuple[int, int]]:
     """Those that begin in ``_STEP`` bytes, found by what the upper half of their distance can be.
 
-    ``re`` is quick where a pattern begins with one certain byte: so there is one for each that can be a distance's
-    last. Of a program's own functions these are one or two; were they spread to slow this down, one pattern has all.
+    A search is quick where a pattern begins with one certain byte: so there is one for each that can be a distance's
+    last, with what can stand before it. Of a program's own functions these are one or two; were they spread to slow this down, one pattern has all.
     """
     first, last = address + _CALL_SIZE, address + stop - start + _CALL_SIZE
     upper = {each for target in targets for each in range(target - last >> 16, (target - first >> 16) + 1)}
-    third, fourths = _one_of({each & 0xFF for each in upper}), {each >> 8 & 0xFF for each in upper}
-    for fourth in map(_one_of, ({each} for each in fourths) if len(fourths) <= _MOST_PATTERNS else [fourths]):
+    thirds: dict[int, set[int]] = {}
+    for each in upper:
+        thirds.setdefault(each >> 8 & 0xFF, set()).add(each & 0xFF)
+    alike = [({each}, thirds[each]) for each in thirds]
+    for fourths, those in alike if len(alike) <= _MOST_PATTERNS else [(set(thirds), set().union(*thirds.values()))]:
         # The call is looked back at, not taken: one may begin within what looks like another's distance.
-        pattern = re.compile(fourth + b"(?<=" + _CALLS + b".." + third + fourth + b")", re.DOTALL)
-        for hit in pattern.finditer(data, start + _CALL_SIZE - 1, stop + _CALL_SIZE - 1):
-            call = hit.end() - _CALL_SIZE
-            at = address + call - start
-            distance = int.from_bytes(data[call + 1 : call + _CALL_SIZE], "little", signed=True)
-            if (target := at + _CALL_SIZE + distance) in targets:
-                yield at, target
+        fourth, low, high = _one_of(fourths), start + _CALL_SIZE - 1, stop + _CALL_SIZE - 1
+        pattern = re.compile(fourth + b"(?<=" + _CALLS + b".." + _one_of(those) + fourth + b")", re.DOTALL)
+        one = len(fourths) == 1
+        found = matches(pattern, bytes(fourths), data, low, high) if one else pattern.finditer(data, low, high)
+        for hit in found:
+            end = hit.end()
+            if (target := address + end - start + _DISTANCE.unpack_from(data, end - _DISTANCE.size)[0]) in targets:
+                yield address + end - start - _CALL_SIZE, target
 
 
 def _one_of(values: set[int]) -> bytes:
