@@ -32,7 +32,8 @@ def _calls_in(data: Content, start: int, stop: int, address: int, targets: froze
     """Those that begin in ``_STEP`` bytes, found by what the upper half of their distance can be.
 
     A search is quick where a pattern begins with one certain byte: so there is one for each that can be a distance's
-    last, with what can stand before it. Of a program's own functions these are one or two; were they spread to slow this down, one pattern has all.
+    last, with what can stand before it. Of a program's own functions these are one or two; were they spread to slow
+    this down, one pattern has all.
     """
     first, last = address + _CALL_SIZE, address + stop - start + _CALL_SIZE
     upper = {each for target in targets for each in range(target - last >> 16, (target - first >> 16) + 1)}
