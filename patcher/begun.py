@@ -1,7 +1,7 @@
 """A child process that is made before it is known for which file, and loads meanwhile what takes long to load.
 
-It confines itself first, as every child does, and is told the file by its request alone; or it is told which file may
-be meant, looks at that meanwhile, and its answer is taken where it was.
+It confines itself first, as every child does. It may be told which file will be meant, most likely, and look at that
+meanwhile; where another one is, or this one has another size by then, the call has another child.
 """
 
 import atexit
@@ -16,18 +16,18 @@ from nanonap.base.interrupts import HELD
 from patcher.answers import encode
 from patcher.child import Limits, Request, serve_later
 
-#: By the job: the child, where to it is asked, where it answers, and what it expects to be asked.
-_waiting: dict[str, tuple[int, int, int, Request | None]] = {}
+#: By the job: the child, where to it is asked, where it answers, what it expects to be asked about, within its limits.
+_waiting: dict[str, tuple[int, int, int, tuple[Path, Limits] | None]] = {}
 
 
 def begin(job: str, prepare: Callable[[], object], path: Path | None = None) -> None:
     """Make the child of the next call of a job ("module:function"), which calls ``prepare``. Only in a process of one
     thread. Raises OSError where there can be no child.
 
-    ``path``: the file that will be meant, most likely; the call is one without arguments.
+    ``path``: the file that will be meant, which ``prepare`` may read.
     """
     parent, (asking, asked), (reading, writing) = os.getpid(), os.pipe(), os.pipe()
-    guess = None if path is None else Request(path, job, json.dumps({}), Limits.for_file(path), parent, None)
+    expected = None if path is None else (path, Limits.for_file(path))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)  # the child's too, until it ignores them
     try:
         pid = os.fork()
@@ -35,8 +35,8 @@ def begin(job: str, prepare: Callable[[], object], path: Path | None = None) -> 
             others = (each for _, *both, _ in _waiting.values() for each in both)
             for each in (asked, reading, *others):  # else a request would not end while this one lives
                 os.close(each)
-            serve_later(parent, prepare, guess, asking, writing)
-        _waiting[job] = pid, asked, reading, guess
+            serve_later(parent, prepare, expected and expected[1], asking, writing)
+        _waiting[job] = pid, asked, reading, expected
     finally:
         os.close(asking)
         os.close(writing)
@@ -50,8 +50,8 @@ def take(request: Request) -> tuple[int, int] | None:
     """
     if request.keep is not None or request.limits.file_size or request.job not in _waiting:
         return None
-    pid, asked, reading, guess = _waiting.pop(request.job)
-    if guess not in (None, request):
+    pid, asked, reading, expected = _waiting.pop(request.job)
+    if expected not in (None, (request.path, request.limits)):
         _drop(pid, asked, reading)
         return None
     with contextlib.suppress(BrokenPipeError), os.fdopen(asked, "wb") as stream:  # its end tells why it has ended

@@ -96,39 +96,31 @@ def main() -> NoReturn:
 
 def serve(request: Request, writing: int) -> NoReturn:
     """The child, from its start to its end, whatever happens; the answer goes to the descriptor ``writing``."""
-    _serve(lambda: request, request.parent, request.keep, request.limits.file_size, writing)
+    _serve(lambda _: request, request.parent, request.keep, request.limits.file_size, writing)
 
 
 def serve_later(
-    parent: int, prepare: Callable[[], object], guess: Request | None, asking: int, writing: int
+    parent: int, prepare: Callable[[], object], expected: Limits | None, asking: int, writing: int
 ) -> NoReturn:
-    """The same of one that prepares itself before it reads its request from the descriptor ``asking``.
-
-    What it guesses it does before that is asked for, within the limits; its memory is watched from then on.
+    """The same of one that prepares itself, within limits where it expects them, before it reads its request from the
+    descriptor ``asking``.
     """
 
-    def asked() -> Request:
+    def asked(had: int) -> Request:
         with contextlib.suppress(Exception):  # the job meets it again, and tells of it
+            if expected is not None:
+                _limit(expected, had)
             prepare()
-        return guess or told()
-
-    def told() -> Request:
         with os.fdopen(asking, "rb") as stream:
             return decode(Request, json.load(stream))
 
-    _serve(asked, parent, asking, 0, writing, told if guess else lambda: None)
+    _serve(asked, parent, asking, 0, writing)
 
 
-def _serve(
-    asked: Callable[[], Request],
-    parent: int,
-    keep: int | None,
-    file_size: int,
-    writing: int,
-    wait: Callable[[], object] = lambda: None,
-) -> NoReturn:
+def _serve(asked: Callable[[int], Request], parent: int, keep: int | None, file_size: int, writing: int) -> NoReturn:
     status, refused = GAVE_UP, None
     gc.freeze()  # what the host process has is no garbage of this one's, and need not be looked through for some
+    gc.enable()  # a command has it off while it loads
     try:
         writing = fcntl.fcntl(writing, fcntl.F_DUPFD_CLOEXEC, 3)
         had = 0
@@ -136,8 +128,7 @@ def _serve(
             had = _confine(parent, {writing, keep}, file_size)
         except OSError as error:
             refused = error
-        request = asked()
-        gc.enable()  # a command has it off while it loads
+        request = asked(had)
         try:
             if refused is not None:
                 raise refused
@@ -146,7 +137,6 @@ def _serve(
             answer = _refusal(SystemIncomplete, cannot_start(request.path, error))
         else:
             answer = _perform(request)
-        wait()
         with os.fdopen(writing, "wb") as stream:
             stream.write(json.dumps(answer).encode())
         status = 0

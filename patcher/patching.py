@@ -3,6 +3,7 @@
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from nanonap.base.errors import UsageError
@@ -18,10 +19,11 @@ from patcher.file.facts import FileFacts
 from patcher.golang.functions import Functions
 from patcher.golang.image import read_image, read_twice
 from patcher.golang.seccomp import Filters, find_filters
+from patcher.golang.waits import find_waits
 from patcher.isa.table import HERE
 from patcher.isolation import NOTHING, Job, both_isolated, unlikely
 from patcher.manifest import Manifest, checked, describe_go, path_of
-from patcher.planning import fit_plans, prove_plans
+from patcher.planning import fit_plans, prove_plans, refuse_unfit
 from patcher.rewrite import (
     Copy,
     apply,
@@ -39,6 +41,7 @@ from patcher.wait import PRECISE, Wait
 
 _SECOND_READING = f"{read_twice.__module__}:{read_twice.__name__}"
 _PLANNING = f"{__name__}:planned"
+_read_before: dict[Path, Functions] = {}  # of a child that was begun before it was asked
 UNDO_RECORD = "the undo record: reverts the patch where its manifest is lost"
 
 
@@ -98,21 +101,29 @@ def patch(
     return Patched(out, manifest, tuple(warnings), plan.filters)
 
 
-def begin() -> None:
+def begin(path: Path | None = None) -> None:
     """Make the children that read headers a second time and that plan, before it is known of which file: they load
-    their libraries meanwhile.
+    their libraries meanwhile, and the one that plans reads ``path``, which will be meant, most likely.
 
     For a process of one thread, which is about to call ``patch``; nothing where there can be no child.
     """
     with contextlib.suppress(OSError):
         begun.begin(_SECOND_READING, elf_check.load)
-        begun.begin(_PLANNING, _load)
+        begun.begin(_PLANNING, partial(_prepare, path), path)
 
 
-def _load() -> None:
+def _prepare(path: Path | None) -> None:
     from patcher import proving  # noqa: F401, PLC0415 - in the child process alone, with the emulator
 
     HERE.assemble("nop", 0)  # which is decoded again
+    if path is not None:
+        functions = Functions(read_image(path))
+        with ThreadPoolExecutor(1) as beside:
+            beside.submit(functions.once, _facts)
+            refuse_unfit(functions)
+            find_waits(functions)
+            find_filters(functions)
+        _read_before[path] = functions
 
 
 def patch_bytes(
@@ -202,9 +213,13 @@ def planned(binary: Path, strategy: str, slack_ns: int | None, **wait: int | Non
     """The manifest of a patch that is yet to be written, and the program's filters: a child process's job, beside
     another, which has the headers read a second time.
     """
-    functions = Functions(read_image(binary))
+    functions = _read_before.pop(binary, None) or Functions(read_image(binary))
     manifest, _ = make_manifest(functions, strategy, slack_ns, Wait(**wait))
     return Planned(manifest, find_filters(functions))
+
+
+def _facts(functions: Functions) -> FileFacts:
+    return FileFacts.of(functions.image.data)
 
 
 def _default_output(binary: Path, strategy: str, slack_ns: int | None, wait: Wait) -> Path:
@@ -234,7 +249,7 @@ def make_manifest(
     image = functions.image
     room, options = Room(image), Options(slack_ns, wait)
     with ThreadPoolExecutor(1) as beside:  # hashlib and Unicorn both let go of the interpreter's lock
-        hashed = beside.submit(FileFacts.of, image.data)
+        hashed = beside.submit(functions.once, _facts)
         plans = fit_plans(functions, strategy, room, options)
         source = hashed.result()
         edits = tuple(edit for each in plans for edit in each.edits)

@@ -1,6 +1,7 @@
 """The command ``nanonap``: the tasks as an Invoke program, at home in any folder."""
 
 import gc
+import itertools
 import sys
 from pathlib import Path
 
@@ -53,12 +54,20 @@ def _begin(words: list[str]) -> None:
     """What takes long and can be done before the command line is read, for a task that will need it."""
     if {"-h", "--help", "--complete"}.intersection(words):
         return
-    if "patch" in words and any(each.startswith("--binary") for each in words):
+    if "patch" in words and (binary := _value_of("--binary", words)):
         from patcher import patching
 
-        patching.begin()
+        patching.begin(Path(binary))
     elif "inspect" in words and not any(each.startswith("--image") for each in words):
         from patcher import inspection
 
         binaries = (Path(each) for each in words[words.index("inspect") + 1 :] if not each.startswith("-"))
         inspection.begin(next(binaries, None))
+
+
+def _value_of(option: str, words: list[str]) -> str | None:
+    """``VALUE`` of ``--option VALUE`` or ``--option=VALUE``; None without one."""
+    for word, behind in itertools.pairwise([*words, ""]):
+        if word == option or word.startswith(f"{option}="):
+            return word.partition("=")[2] or behind
+    return None
