@@ -120,7 +120,8 @@ AS_ANOTHER_USER = """
 import importlib.resources, os, sys
 from pathlib import Path
 import patcher
-import capstone, keystone, lief, patcher.isa.amd64.processor, patcher.proving  # the other may not read where they lie
+import patcher.patching, patcher.proving, patcher.isa.amd64.processor
+import capstone, keystone, lief  # the other may not read where they lie
 os.setegid(65534)
 os.seteuid(65534)
 print(*patcher.patch(Path(sys.argv[1]), Path(sys.argv[2])).warnings, sep="\\n")

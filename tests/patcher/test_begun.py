@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -52,8 +51,7 @@ def prepare(folder: Path) -> None:
     prepared.extend(str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if os.path.lexists(each))
 
 
-def tells(_: Path, rest: int = 0) -> tuple[str, ...]:
-    del rest
+def tells(_: Path) -> tuple[str, ...]:
     return (str(os.getpid()), *prepared)
 
 
@@ -102,15 +100,11 @@ def test_one_that_cannot_confine_itself_says_so_at_once(monkeypatch: pytest.Monk
         isolated(tmp_path, JOB, tuple[str, ...])
 
 
-def reads(path: Path) -> tuple[str, ...]:
-    return (str(os.getpid()), path.read_text())
-
-
-def test_what_is_expected_is_done_before_it_is_asked_for(tmp_path: Path) -> None:
-    path, job = tmp_path / "fifo", f"{__name__}:reads"
+def test_what_is_expected_is_looked_at_before_it_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
     os.mkfifo(path)
-    begin(job, list, path)
-    pid = begun._waiting[job][0]
+    begin(JOB, lambda: prepared.append(path.read_text()), path)
+    pid = begun._waiting[JOB][0]
 
     def written() -> bool:
         try:
@@ -122,11 +116,11 @@ def test_what_is_expected_is_done_before_it_is_asked_for(tmp_path: Path) -> None
         return True
 
     wait_until(written)
-    assert isolated(path, job, tuple[str, ...]) == (str(pid), "before")
+    assert isolated(path, JOB, tuple[str, ...]) == (str(pid), "before")
 
 
-@pytest.mark.parametrize("what", ["another file", "other arguments", "a file of another size"])
-def test_what_was_not_expected_is_done_anew(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("what", ["another file", "a file of another size"])
+def test_what_was_not_expected_is_for_another_child(tmp_path: Path, what: str) -> None:
     expected, other = tmp_path / "expected", tmp_path / "other"
     for each in (expected, other):
         each.touch()
@@ -135,8 +129,7 @@ def test_what_was_not_expected_is_done_anew(tmp_path: Path, what: str) -> None:
     if what == "a file of another size":
         expected.write_bytes(bytes(1 << 20))
     meant = other if what == "another file" else expected
-    arguments: dict[str, Any] = {"rest": 1} if what == "other arguments" else {}
-    told = isolated(meant, JOB, tuple[str, ...], **arguments)
+    told = isolated(meant, JOB, tuple[str, ...])
     assert told[0] != str(pid)
     assert told[1:] == ()
     assert not Path(f"/proc/{pid}").exists()
