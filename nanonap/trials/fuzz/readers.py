@@ -15,6 +15,7 @@ from pathlib import Path
 
 from nanonap.base.errors import NanonapError
 from nanonap.toolchain.patched import Variant, variant_of
+from nanonap.trials.fuzz.compared import know
 from nanonap.trials.fuzz.judge import MOST_CPU_S, Verdict, most_memory, peak_of, timed
 from nanonap.trials.fuzz.remembered import remember_all
 from patcher.child import Limits, too_large
@@ -45,6 +46,7 @@ def get_ready(bases: Iterable[Path]) -> None:
         importlib.import_module(each)
     remember_all()
     for path in bases:
+        know(path.read_bytes())
         inspected(path)  # it plans by every strategy
 
 
