@@ -76,10 +76,9 @@ def told(path: Path, arm: str) -> object:
 @pytest.mark.parametrize("shard", soon(SHARDS, 0, 1, long=(2, 3, 4, 5)), ids=lambda each: f"{each[0]}-{each[1]}")
 def test_a_reader_with_memory_tells_what_one_without_tells(shard: tuple[str, int], tmp_path: Path) -> None:
     arch, part = shard
-    target = TARGETS[arch]
-    every = arms(target)
+    target, every = TARGETS[arch], arms(TARGETS[arch])
     remember_all()
-    get_ready(each.path for each in bases(arch))
+    get_ready((each.path for each in bases(arch)), every)
     kinds = set()
     for number in range(part * MUTANTS_A_SHARD, (part + 1) * MUTANTS_A_SHARD):
         base, mutant, _ = mutant_of(number, SEED, target)

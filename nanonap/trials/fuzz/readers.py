@@ -40,14 +40,16 @@ _ACCEPTED = (ReaderCrashed, NotEnoughMemory)  # of the patcher's child: an error
 _at = mmap.mmap(-1, 4)  # the number of the file that a child is at, which it shares with who forked it
 
 
-def get_ready(bases: Iterable[Path]) -> None:
-    """Load all modules and read every base, so that forks of this process need not."""
+def get_ready(bases: Iterable[Path], arms: Sequence[str]) -> None:
+    """Load all modules and read every base by every arm, so that forks of this process need not."""
     for each in _NATIVE:
         importlib.import_module(each)
     remember_all()
     for path in bases:
         know(path.read_bytes())
-        inspected(path)  # it plans by every strategy
+        for arm in arms:
+            _reading(path, arm)()
+        read_twice(path)
 
 
 def read_all(folder: Path, arms: Sequence[str]) -> list[Verdict]:

@@ -7,15 +7,16 @@ is remembered depends on what was asked alone, so the answers are those of the p
 import mmap
 import operator
 import os
+import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from types import FunctionType, MethodType
+from typing import Any, TypeVar
 
 from nanonap.trials.fuzz.compared import Compared, compared_calls, compared_hits
 from patcher.file.content import Content, mapped
 from patcher.file.elf_tables import hits_of_each
-from patcher.golang import image, syscalls
 from patcher.isa.flow import Flow
 from patcher.isa.instruction import Instruction
 from patcher.isa.isa import Isa
@@ -26,20 +27,27 @@ _LONGEST_CALL = 8  # bytes, or more
 _MOST = 20_000  # answers: those of the bases are some hundreds
 _MOST_FLOWS = 8  # of functions that differ in their instructions alone
 _PLAIN = dict(ISAS)
+_FUNCTIONS = (FunctionType, MethodType)
 
 
 def remember_all() -> None:
     """Have this process, and those that it forks, read with such instruction sets and searches."""
-    ISAS.update({machine: _remembering(isa) for machine, isa in _PLAIN.items()})
-    vars(image).update(mapped=_compared)
-    vars(syscalls).update(hits_of_each=compared_hits)
+    ISAS.update(_OWN)
+    _put(_INSTEAD)
 
 
 def forget_all() -> None:
-    """Have this process read as a user's does."""
+    """Have this process read as a user's does; what was remembered is there again after the next ``remember_all``."""
     ISAS.update(_PLAIN)
-    vars(image).update(mapped=mapped)
-    vars(syscalls).update(hits_of_each=hits_of_each)
+    _put({own: plain for plain, own in _INSTEAD.items()})
+
+
+def _put(instead: dict[Callable[..., Any], Callable[..., Any]]) -> None:
+    """Where the patcher's modules name one function, have them name another."""
+    for module in [each for name, each in sys.modules.items() if name.startswith("patcher.")]:
+        for name, value in list(vars(module).items()):
+            if isinstance(value, _FUNCTIONS) and value in instead:
+                vars(module)[name] = instead[value]
 
 
 def _compared(descriptor: int) -> Content:
@@ -83,3 +91,10 @@ def _remembering(isa: Isa) -> Isa:
         flow=flow,
         direct_calls=compared_calls(isa.direct_calls, _LONGEST_CALL),
     )
+
+
+_OWN = {machine: _remembering(isa) for machine, isa in _PLAIN.items()}
+_INSTEAD: dict[Callable[..., Any], Callable[..., Any]] = {mapped: _compared, hits_of_each: compared_hits}
+for _machine, _isa in _PLAIN.items():
+    _own = _OWN[_machine]
+    _INSTEAD |= {_isa.decode: _own.decode, _isa.starts: _own.starts, _isa.assemble: _own.assemble}
