@@ -23,7 +23,7 @@ _LARGE = 1 << 17  # bytes that are compared first, as one
 _SHORT = 1 << 10  # bytes that are searched sooner than it is looked up what is known of them
 _MOST_DAMAGED = 128  # pieces, or spans of them; a file that is damaged in more is searched as any other
 _MOST = 50_000  # answers: those of the bases are some thousands
-_SAMPLES = 16
+_SAMPLES, _SAMPLE = 16, 64  # pieces by which the most alike is chosen, and bytes of each
 
 Interval = tuple[int, int]
 
@@ -59,7 +59,7 @@ class Known:
     def samples(self) -> Iterator[tuple[int, bytes]]:
         """A few pieces from all over the file."""
         for at in range(0, len(self.data), max(_PIECE, len(self.data) // _SAMPLES)):
-            yield at, self.data[at : at + 64]
+            yield at, self.data[at : at + _SAMPLE]
 
 
 _known: list[Known] = []
