@@ -142,3 +142,15 @@ def test_calls_in_a_damaged_file_are_those_that_are_there(
         own, plain = mapped(Compared, data), mapped(Mapped, data)
         found = [*compared_calls(calls, 8)(own, start, last, address, targets)]
         assert found == sorted(set(calls(plain, start, last, address, targets)))
+
+
+@pytest.mark.parametrize(("name", "call", "at"), [("amd64", WORDS[1] + b"\0", 27), ("arm64", WORDS[2], 28)])
+def test_a_call_at_the_end_of_what_is_searched_is_found_where_damage_lies_behind(
+    name: str, call: bytes, at: int
+) -> None:
+    undamaged = bytes(at) + call + bytes(2 * PIECE)
+    (calls,) = (each.direct_calls for each in ISAS.values() if each.name == name)
+    with knowing(undamaged):
+        own = mapped(Compared, undamaged[: 2 * PIECE] + b"x" * PIECE)
+        found = compared_calls(calls, 8)(own, 0, 2 * PIECE, 0, frozenset({2 * PIECE}))
+        assert [*found] == [(at, 2 * PIECE)]
