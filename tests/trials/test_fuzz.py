@@ -80,7 +80,7 @@ def test_code_is_damaged_by_whole_instructions_where_all_have_one_length() -> No
 def test_a_finding_is_kept_with_how_to_repeat_it(
     target: Target, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(campaign, "judge", lambda *_: Verdict("a traceback", "KeyError: 1", 0.1, 1))
+    monkeypatch.setattr(campaign, "judge", lambda *_, **__: Verdict("a traceback", "KeyError: 1", 0.1, 1))
     judged = judge_number(9, 5, tmp_path, target)
     kept = json.loads((tmp_path / f"{target.prefix}5-9" / "finding.json").read_text())
     assert kept["again"] == f"invoke fuzz {option}--seed 5 --only 9"
@@ -91,11 +91,20 @@ def test_a_finding_is_kept_with_how_to_repeat_it(
 def test_some_of_a_block_go_through_the_whole_patcher_and_all_findings_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(campaign, "judge", lambda *_: Verdict("a traceback", "KeyError: 1", 0.1, 1))
+    def whole(path: Path, arm: str, *, remembering: bool) -> Verdict:
+        assert path.exists()
+        asked[remembering].append(arm)
+        return Verdict("a traceback", "KeyError: 1", 0.1, 1)
+
+    asked: dict[bool, list[str]] = {True: [], False: []}
+    monkeypatch.setattr(campaign, "judge", whole)
     monkeypatch.setattr(campaign, "_IN_FULL", 0.3)
+    monkeypatch.setattr(campaign, "_WITHOUT_MEMORY", 0.5)
     tally = judge_block(range(BLOCK), 1, keep=tmp_path)
     assert tally.read == sum(sum(each.values()) for each in tally.readings.values()) == BLOCK
     assert 0 < tally.patched == len(tally.findings) == len(list(tmp_path.iterdir())) < BLOCK
+    assert all(asked.values())
+    assert sum(map(len, asked.values())) == tally.patched
     with pytest.raises(FuzzFound, match=f"{tally.patched} of {BLOCK} damaged files"):
         check_found(tally)
 
@@ -132,7 +141,7 @@ def _judges_on() -> None:
 
 def test_a_worker_whose_word_to_end_is_lost_ends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(campaign, "_PATIENCE_S", 1)
-    monkeypatch.setattr(campaign, "get_ready", list)
+    monkeypatch.setattr(campaign, "get_ready", lambda *_: None)
     worker = multiprocessing.get_context("fork").Process(target=_judges_on)
     worker.start()
     worker.join(50)

@@ -10,7 +10,7 @@ import pytest
 
 from nanonap.toolchain.patched import Variant
 from nanonap.toolchain.wheels import DEFAULT_GO
-from nanonap.trials.fuzz import readers, remembered
+from nanonap.trials.fuzz import readers
 from nanonap.trials.fuzz.judge import Verdict
 from nanonap.trials.fuzz.readers import INSPECT, read_all
 from nanonap.trials.fuzz.remembered import forget_all, remember_all
@@ -152,25 +152,6 @@ def test_what_is_remembered_is_what_would_be_found_anew(program: Path) -> None:
     once, again = inspected(program), inspected(program)
     forget_all()
     assert inspected(program) == once == again
-
-
-@pytest.mark.usefixtures("remembering")
-def test_a_call_that_begins_in_one_piece_and_ends_in_the_next_is_found_once(
-    program: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(remembered, "_PIECE", 64)
-    image = read_image(program)
-    usleep = frozenset(each.start for each in Functions(image).all("runtime.usleep"))
-    code = next(each for each in image.segments if each.executable)
-    stop = code.offset + code.file_size
-    forget_all()
-    plain = read_image(program).isa
-    address, target = next(iter(plain.direct_calls(image.data, code.offset, stop, code.address, usleep)))
-    assert plain is not image.isa
-    for before in range(55, 70):
-        at = image.offset_of(address) - before
-        found = image.isa.direct_calls(image.data, at, at + 128, address - before, usleep)
-        assert [each for each in found if each[0] == address] == [(address, target)]
 
 
 @pytest.mark.usefixtures("remembering")

@@ -40,6 +40,7 @@ IMAGE = "image"
 WORKERS = 2
 BLOCK = 25
 _IN_FULL = 1 / 50
+_WITHOUT_MEMORY = 1 / 10  # of those
 _PATIENCE_S = 5
 _INSPECTED_AS = "netpoll+slack1"  # where what `inspect` reads goes through the whole patcher
 _MODES = ("default", "stripped", "pie", "external")
@@ -110,11 +111,11 @@ def judge_block(numbers: range, seed: int, target: Target = AMD64, keep: Path = 
             read = Judged(number, base.name, mutant.kind, arm, verdict)
             _count(tally, read)
             keep_finding(read, base, mutant, seed, keep, target)
-            if seeded(f"in full {seed} {number}").random() < _IN_FULL:
-                begun = time.monotonic()
-                patched = Judged(
-                    number, base.name, mutant.kind, _in_full(arm), judge(Path(folder) / str(index), _in_full(arm))
-                )
+            draws = seeded(f"in full {seed} {number}")
+            if draws.random() < _IN_FULL:
+                begun, path = time.monotonic(), Path(folder) / str(index)
+                whole = judge(path, _in_full(arm), remembering=draws.random() >= _WITHOUT_MEMORY)
+                patched = Judged(number, base.name, mutant.kind, _in_full(arm), whole)
                 tally.patched_seconds += time.monotonic() - begun
                 _count(tally, patched, in_full=True)
                 keep_finding(patched, base, mutant, seed, keep, target)
@@ -261,7 +262,7 @@ def _begin(target: Target) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, _ended)
-    get_ready(each.path for each in bases(target.name))
+    get_ready((each.path for each in bases(target.name)), arms(target))
 
 
 def _ended(*_: object) -> None:

@@ -37,17 +37,21 @@ class Verdict:
     ended: bool = False
 
 
-def judge(path: Path, arm: str) -> Verdict:
-    """Inspect and patch a file in a process of its own; whatever gets through to that is a finding."""
+def judge(path: Path, arm: str, *, remembering: bool = False) -> Verdict:
+    """Inspect and patch a file in a process of its own; whatever gets through to that is a finding.
+
+    ``remembering``: with what this process remembers of undamaged files, if it does; else as a user's would.
+    """
     try:
-        return isolated(path, f"{__name__}:judged", Verdict, _LIMITS, arm=arm)
+        return isolated(path, f"{__name__}:judged", Verdict, _LIMITS, arm=arm, remembering=remembering)
     except NanonapError as error:
         return Verdict("the command itself ended", str(error), 0, 0)
 
 
-def judged(path: Path, arm: str) -> Verdict:
+def judged(path: Path, arm: str, *, remembering: bool) -> Verdict:
     """The job of ``judge`` in its process."""
-    forget_all()
+    if not remembering:
+        forget_all()
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(_HANGS_AFTER_S)
     # A child begins with its parent's pages: what this process has beyond the libraries is not the patcher's.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from nanonap.base.errors import NanonapError
 from nanonap.toolchain.patched import Variant, variant_of
+from nanonap.trials.fuzz.compared import know
 from nanonap.trials.fuzz.judge import MOST_CPU_S, Verdict, most_memory, peak_of, timed
 from nanonap.trials.fuzz.remembered import remember_all
 from patcher.child import Limits, too_large
@@ -39,13 +40,16 @@ _ACCEPTED = (ReaderCrashed, NotEnoughMemory)  # of the patcher's child: an error
 _at = mmap.mmap(-1, 4)  # the number of the file that a child is at, which it shares with who forked it
 
 
-def get_ready(bases: Iterable[Path]) -> None:
-    """Load all modules and read every base, so that forks of this process need not."""
+def get_ready(bases: Iterable[Path], arms: Sequence[str]) -> None:
+    """Load all modules and read every base by every arm, so that forks of this process need not."""
     for each in _NATIVE:
         importlib.import_module(each)
     remember_all()
     for path in bases:
-        inspected(path)  # it plans by every strategy
+        know(path.read_bytes())
+        for arm in arms:
+            _reading(path, arm)()
+        read_twice(path)
 
 
 def read_all(folder: Path, arms: Sequence[str]) -> list[Verdict]:

@@ -6,7 +6,8 @@ from functools import cache
 
 from nanonap.lab.fleet.client import Fleet
 from nanonap.lab.fleet.spread import MOST_DEATHS, spread
-from nanonap.trials.fuzz.campaign import FINDINGS, IMAGE, Campaign, Judged, bases, keep_finding, mutant_of
+from nanonap.toolchain.targets import TARGETS
+from nanonap.trials.fuzz.campaign import FINDINGS, IMAGE, Campaign, Judged, arms, bases, keep_finding, mutant_of
 from nanonap.trials.fuzz.judge import Verdict
 from nanonap.trials.fuzz.readers import get_ready
 from nanonap.trials.fuzz.tally import Finding, Tally
@@ -31,7 +32,7 @@ class Block:
 def _ready(arch: str) -> None:
     """Once in each hand, whose other thread only listens: so it may fork."""
     isolation.forks_beside_threads = True
-    get_ready(each.path for each in bases(arch))
+    get_ready((each.path for each in bases(arch)), arms(TARGETS[arch]))
 
 
 def judged_there(fleet: Fleet, campaign: Campaign, blocks: Sequence[range]) -> Generator[Tally, None, None]:
