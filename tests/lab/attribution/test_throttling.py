@@ -43,6 +43,13 @@ def test_a_queue_that_is_found_stopped_when_a_thread_arrives_is_ours() -> None:
     assert stops(story) == {1: [(3_000, 7_000)]}
 
 
+def test_a_queue_that_is_found_stopped_by_a_wake_up_from_another_cpu_is_that_of_the_thread_woken() -> None:
+    story = stopped().wake(8_500, 1, BURNER, SLEEPER, at=0).probe(8_501, 1, BURNER, "throttle", OURS)
+    story.add(8_502, 1, BURNER, "sched_wake_idle_without_ipi: cpu=0")
+    story.wake(8_503, 1, BURNER, SLEEPER, "sched_wakeup", at=0).probe(9_500, 1, BURNER, "unthrottle", OURS)
+    assert stops(story) == {0: [(8_501, 9_500)]}
+
+
 def test_a_growth_of_the_counters_is_laid_over_the_wait_that_it_came_from() -> None:
     # The CPU is busy with others when the group is let go on: the rest of the wait is the run queue's.
     story = stopped(9_000, FOREIGN).stat(0, 100, 0).stat(7_000, 9_000, 6_000)
