@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import lief
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -154,3 +155,11 @@ def test_a_call_at_the_end_of_what_is_searched_is_found_where_damage_lies_behind
         own = mapped(Compared, undamaged[: 2 * PIECE] + b"x" * PIECE)
         found = compared_calls(calls, 8)(own, 0, 2 * PIECE, 0, frozenset({2 * PIECE}))
         assert [*found] == [(at, 2 * PIECE)]
+
+
+def test_the_flow_of_other_instructions_is_another(remembering: None) -> None:
+    remember_all()
+    isa = ISAS[int(lief.ELF.ARCH.X86_64)]
+    one, other = (tuple(isa.decode(code, 0x1000)) for code in (b"\x31\xc0\xc3", b"\x31\xdb\xc3"))
+    assert isa.flow("function", one) is isa.flow("function", tuple(isa.decode(b"\x31\xc0\xc3", 0x1000)))
+    assert isa.flow("function", other) is not isa.flow("function", one)

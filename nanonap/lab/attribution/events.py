@@ -68,7 +68,11 @@ class Exec(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """A group's queue on a CPU (``cfs_rq``, its address) was stopped or let go on, in the context of ``by``."""
+    """A group's queue (``cfs_rq``, its address) was stopped or let go on, in the context of ``by``.
+
+    Of a stop, ``cpu`` is the queue's. A thread's arrival can stop the queue of another CPU than it is woken from: the
+    wake-up comes next there, and names that CPU. Of the other, ``cpu`` is the one that let it go on.
+    """
 
     ns: int
     cpu: int
@@ -145,11 +149,15 @@ def parse_kernel_trace(text: str) -> KernelTrace:
 
 @dataclass
 class _Cpu:
-    """The task on a CPU, the last event there, and whether that was an interrupt."""
+    """The task on a CPU, the last event there, and whether that was an interrupt.
+
+    ``stopped`` is that event if it stopped a queue, and its place among all.
+    """
 
     task: int
     ns: int
     interrupt: bool
+    stopped: tuple[int, Probe] | None = None
 
 
 def _kernel_line(line: re.Match[str], trace: KernelTrace, cpus: dict[int, _Cpu]) -> None:
@@ -163,6 +171,13 @@ def _kernel_line(line: re.Match[str], trace: KernelTrace, cpus: dict[int, _Cpu])
         if woken is not None and woken.task == 0:
             woken.ns, woken.interrupt = ns, True
     event = _event(ns, line)
+    if isinstance(event, Wake) and event.event != "sched_waking" and cpu.stopped is not None:
+        place, stop = cpu.stopped
+        trace.events[place] = stop._replace(cpu=event.cpu)
+    if line[6] != "sched_wake_idle_without_ipi":  # comes between the two
+        cpu.stopped = None
+    if isinstance(event, Probe) and event.name == "throttle":
+        cpu.stopped = len(trace.events), event
     if event is not None:
         trace.events.append(event)
     cpu.task, cpu.ns, cpu.interrupt = task, ns, interrupt

@@ -1,7 +1,8 @@
 """Counters read again and again while a program runs. Standard library only: the recorder runs in guests too.
 
-Each line of the record names two moments, ``BEFORE NOW``: the values are those seen at NOW, and at BEFORE they were
-still those of the line before. Moments are CLOCK_MONOTONIC in ns.
+Each line of the record names two moments, ``BEFORE NOW``: the values were seen by NOW, when this reading had ended, and
+at BEFORE they were still those of the line before: there the last reading that saw those began. (A reader can be held
+up for milliseconds between the values and the clock.) Moments are CLOCK_MONOTONIC in ns.
 
 - ``@stat BEFORE NOW NR_PERIODS NR_THROTTLED THROTTLED_NS``: a group's cpu.stat, cgroup v1 or v2.
 - ``@task BEFORE NOW PID TID RAN_NS WAITED_NS``: /proc/PID/task/TID/schedstat (Documentation/scheduler/sched-stats.rst):
@@ -67,6 +68,7 @@ class _Group:
         self.before_ns, self.values, self.searched = time.monotonic_ns(), (-1, -1, -1), 0.0
 
     def read(self, lines: list[str]) -> None:
+        begin_ns = time.monotonic_ns()
         try:
             fields = dict(line.split() for line in os.pread(self.stat.fileno(), 4096, 0).splitlines())
         except OSError:
@@ -77,7 +79,7 @@ class _Group:
         if values != self.values:
             lines.append(f"@stat {self.before_ns} {now_ns} {values[0]} {values[1]} {values[2]}\n")
             self.values = values
-        self.before_ns = now_ns
+        self.before_ns = begin_ns
         if self.threads is not None and time.monotonic() - self.searched > _SEARCH_S:
             with contextlib.suppress(OSError):
                 for tid in map(int, self.threads.read_bytes().split()):
@@ -114,6 +116,7 @@ class _Tasks:
                 self._read_task(pid, tid, lines)
 
     def _read_task(self, pid: str, tid: str, lines: list[str]) -> None:
+        begin_ns = time.monotonic_ns()
         try:
             # Not by pathlib, which takes twice as long: it is done for each thread, hundreds of times a second.
             descriptor = os.open(f"/proc/{pid}/task/{tid}/schedstat", os.O_RDONLY)
@@ -128,7 +131,7 @@ class _Tasks:
         if values != old:
             ran, waited, _ = values.split()
             lines.append(f"@task {before_ns} {now_ns} {pid} {tid} {int(ran)} {int(waited)}\n")
-        self.seen[pid, tid] = (now_ns, values)
+        self.seen[pid, tid] = (begin_ns, values)
 
     def _search(self) -> None:
         pids = {each.name for each in Path("/proc").iterdir() if each.name.isdigit()}

@@ -6,16 +6,12 @@ away from it looks the same, and when the quota is renewed no wake-up is recorde
 ``stops_by_probes`` has ``throttle_cfs_rq`` and ``unthrottle_cfs_rq`` in pairs. Nothing is guessed, except that a queue
 whose stop was never seen in the context of another process's thread is taken for one of ours.
 
-``stops_by_counters`` uses two facts of kernel/sched/fair.c. A group's throttled time grows when the group is let go on
-(unthrottle_cfs_rq), by the whole length of the stop, summed over the CPUs that were let go on together; and a stop
-begins where a thread of the group starts to wait, since only its own running, or its arrival in the queue, can find
-the quota spent. So for a growth G that was seen between two readings, the stop ended at ``u = (G + sum of beginnings)
-/ n`` for some choice of n CPUs and, on each, of one thread that began to wait and still waits at u; only choices with u
-between the readings can be meant. Of several the one is taken whose end is closest to the moment at which a thread of
-it gets its CPU. Where no choice fits, the next way is tried, and what the growth may cover of other waits is in doubt
-and left unexplained; so it happens before Linux 6.6, which counts the stops of queues too in which nobody waits. From
-Linux 6.18 on, a stop is counted from the moment that the first thread is taken off its CPU for it: that is when its
-wait begins, so the rule holds there too.
+``stops_by_counters`` has the growths of the group's throttled time and the stops that each can have come from
+(``nanonap.lab.attribution.counted``). What every explanation of a growth has in common is sure; what only some have,
+and the time in which a stop may have ended, is in doubt and left unexplained. Where nothing explains a growth, the next
+way is tried, and what it may cover of other waits is in doubt; so it happens before Linux 6.6, which counts the stops
+of queues too in which nobody waits. From Linux 6.18 on, a stop is counted from the moment that the first thread is
+taken off its CPU for it: that is when its wait begins, so the rule holds there too.
 
 ``stops_by_idleness`` needs neither: a thread that could run and a CPU that idles for 1 ms beside it mean that the
 thread's group, or one above it, is throttled, as the scheduler leaves no CPU idle otherwise; and since the group last
@@ -28,13 +24,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from nanonap.lab.attribution.events import Growth, KernelTrace, Probe, Switch
+from nanonap.lab.attribution.counted import Counted, Stop
+from nanonap.lab.attribution.events import KernelTrace, Probe, Switch
 from nanonap.lab.attribution.threads import Segment, State, Threads
 
-_CLOCKS_DIFFER_NS = 200_000
-"""How far a reading's moment, the trace's and the scheduler's clock (rq_clock, taken once per call) may lie apart."""
 _LEAST_IDLE_NS = 1_000_000
-_MOST_CHOICES = 20_000
 _Span = tuple[int, int]
 
 
@@ -88,72 +82,32 @@ def stops_by_probes(trace: KernelTrace, threads: Threads) -> Stops:
 
 
 def stops_by_counters(trace: KernelTrace, threads: Threads) -> Stops:
-    """Each growth laid over the waits that it can have come from."""
-    waits = sorted(_waits(threads), key=lambda part: part.start_ns)
+    """What all explanations of a growth have in common is sure, what only some have is in doubt."""
+    counted = Counted(threads)
     idleness = _Idleness(trace, threads)
     stops = Stops()
     for growth in trace.growths:
-        near = _waits_near(waits, growth)
-        chosen = _best_choice(near, growth)
-        if chosen is not None:
-            end_ns, begins = chosen
-            for wait in begins:
-                stops.sure[wait.cpu].append((wait.start_ns, end_ns))
-            continue
-        for wait in near:
-            stops.sure[wait.cpu] += idleness.beside(wait)
-            span = (max(wait.start_ns, growth.until_ns - growth.throttled_ns), min(wait.end_ns, growth.until_ns))
-            stops.doubtful[wait.cpu].append(span)
+        explanations = counted.explanations(growth)
+        for stop in itertools.chain.from_iterable(explanations):
+            stops.doubtful[stop.cpu].append((stop.start_ns, stop.latest_ns))
+        for cpu, span in _common(explanations):
+            stops.sure[cpu].append(span)
+        if not explanations:
+            for wait in counted.near(growth):
+                stops.sure[wait.cpu] += idleness.beside(wait)
+                span = (max(wait.start_ns, growth.after_ns - growth.throttled_ns), min(wait.end_ns, growth.until_ns))
+                stops.doubtful[wait.cpu].append(span)
     return stops.tidy()
 
 
-def _waits(threads: Threads) -> Iterator[Segment]:
-    for parts in threads.segments.values():
-        yield from (part for part in parts if part.state is State.WAITING)
-
-
-def _waits_near(waits: list[Segment], growth: Growth) -> list[Segment]:
-    """Those that go on at some moment between the two readings."""
-    early, late = growth.after_ns - _CLOCKS_DIFFER_NS, growth.until_ns + _CLOCKS_DIFFER_NS
-    return [wait for wait in waits if wait.start_ns < late and wait.end_ns > early]
-
-
-def _best_choice(waits: list[Segment], growth: Growth) -> tuple[int, list[Segment]] | None:
-    """The end and the waits with which the stop began, one on each CPU that had one; None if nothing fits."""
-    best: tuple[int, int, list[Segment]] | None = None
-    for begins in _choices(waits):
-        end_ns = (growth.throttled_ns + sum(wait.start_ns for wait in begins)) // len(begins)
-        if not growth.after_ns - _CLOCKS_DIFFER_NS <= end_ns <= growth.until_ns + _CLOCKS_DIFFER_NS:
-            continue
-        if any(not wait.start_ns < end_ns <= wait.end_ns + _CLOCKS_DIFFER_NS for wait in begins):
-            continue
-        error_ns = min(abs(wait.end_ns - end_ns) for wait in begins)
-        if best is None or (error_ns, -len(begins)) < (best[0], -len(best[2])):
-            best = (error_ns, end_ns, begins)
-    return None if best is None else best[1:]
-
-
-def _choices(waits: list[Segment]) -> Iterator[list[Segment]]:
-    """Every choice of at most one wait on each CPU, at least one in all; where they are too many, of the longest waits.
-
-    Of many CPUs those are tried too that began to wait first, in any number: mostly all of them are stopped.
-    """
-    per_cpu: dict[int, list[Segment | None]] = {}
-    firsts: dict[int, Segment] = {}
-    choices = 1
-    for wait in sorted(waits, key=lambda each: each.start_ns):
-        firsts.setdefault(wait.cpu, wait)
-        so_far = len(per_cpu.get(wait.cpu, [None]))
-        if choices // so_far * (so_far + 1) <= _MOST_CHOICES:
-            choices = choices // so_far * (so_far + 1)
-            per_cpu.setdefault(wait.cpu, [None]).append(wait)
-    for choice in itertools.product(*per_cpu.values()):
-        begins = [wait for wait in choice if wait is not None]
-        if begins:
-            yield begins
-    ordered = list(firsts.values())
-    for count in range(len(per_cpu) + 1, len(ordered) + 1):
-        yield ordered[:count]
+def _common(explanations: list[list[Stop]]) -> Iterator[tuple[int, _Span]]:
+    """The CPUs that are in every one, each with the span in which it is stopped by all of them."""
+    per_cpu: dict[int, list[Stop]] = defaultdict(list)
+    for stop in itertools.chain.from_iterable(explanations):
+        per_cpu[stop.cpu].append(stop)
+    for cpu, stops in per_cpu.items():
+        if len(stops) == len(explanations):
+            yield cpu, (max(stop.start_ns for stop in stops), min(stop.soonest_ns for stop in stops))
 
 
 def stops_by_idleness(trace: KernelTrace, threads: Threads) -> Stops:
@@ -193,6 +147,11 @@ class _Idleness:
         last_run = bisect_left(left, end_ns)
         start_ns = max(wait.start_ns, left[last_run - 1] if last_run else 0)
         return [(start_ns, end_ns)] if start_ns < end_ns else []
+
+
+def _waits(threads: Threads) -> Iterator[Segment]:
+    for parts in threads.segments.values():
+        yield from (part for part in parts if part.state is State.WAITING)
 
 
 def _merged(spans: list[_Span]) -> list[_Span]:

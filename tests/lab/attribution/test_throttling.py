@@ -43,6 +43,13 @@ def test_a_queue_that_is_found_stopped_when_a_thread_arrives_is_ours() -> None:
     assert stops(story) == {1: [(3_000, 7_000)]}
 
 
+def test_a_queue_that_is_found_stopped_by_a_wake_up_from_another_cpu_is_that_of_the_thread_woken() -> None:
+    story = stopped().wake(8_500, 1, BURNER, SLEEPER, at=0).probe(8_501, 1, BURNER, "throttle", OURS)
+    story.add(8_502, 1, BURNER, "sched_wake_idle_without_ipi: cpu=0")
+    story.wake(8_503, 1, BURNER, SLEEPER, "sched_wakeup", at=0).probe(9_500, 1, BURNER, "unthrottle", OURS)
+    assert stops(story) == {0: [(8_501, 9_500)]}
+
+
 def test_a_growth_of_the_counters_is_laid_over_the_wait_that_it_came_from() -> None:
     # The CPU is busy with others when the group is let go on: the rest of the wait is the run queue's.
     story = stopped(9_000, FOREIGN).stat(0, 100, 0).stat(7_000, 9_000, 6_000)
@@ -67,8 +74,43 @@ def test_a_wait_that_the_growth_cannot_have_come_from_is_not_throttled() -> None
 def test_a_growth_that_fits_no_wait_leaves_the_waits_before_it_in_doubt() -> None:
     story = stopped(8_000, FOREIGN).stat(0, 100, 0).stat(7_000, 9_000, 4_000)
     assert stops(story) == {}
-    assert stops(story, "doubtful") == {1: [(5_000, 8_000)]}
-    assert story.parts(BURNER, 3_000, 8_010) == {"runqueue": 2_000, "unexplained": 3_000, "goscheduler": 10}
+    # It may have been let go on right after the first reading, after 4 ms.
+    assert stops(story, "doubtful") == {1: [(3_000, 8_000)]}
+    assert story.parts(BURNER, 2_500, 8_010) == {"runqueue": 500, "unexplained": 5_000, "goscheduler": 10}
+
+
+def test_a_wait_that_the_group_ran_beside_was_not_one_stop() -> None:
+    # On CPU 0 the main thread waits all the time; the sleeper's runs beside it, and the stop begins where that blocks.
+    # Had the main thread's whole wait been one stop, its beginning and the growth would add up to the same end.
+    story = started().wake(400, 0, 0, MAIN).switch(410, 0, 0, MAIN, "R").switch(1_000, 0, MAIN, 0, "R")
+    story.wake(30_000, 0, 0, SLEEPER).switch(30_010, 0, 0, SLEEPER, "R").switch(40_000, 0, SLEEPER, 0)
+    story.wake(500, 1, 0, BURNER).switch(510, 1, 0, BURNER, "R").switch(41_000, 1, BURNER, 0, "R")
+    story.switch(80_000, 0, 0, MAIN, "R").switch(80_000, 1, 0, BURNER, "R")
+    story.stat(0, 100, 0).stat(79_000, 81_000, 40_000 + 39_000)
+    assert stops(story) == {1: [(41_000, 80_000)], 0: [(40_000, 80_000)]}
+
+
+def test_a_thread_that_is_woken_within_a_stop_may_finish_in_the_kernel() -> None:
+    # So it is from Linux 6.18 on: it gets the CPU, and is taken off it where it would return to the program.
+    story = stopped(80_000).wake(20_000, 1, 0, SLEEPER).switch(20_010, 1, 0, SLEEPER, "R")
+    story.switch(20_040, 1, SLEEPER, 0, "R").switch(80_300, 1, BURNER, SLEEPER)
+    assert stops(story.stat(0, 100, 0).stat(79_000, 81_000, 78_000)) == {1: [(2_000, 80_000)]}
+
+
+def test_where_cpus_were_let_go_on_apart_the_time_between_is_in_doubt() -> None:
+    # CPU 1's processor is late: it is let go on 4 ms after CPU 0, whose thread runs on at once.
+    story = stopped(12_000).wake(400, 0, 0, SLEEPER).switch(410, 0, 0, SLEEPER, "R").switch(4_000, 0, SLEEPER, 0, "R")
+    story.switch(8_000, 0, 0, SLEEPER, "R").stat(0, 100, 0).stat(7_000, 13_000, 9_900 + 3_900)
+    assert stops(story) == {1: [(2_000, 11_800)], 0: [(4_000, 7_800)]}
+    assert stops(story, "doubtful") == {1: [(11_800, 12_000)], 0: [(7_800, 8_000)]}
+
+
+def test_a_growth_that_may_come_from_either_of_two_cpus_is_in_doubt_on_both() -> None:
+    story = stopped(9_000, FOREIGN).wake(400, 0, 0, SLEEPER).switch(410, 0, 0, SLEEPER, "R")
+    story.switch(2_500, 0, SLEEPER, FOREIGN, "R").switch(9_000, 0, FOREIGN, SLEEPER, "R")
+    story.stat(0, 100, 0).stat(7_000, 9_000, 6_000)
+    assert stops(story) == {}
+    assert stops(story, "doubtful") == {1: [(2_000, 8_000)], 0: [(2_500, 8_500)]}
 
 
 def test_a_growth_that_fits_no_wait_is_settled_by_an_idle_cpu() -> None:
@@ -109,14 +151,14 @@ def test_a_wait_behind_a_thread_of_the_same_group_was_no_stop_until_that_was_sto
 def test_many_waits_at_once_are_searched_in_bounded_time(together: int) -> None:
     story = started()
     for cpu in range(40):
-        tid = 1_000 + cpu
-        story.fork(200 + cpu, MAIN, tid, cpu).switch(300 + cpu, cpu, 0, tid, "R").switch(2_000 + cpu, cpu, tid, 0, "R")
-        story.switch(8_000 + cpu, cpu, 0, tid, "R")
-    stopped_us = sum(7_990 - 2_000 - cpu for cpu in range(together))
-    story.stat(0, 100, 0).stat(7_900, 8_000, stopped_us)
+        tid, left = 1_000 + cpu, (2_000 if cpu < together else 40_000) + cpu
+        story.fork(200 + cpu, MAIN, tid, cpu).switch(300 + cpu, cpu, 0, tid, "R").switch(left, cpu, tid, 0, "R")
+        story.switch(80_000 + cpu, cpu, 0, tid, "R")
+    story.stat(0, 100, 0).stat(79_900, 80_000, sum(79_990 - 2_000 - cpu for cpu in range(together)))
     trace = story.trace()
-    found = stops_by_counters(trace, threads_of(trace, MAIN)).sure
-    assert sum(len(spans) for spans in found.values()) == together
-    assert sum(end - start for spans in found.values() for start, end in spans) == pytest.approx(
-        stopped_us * US, abs=40
-    )
+    found = stops_by_counters(trace, threads_of(trace, MAIN))
+    assert sorted(found.sure) == list(range(together))
+    for cpu, spans in found.sure.items():
+        assert len(spans) == 1
+        assert spans[0][0] == (2_000 + cpu) * US
+        assert 79_700 * US <= spans[0][1] <= 80_000 * US
