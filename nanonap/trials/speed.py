@@ -6,6 +6,7 @@ process of its own; times are from its start to its end (median over rounds, wit
 process's peak. The files are the measured program for either processor, and a large one.
 """
 
+import itertools
 import os
 import subprocess
 import sys
@@ -170,29 +171,29 @@ def shown(path: Path) -> str:
 
 
 def show_speed(document: dict[str, Any]) -> None:
-    """The table."""
-    from rich.table import Table  # noqa: PLC0415 - starting must be quick
+    """A table a file."""
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - starting must be quick
+    from rich.table import Table  # noqa: PLC0415
 
-    table = Table(title="against importing the libraries and one parse by LIEF")
-    for name in (
-        "file", "MiB", "command", "time", "/ base", "CPU / base", "memory", "/ file", "the base's", "within the limits",
-    ):  # fmt: skip
-        table.add_column(name, justify="left" if name in ("file", "command") else "right")
-    for each in document["ratios"]:
-        bounds = each["time_interval"]
-        table.add_row(
-            shown(Path(each["file"])),
-            f"{each['size'] / 2**20:.0f}",
-            each["command"],
-            format_ns(each["wall_ns"]),
-            f"{each['time']:.2f} ×" + (f" [{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds else ""),
-            f"{each['cpu']:.2f} ×",
-            f"{each['peak'] >> 20} MiB",
-            f"{each['memory']:.2f}",
-            f"{each['base_memory']:.2f}",
-            {True: "yes", False: "no", None: "–"}[each["held"]],
-        )
-    answers().print(table)
+    for path, rows in itertools.groupby(document["ratios"], key=lambda each: each["file"]):
+        ratios = list(rows)
+        size, base = ratios[0]["size"] / 2**20, ratios[0]["base_memory"]
+        title = f"{shown(Path(path))}, {size:.0f} MiB; the base takes {base:.2f} × that of memory"
+        table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for name in ("command", "time", "/ base", "CPU / base", "memory", "/ file", "in limits"):
+            table.add_column(name, justify="left" if name == "command" else "right")
+        for each in ratios:
+            bounds = each["time_interval"]
+            table.add_row(
+                each["command"],
+                format_ns(each["wall_ns"]),
+                f"{each['time']:.2f} ×" + (f" [{bounds[0]:.2f}, {bounds[1]:.2f}]" if bounds else ""),
+                f"{each['cpu']:.2f} ×",
+                f"{each['peak'] >> 20} MiB",
+                f"{each['memory']:.2f}",
+                {True: "yes", False: "no", None: "–"}[each["held"]],
+            )
+        answers().print(table)
     answers().print(
         "\n".join(
             f"{each['command']} of {shown(Path(each['file']))}, {each['size'] >> 20} MiB: {_beside_goals(each)}"
@@ -202,7 +203,8 @@ def show_speed(document: dict[str, Any]) -> None:
         highlight=False,
     )
     answers().print(
-        f"{document['rounds']} rounds, interleaved. Limits for files from {LARGE >> 20} MiB on: time {MOST_TIME:g} ×, "
+        f"Base: importing the libraries and one parse by LIEF. {document['rounds']} rounds, interleaved. "
+        f"Limits for files from {LARGE >> 20} MiB on: time {MOST_TIME:g} ×, "
         f"memory {MOST_MEMORY:g} × the file (largest process).",
         highlight=False,
     )
