@@ -141,6 +141,22 @@ def test_what_patches_and_inspects_nothing_makes_none(words: str) -> None:
     assert not {"patcher.patching:planned", "patcher.inspection:inspected"} & set(begun._waiting)
 
 
+@pytest.mark.parametrize(
+    ("words", "path"),
+    [
+        ("patch --binary service --json", "service"),
+        ("patch --strategy sleep --binary=service", "service"),
+        ("inspect --json service", "service"),
+        ("--search-root . inspect service", "service"),
+        ("inspect --json", None),
+    ],
+)
+def test_the_file_that_a_command_names_is_expected(words: str, path: str | None) -> None:
+    _begin(["nanonap", *words.split()])
+    expected = begun._waiting["patcher.patching:planned" if "patch" in words else "patcher.inspection:inspected"][3]
+    assert (expected and str(expected[0])) == path
+
+
 COMMAND = """
 import os, sys, time
 from pathlib import Path
