@@ -32,7 +32,7 @@ def test_what_is_no_error_of_ours_is_a_finding(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("patcher.images.patching.patch_image", fail)
+    monkeypatch.setattr("patcher.patch_image", fail)
     (tmp_path / "image.tar").write_bytes(b"x")
     assert judge_image(tmp_path / "image.tar").finding
 
