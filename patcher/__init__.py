@@ -190,3 +190,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever has that name
             globals()[name] = found[name]
             return found[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What is loaded, and what can be."""
+    return sorted({*globals(), *__all__})

@@ -1,7 +1,7 @@
 """A child process that is made before it is known for which file, and loads meanwhile what takes long to load.
 
 It confines itself first, as every child does. It may be told which file will be meant, most likely, and look at that
-meanwhile; where another one is, or this one has another size by then, the call has another child.
+meanwhile; where another one is, or this one was written to meanwhile, the call has another child.
 """
 
 import atexit
@@ -12,12 +12,15 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from nanonap.base.files import state_of
 from nanonap.base.interrupts import HELD
 from patcher.answers import encode
 from patcher.child import Limits, Request, serve_later
 
-#: By the job: the child, where to it is asked, where it answers, what it expects to be asked about, within its limits.
-_waiting: dict[str, tuple[int, int, int, tuple[Path, Limits] | None]] = {}
+#: The file that is expected, and its state when the child was made; what the child may use for it.
+_Expected = tuple[Path, tuple[int, ...], Limits]
+#: By the job: the child, where to it is asked, where it answers, what it expects.
+_waiting: dict[str, tuple[int, int, int, _Expected | None]] = {}
 
 
 def begin(job: str, prepare: Callable[[], object], path: Path | None = None) -> None:
@@ -27,7 +30,7 @@ def begin(job: str, prepare: Callable[[], object], path: Path | None = None) -> 
     ``path``: the file that will be meant, which ``prepare`` may read.
     """
     parent, (asking, asked), (reading, writing) = os.getpid(), os.pipe(), os.pipe()
-    expected = None if path is None else (path, Limits.for_file(path))
+    expected = None if path is None else (path, state_of(path), Limits.for_file(path))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)  # the child's too, until it ignores them
     try:
         pid = os.fork()
@@ -35,7 +38,7 @@ def begin(job: str, prepare: Callable[[], object], path: Path | None = None) -> 
             others = (each for _, *both, _ in _waiting.values() for each in both)
             for each in (asked, reading, *others):  # else a request would not end while this one lives
                 os.close(each)
-            serve_later(parent, prepare, expected and expected[1], asking, writing)
+            serve_later(parent, prepare, expected and expected[2], asking, writing)
         _waiting[job] = pid, asked, reading, expected
     finally:
         os.close(asking)
@@ -51,7 +54,7 @@ def take(request: Request) -> tuple[int, int] | None:
     if request.keep is not None or request.limits.file_size or request.job not in _waiting:
         return None
     pid, asked, reading, expected = _waiting.pop(request.job)
-    if expected not in (None, (request.path, request.limits)):
+    if expected not in (None, (request.path, state_of(request.path), request.limits)):
         _drop(pid, asked, reading)
         return None
     with contextlib.suppress(BrokenPipeError), os.fdopen(asked, "wb") as stream:  # its end tells why it has ended

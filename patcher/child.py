@@ -103,21 +103,24 @@ def serve_later(
     parent: int, prepare: Callable[[], object], expected: Limits | None, asking: int, writing: int
 ) -> NoReturn:
     """The same of one that prepares itself, within limits where it expects them, before it reads its request from the
-    descriptor ``asking``.
+    descriptor ``asking``. One that cannot confine itself prepares nothing.
     """
 
-    def asked(had: int) -> Request:
+    def asked(had: int | None) -> Request:
         with contextlib.suppress(Exception):  # the job meets it again, and tells of it
-            if expected is not None:
-                _limit(expected, had)
-            prepare()
+            if had is not None:
+                if expected is not None:
+                    _limit(expected, had)
+                prepare()
         with os.fdopen(asking, "rb") as stream:
             return decode(Request, json.load(stream))
 
     _serve(asked, parent, asking, 0, writing)
 
 
-def _serve(asked: Callable[[int], Request], parent: int, keep: int | None, file_size: int, writing: int) -> NoReturn:
+def _serve(
+    asked: Callable[[int | None], Request], parent: int, keep: int | None, file_size: int, writing: int
+) -> NoReturn:
     status, refused = GAVE_UP, None
     gc.freeze()  # what the host process has is no garbage of this one's, and need not be looked through for some
     gc.enable()  # a command has it off while it loads
@@ -128,7 +131,7 @@ def _serve(asked: Callable[[int], Request], parent: int, keep: int | None, file_
             had = _confine(parent, {writing, keep}, file_size)
         except OSError as error:
             refused = error
-        request = asked(had)
+        request = asked(had if refused is None else None)
         try:
             if refused is not None:
                 raise refused

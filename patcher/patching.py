@@ -93,7 +93,8 @@ def patch(
         copy = Copy(binary, temporary)
         plan = _plan(Readable(binary), strategy, slack_ns, wait, copy)
         manifest = plan.manifest
-        copy.edit(manifest.input, [each.done for each in manifest.edits], out)
+        edits = manifest.edits
+        copy.edit(manifest.input, [each.done for each in edits], out, replaced=[each.undone for each in edits])
         warnings = copy_attributes(binary, temporary) + other_names(out, "what was there")
         write_bytes(beside_manifest, manifest.text().encode(), out)
         beside_manifest.chmod(0o644)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from nanonap.base.errors import OutputExists, OutputNotWritable, SystemIncomplete
-from nanonap.base.files import as_ours, place_of
+from nanonap.base.files import as_ours, place_of, state_of
 from patcher.edit.edit import Edit
 from patcher.errors import MalformedBinary, ManifestMismatch, ProofFailed, SameFile, ShapeMismatch
 from patcher.file.changes import Change, edited
@@ -97,8 +97,8 @@ class Copy(contextlib.AbstractContextManager["Copy"]):
     """
 
     def __init__(self, source: Path, temporary: Path) -> None:
-        """``temporary``: an empty file."""
-        self._source, self._temporary = source, temporary
+        """``temporary``: an empty file. To be made before anybody reads the source for what is to be changed."""
+        self._source, self._temporary, self._state = source, temporary, state_of(source)
         self._beside = ThreadPoolExecutor(2)  # one copies and hashes, one only waits for the disk
         self._ended = threading.Event()
         self._made: Future[FileFacts]
@@ -123,21 +123,25 @@ class Copy(contextlib.AbstractContextManager["Copy"]):
         finally:
             self._beside.shutdown()
 
-    def edit(self, before: FileFacts, changes: Iterable[Change], target: Path) -> None:
+    def edit(self, before: FileFacts, changes: Iterable[Change], target: Path, replaced: Iterable[Change] = ()) -> None:
         """Lay changes over the copy, on its way to ``target``; to be called when the block has ended.
 
-        The copy must be the file of the facts ``before``, and what is laid over it is read again: so the SHA-256 that
-        was foretold for source and changes (``facts_with``) is that of what lies there. Raises ManifestMismatch,
-        ProofFailed, and as ``write_bytes``.
+        The copy must be the file of the facts ``before``, with what is ``replaced`` in its place, and nobody may have
+        written to the source meanwhile: what was planned and foretold for it later (``facts_with``) then is for the
+        same bytes. What is laid over the copy is read again. Raises ManifestMismatch, ProofFailed, and as
+        ``write_bytes``.
         """
         try:
-            wrong = None if self._made.result() == before else self._difference(before)
+            found = self._made.result()
+            if state_of(self._source) != self._state:
+                raise self._changed()
+            wrong = None if found == before else self._difference(before)
             laid = tuple(changes)
             with self._temporary.open("r+b", buffering=0) as stream:
-                for offset, new in laid:
-                    os.pwrite(stream.fileno(), new, offset)
-                lacking = (each for each, new in laid if os.pread(stream.fileno(), len(new), each) != new)
-                wrong = next(lacking, None) if wrong is None else wrong
+                wrong = _lacks(stream, replaced) if wrong is None else wrong
+                for at, new in laid:
+                    os.pwrite(stream.fileno(), new, at)
+                wrong = _lacks(stream, laid) if wrong is None else wrong
                 if os.fstat(stream.fileno()).st_size != before.size:
                     wrong = before.size
         except OSError as error:
@@ -150,6 +154,9 @@ class Copy(contextlib.AbstractContextManager["Copy"]):
                 "please report this"
             )
 
+    def _changed(self) -> ManifestMismatch:
+        return ManifestMismatch(f"{self._source}: the file changed while it was read; nothing was written, try again")
+
     def _difference(self, before: FileFacts) -> int:
         """Where a wrong copy differs from its source. Raises ManifestMismatch where the source is another by now."""
         digest, size, wrong = hashlib.sha256(), 0, None
@@ -160,9 +167,7 @@ class Copy(contextlib.AbstractContextManager["Copy"]):
                     wrong = size
                 size += len(expected)
         if wrong is None or FileFacts(digest.hexdigest(), size) != before:
-            raise ManifestMismatch(
-                f"{self._source}: the file changed while it was read; nothing was written, try again"
-            )
+            raise self._changed()
         return wrong
 
     def _make(self) -> FileFacts:
@@ -189,6 +194,11 @@ class Copy(contextlib.AbstractContextManager["Copy"]):
         while not self._ended.is_set() and (rest := memoryview(os.read(source, _PIECE))):
             while rest:
                 rest = rest[sink.write(rest) :]
+
+
+def _lacks(file: FileIO, changes: Iterable[Change]) -> int | None:
+    """The first offset at which a file has others than these bytes."""
+    return next((at for at, each in changes if os.pread(file.fileno(), len(each), at) != each), None)
 
 
 def _no_thread(source: Path, error: RuntimeError) -> SystemIncomplete:

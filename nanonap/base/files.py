@@ -45,6 +45,15 @@ def place_of(target: Path) -> Path:
     return Path(os.path.realpath(target)) if target.is_symlink() else target
 
 
+def state_of(path: Path) -> tuple[int, ...]:
+    """What changes where another file is put at a path, or its file is written to (stat(2)); empty if none is there."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def check_place(target: Path) -> None:
     """Refuse an output that cannot be before long work is done for it. Raises as ``beside``."""
     if not _is_stream(target) and not os.access(place_of(target).parent, os.W_OK | os.X_OK):

@@ -51,17 +51,23 @@ def main() -> None:
 
 
 def _begin(words: list[str]) -> None:
-    """What takes long and can be done before the command line is read, for a task that will need it."""
+    """What takes long and can be done before the command line is read, for a task that will need it: the first, since
+    another before it may change the file.
+    """
     if {"-h", "--help", "--complete"}.intersection(words):
         return
-    if "patch" in words and (binary := _value_of("--binary", words)):
+    rest = words[1:]
+    while rest and rest[0].startswith("-"):
+        rest = rest[1 + (rest[0] == "--search-root") :]
+    task, rest = next(iter(rest), ""), rest[1:]
+    if task == "patch" and (binary := _value_of("--binary", rest)):
         from patcher import patching
 
         patching.begin(Path(binary))
-    elif "inspect" in words and not any(each.startswith("--image") for each in words):
+    elif task == "inspect" and not any(each.startswith("--image") for each in rest):
         from patcher import inspection
 
-        binaries = (Path(each) for each in words[words.index("inspect") + 1 :] if not each.startswith("-"))
+        binaries = (Path(each) for each in rest if not each.startswith("-"))
         inspection.begin(next(binaries, None))
 
 

@@ -56,6 +56,7 @@ def tells(_: Path) -> tuple[str, ...]:
 
 
 JOB = f"{__name__}:tells"
+JOBS = ("patcher.patching:planned", "patcher.inspection:inspected")
 
 
 def test_it_prepares_itself_confined_and_is_used_once(tmp_path: Path) -> None:
@@ -93,22 +94,25 @@ def test_one_that_cannot_confine_itself_says_so_at_once(monkeypatch: pytest.Monk
     def refused(*_: object) -> int:
         raise OSError(errno.EACCES, "denied")
 
+    looked = tmp_path / "looked"
     begin("another:job", list)
     monkeypatch.setattr(child, "_confine", refused)
-    begin(JOB, list)
+    begin(JOB, looked.touch, tmp_path)
     with pytest.raises(SystemIncomplete, match="denied"):
         isolated(tmp_path, JOB, tuple[str, ...])
+    assert not looked.exists()
 
 
 def test_what_is_expected_is_looked_at_before_it_is_asked_for(tmp_path: Path) -> None:
-    path = tmp_path / "fifo"
-    os.mkfifo(path)
-    begin(JOB, lambda: prepared.append(path.read_text()), path)
+    path, fifo = tmp_path / "file", tmp_path / "fifo"
+    path.touch()
+    os.mkfifo(fifo)
+    begin(JOB, lambda: prepared.append(fifo.read_text()), path)
     pid = begun._waiting[JOB][0]
 
     def written() -> bool:
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+            descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
         except OSError:  # nobody reads
             return False
         with os.fdopen(descriptor, "w") as stream:
@@ -119,15 +123,17 @@ def test_what_is_expected_is_looked_at_before_it_is_asked_for(tmp_path: Path) ->
     assert isolated(path, JOB, tuple[str, ...]) == (str(pid), "before")
 
 
-@pytest.mark.parametrize("what", ["another file", "a file of another size"])
+@pytest.mark.parametrize("what", ["another file", "written to", "another of that name"])
 def test_what_was_not_expected_is_for_another_child(tmp_path: Path, what: str) -> None:
     expected, other = tmp_path / "expected", tmp_path / "other"
     for each in (expected, other):
         each.touch()
     begin(JOB, lambda: prepare(tmp_path), expected)
     pid = begun._waiting[JOB][0]
-    if what == "a file of another size":
-        expected.write_bytes(bytes(1 << 20))
+    if what == "written to":
+        expected.write_bytes(b"")
+    if what == "another of that name":
+        other.replace(expected)
     meant = other if what == "another file" else expected
     told = isolated(meant, JOB, tuple[str, ...])
     assert told[0] != str(pid)
@@ -149,12 +155,14 @@ def test_what_patches_and_inspects_nothing_makes_none(words: str) -> None:
         ("inspect --json service", "service"),
         ("--search-root . inspect service", "service"),
         ("inspect --json", None),
+        ("revert service inspect service", ""),
+        ("verify other patch --binary service", ""),
     ],
 )
 def test_the_file_that_a_command_names_is_expected(words: str, path: str | None) -> None:
     _begin(["nanonap", *words.split()])
-    expected = begun._waiting["patcher.patching:planned" if "patch" in words else "patcher.inspection:inspected"][3]
-    assert (expected and str(expected[0])) == path
+    waiting = [begun._waiting[each] for each in JOBS if each in begun._waiting]
+    assert [expected and str(expected[0]) for *_, expected in waiting] == ([] if path == "" else [path])
 
 
 COMMAND = """

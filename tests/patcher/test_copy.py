@@ -70,6 +70,23 @@ def test_a_source_that_is_another_by_then(copy: Copy, source: Path, tmp_path: Pa
         copy.edit(before, CHANGES, tmp_path / "out")
 
 
+def test_a_source_that_is_written_to_while_it_is_planned_for(copy: Copy, source: Path, tmp_path: Path) -> None:
+    """After it was hashed: what is foretold later is of other bytes."""
+    before = facts(source)
+    with copy, source.open("r+b") as stream:
+        copy._made.result()
+        stream.write(b"changed")
+    with pytest.raises(ManifestMismatch, match="changed while it was read"):
+        copy.edit(before, CHANGES, tmp_path / "out")
+
+
+def test_an_edit_of_other_bytes_than_are_there(copy: Copy, source: Path, tmp_path: Path) -> None:
+    with copy:
+        pass
+    with pytest.raises(ProofFailed, match=f"at or after offset {1 << 20:#x}"):
+        copy.edit(facts(source), CHANGES, tmp_path / "out", replaced=((1 << 20, b"others"),))
+
+
 @pytest.mark.parametrize("at", [0, 1 << 20, SIZE - 1])
 def test_a_copy_that_differs(
     monkeypatch: pytest.MonkeyPatch, copy: Copy, source: Path, tmp_path: Path, at: int
