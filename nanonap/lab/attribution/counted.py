@@ -99,7 +99,9 @@ class Counted:
                 for left in lefts[bisect_left(lefts, since) : bisect_left(lefts, until)]:
                     starts |= {left for wait in near if wait.start_ns <= max(left, early) and wait.end_ns > left}
                 stops = [Stop(cpu, start, max(early, start), until) for start in sorted(starts) if start < until]
-                found.setdefault(cpu, []).extend(stops)
+                # One that is longer than all together is none of them.
+                most = growth.throttled_ns + _CLOCKS_DIFFER_NS
+                found.setdefault(cpu, []).extend(stop for stop in stops if stop.soonest_ns - stop.start_ns <= most)
         return found
 
 

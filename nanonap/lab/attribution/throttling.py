@@ -8,10 +8,11 @@ whose stop was never seen in the context of another process's thread is taken fo
 
 ``stops_by_counters`` has the growths of the group's throttled time and the stops that each can have come from
 (``nanonap.lab.attribution.counted``). What every explanation of a growth has in common is sure; what only some have,
-and the time in which a stop may have ended, is in doubt and left unexplained. Where nothing explains a growth, the next
-way is tried, and what it may cover of other waits is in doubt; so it happens before Linux 6.6, which counts the stops
-of queues too in which nobody waits. From Linux 6.18 on, a stop is counted from the moment that the first thread is
-taken off its CPU for it: that is when its wait begins, so the rule holds there too.
+and the time in which a stop may have ended, is in doubt and left unexplained. (Where so many CPUs may have been stopped
+that not every choice of them can be tried, it is what those that were tried have in common.) Where nothing explains a
+growth, the next way is tried, and what it may cover of other waits is in doubt; so it happens before Linux 6.6, which
+counts the stops of queues too in which nobody waits. From Linux 6.18 on, a stop is counted from the moment that the
+first thread is taken off its CPU for it: that is when its wait begins, so the rule holds there too.
 
 ``stops_by_idleness`` needs neither: a thread that could run and a CPU that idles for 1 ms beside it mean that the
 thread's group, or one above it, is throttled, as the scheduler leaves no CPU idle otherwise; and since the group last
@@ -88,8 +89,9 @@ def stops_by_counters(trace: KernelTrace, threads: Threads) -> Stops:
     stops = Stops()
     for growth in trace.growths:
         explanations = counted.explanations(growth)
-        for stop in itertools.chain.from_iterable(explanations):
-            stops.doubtful[stop.cpu].append((stop.start_ns, stop.latest_ns))
+        told = {(stop.cpu, stop.start_ns, stop.latest_ns) for stop in itertools.chain.from_iterable(explanations)}
+        for cpu, start_ns, latest_ns in told:
+            stops.doubtful[cpu].append((start_ns, latest_ns))
         for cpu, span in _common(explanations):
             stops.sure[cpu].append(span)
         if not explanations:

@@ -162,3 +162,17 @@ def test_many_waits_at_once_are_searched_in_bounded_time(together: int) -> None:
         assert len(spans) == 1
         assert spans[0][0] == (2_000 + cpu) * US
         assert 79_700 * US <= spans[0][1] <= 80_000 * US
+
+
+def test_waits_that_are_too_long_for_a_growth_do_not_hide_what_else_explains_it() -> None:
+    """10 ms: one stop of 10 ms, or two of 5 ms. The 13 CPUs on which threads wait for 50 ms are no part of it."""
+    story = started()
+    for cpu in range(16):
+        tid, left = 1_000 + cpu, 90_000 if cpu == 0 else 95_000 if cpu > 13 else 50_000
+        story.fork(200 + cpu, MAIN, tid, cpu).switch(300 + cpu, cpu, 0, tid, "R").switch(left + cpu, cpu, tid, 0, "R")
+        story.switch(100_100 + cpu, cpu, 0, tid, "R")
+    story.stat(0, 100, 0).stat(99_900, 100_000, 10_000)
+    trace = story.trace()
+    found = stops_by_counters(trace, threads_of(trace, MAIN))
+    assert [cpu for cpu, spans in found.sure.items() if spans] == []
+    assert sorted(cpu for cpu, spans in found.doubtful.items() if spans) == [0, 14, 15]
