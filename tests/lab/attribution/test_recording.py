@@ -128,7 +128,8 @@ def test_a_program_in_a_pid_namespace_is_found_by_its_group(backend: Backend, bu
         argv = [*own, "-plan", "20ms*10000", "-burn", "1", "-max-time", "600ms", "-warmup", "1"]
         found = run_attributed(argv, group, Stop(), "trace", program.name)
     lost = int(found.sleeps["overshoot_ns"].sum())
-    assert int(found.sleeps["unexplained_ns"].sum()) < 0.05 * lost
+    # Without its threads all is unexplained (test_attribute.py); with them a stop or two on a busy machine may be.
+    assert int(found.sleeps["unexplained_ns"].sum()) < 0.2 * lost
     assert found.states["tid"].n_unique() >= 4
 
 
