@@ -33,12 +33,12 @@ oldest.
 
 **Readers.** Every mutant is read: by the headers' two readers and by the plan of the arm that comes round, or as
 `inspect` does. A block of mutants is read in one process, a fork of one that has all modules loaded, has read the
-undamaged programs, and remembers what it decoded. It has the limits of the patcher's own child. If it ends, the mutant
-that it was at is read again, alone.
+undamaged programs, and remembers what it decoded and found in them: that is not done again where a mutant has the same
+bytes. It has the limits of the patcher's own child. If it ends, the mutant that it was at is read again, alone.
 
 **Patches.** One mutant in fifty, by chance, is inspected and patched as a user would do it, with the proof, in
-processes of its own. A patch must be the input with the manifest's edits and nothing else; `verify` must agree, and
-`revert` give the input.
+processes of its own; nine of ten of these have the same memory, the tenth has none. A patch must be the input with the
+manifest's edits and nothing else; `verify` must agree, and `revert` give the input.
 
 What was judged is kept in `artifacts/fuzz`, and with this page in [`fuzz/`](fuzz): the next `invoke fuzz` goes on where
 one ended, and counts both. After a change of the patcher, or of the trial, it begins anew.
