@@ -30,7 +30,7 @@ def say(line: str) -> None:
 @cache
 def messages() -> "Console":
     """The console for progress and messages (stderr). rich is imported on first use: starting must be quick."""
-    from rich.console import Console  # noqa: PLC0415 - a fifth of the patcher's start-up time
+    from rich.console import Console  # noqa: PLC0415 - most commands print without it, and it takes a tenth of their start
 
     return Console(stderr=True, soft_wrap=True)
 
@@ -38,7 +38,7 @@ def messages() -> "Console":
 @cache
 def answers() -> "Console":
     """The console for tables (stdout)."""
-    from rich.console import Console  # noqa: PLC0415 - a fifth of the patcher's start-up time
+    from rich.console import Console  # noqa: PLC0415 - most commands print without it, and it takes a tenth of their start
 
     return Console()
 

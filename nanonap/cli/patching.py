@@ -1,7 +1,7 @@
 """The tasks of the binary side: build, patch, inspect, verify, revert."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from invoke.context import Context
 from invoke.tasks import task
@@ -142,14 +142,22 @@ def patch(
     show_json(patched_json(done)) if json else show_patched(done)
 
 
-def check_patch(out: str | None = None, strategy: str | None = None, **options: Any) -> None:  # noqa: ANN401 - checked by check_options
+def check_patch(
+    out: str | None = None,
+    strategy: str | None = None,
+    slack_ns: str | None = None,
+    quantum: str | None = None,
+    dense: str | None = None,
+    spin: str | None = None,
+    **_: object,
+) -> None:
     """See before anything is built that `patch` without a binary can be meant. Raises UsageError."""
     from patcher import DEFAULT_STRATEGY
     from patcher.patching import check_options
 
     if out is not None:
         raise UsageError("--out goes with --binary: without it, every built program is patched, and each has its place")
-    slack, wait = _asked(*map(options.get, ("slack_ns", "quantum", "dense", "spin")))
+    slack, wait = _asked(slack_ns, quantum, dense, spin)
     if strategy is not None or slack is not None or wait.asked:
         check_options(strategy or DEFAULT_STRATEGY, slack, wait)
 

@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from invoke import parser
 from invoke.exceptions import Exit, ParseError
@@ -19,6 +20,9 @@ from invoke.parser.parser import ParseMachine
 from nanonap.base.errors import DiskFull, OutputNotWritable, UsageError
 from nanonap.base.interrupts import end_at_once
 from nanonap.base.terminal import TYPED
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _CALLED = ("invoke", "inv", "nanonap")
 _FAMILY = "fleet"
@@ -72,10 +76,10 @@ class _Stdout(io.FileIO):
 
     _lost = False
 
-    def write(self, data: "memoryview | bytes", /) -> int:  # type: ignore[override]  # typeshed has a type for `data` that cannot be imported
+    def write(self, data: "ReadableBuffer", /) -> int:
         """As FileIO's. Raises Exit."""
         if self._lost:
-            return len(data)
+            return memoryview(data).nbytes
         try:
             return super().write(data)
         except OSError as error:
@@ -92,8 +96,8 @@ class _Stdout(io.FileIO):
 
 def open_front_door() -> None:
     """Make Invoke's parser, and in the process that a command runs in, stdout ours, before any task is looked at."""
-    parser.parser.ParseError = UnreadableCommandLine  # type: ignore[attr-defined, assignment]  # Invoke has no hook
-    ParseMachine.handle = _read_word_or_help  # type: ignore[method-assign, assignment]  # nor for this
+    parser.parser.ParseError = UnreadableCommandLine  # type: ignore[attr-defined, assignment]  # Invoke offers no way to raise another class
+    ParseMachine.handle = _read_word_or_help  # type: ignore[method-assign, assignment]  # nor to read a word otherwise
     called = Path(sys.argv[0])
     if called.name not in _CALLED:
         return  # a test looks at the tasks
